@@ -1,0 +1,1 @@
+//! What IncrementalAlterConfigs and AlterConfigs would make of a resource's values.

@@ -1,0 +1,1 @@
+//! What DescribeConfigs says about a topic and about a broker.

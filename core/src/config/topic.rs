@@ -1,0 +1,248 @@
+//! What the configuration says about one topic, as the log and the partition read it.
+
+use alloc::string::ToString;
+
+use crate::config::Overrides;
+use crate::config::broker::BrokerConfigLayers;
+use crate::config::definitions::{self, millis_per_unit};
+use crate::config::value::{Allowed, ConfigError, Value, nearest};
+
+/// The effective configuration of one topic. Sizes are bytes; durations are milliseconds and, unless said otherwise,
+/// not negative.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicConfig {
+    /// `segment.bytes`: size at which the active segment is closed. `internal.segment.bytes` beats it.
+    pub segment_bytes: u32,
+    /// `segment.ms`: age of the first record at which the active segment is closed; at least 1.
+    pub segment_ms: i64,
+    /// `segment.jitter.ms`: upper bound of a random reduction of `segment_ms`.
+    pub segment_jitter_ms: i64,
+    /// `segment.index.bytes`: size of the offset index at which the active segment is closed; at least 4.
+    pub segment_index_bytes: u32,
+    /// `flush.messages`: records between two syncs; at least 1.
+    pub flush_messages: i64,
+    /// `flush.ms`: longest time that a record stays unsynced.
+    pub flush_ms: i64,
+    /// `retention.bytes`: size above which the oldest segments go; `None` for no limit.
+    pub retention_bytes: Option<u64>,
+    /// `retention.ms`: age above which closed segments go; `None` for no limit.
+    pub retention_ms: Option<i64>,
+    /// `max.message.bytes`: largest batch that may be appended.
+    pub max_message_bytes: u32,
+    /// `index.interval.bytes`: bytes of records between two index entries.
+    pub index_interval_bytes: u32,
+    /// `file.delete.delay.ms`: time between the renaming of a segment and its removal.
+    pub file_delete_delay_ms: i64,
+    /// `cleanup.policy`.
+    pub cleanup_policy: CleanupPolicy,
+    /// `min.insync.replicas`: at least 1.
+    pub min_insync_replicas: u32,
+    /// `compression.type`.
+    pub compression_type: CompressionType,
+    /// `compression.gzip.level`: 1 to 9, or -1 for the codec's default.
+    pub compression_gzip_level: i32,
+    /// `compression.lz4.level`: 1 to 17.
+    pub compression_lz4_level: i32,
+    /// `compression.zstd.level`: -131072 to 22.
+    pub compression_zstd_level: i32,
+    /// `message.timestamp.type`.
+    pub message_timestamp_type: MessageTimestampType,
+    /// `message.timestamp.before.max.ms`: how far a record's time may lie before the broker's.
+    pub message_timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`: how far a record's time may lie after the broker's.
+    pub message_timestamp_after_max_ms: i64,
+    /// `unclean.leader.election.enable`.
+    pub unclean_leader_election_enable: bool,
+    /// `preallocate`.
+    pub preallocate: bool,
+}
+
+/// What becomes of old segments. Neither flag set: they stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CleanupPolicy {
+    /// Segments go by age and size.
+    pub delete: bool,
+    /// Of every key the last record stays.
+    pub compact: bool,
+}
+
+/// In which form batches are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompressionType {
+    /// As the producer sent them.
+    Producer,
+    /// In this codec, whatever the producer sent.
+    Codec(Codec),
+}
+
+/// A codec that a broker may be told to store batches in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    /// `uncompressed`.
+    Uncompressed,
+    /// `gzip`.
+    Gzip,
+    /// `snappy`.
+    Snappy,
+    /// `lz4`.
+    Lz4,
+    /// `zstd`.
+    Zstd,
+}
+
+/// Whose clock dates a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageTimestampType {
+    /// The producer's.
+    CreateTime,
+    /// The broker's, at the append.
+    LogAppendTime,
+}
+
+impl Default for TopicConfig {
+    fn default() -> Self {
+        Self::resolve(&Overrides::new(), &BrokerConfigLayers::defaults())
+    }
+}
+
+impl TopicConfig {
+    /// What holds for a topic with these overrides on a broker with these layers: the topic's own value, then the broker's
+    /// dynamic one, the cluster's dynamic default, the static one, and Kafka's default at last. A value that does not parse
+    /// counts as absent: it came from a disk, and the next layer is the best that can be said.
+    #[must_use]
+    pub fn resolve(overrides: &Overrides, broker: &BrokerConfigLayers<'_>) -> Self {
+        let read = |key: &str| value_of(key, overrides, broker);
+        let number = |key: &str| read(key).and_then(|value| value.as_i64()).expect("the key has a number");
+        let bytes = |key: &str| u32::try_from(number(key)).expect("validated as an INT that is not negative");
+        let level = |key: &str| i32::try_from(number(key)).expect("validated as an INT");
+        let flag = |key: &str| number(key) == 1;
+        let policy = read("cleanup.policy");
+        let has = |wanted: &str| {
+            policy.as_ref().and_then(Value::as_list).is_some_and(|list| list.iter().any(|one| one == wanted))
+        };
+        let internal_segment_bytes = read("internal.segment.bytes")
+            .and_then(|value| value.as_i64())
+            .and_then(|bytes| u32::try_from(bytes).ok())
+            .filter(|bytes| *bytes > 0);
+        let text = |key: &str, choose: fn(&str) -> Option<_>| read(key).and_then(|v| choose(v.as_str()?));
+        Self {
+            segment_bytes: internal_segment_bytes.unwrap_or_else(|| bytes("segment.bytes")),
+            segment_ms: number("segment.ms"),
+            segment_jitter_ms: number("segment.jitter.ms"),
+            segment_index_bytes: bytes("segment.index.bytes"),
+            flush_messages: number("flush.messages"),
+            flush_ms: number("flush.ms"),
+            retention_bytes: u64::try_from(number("retention.bytes")).ok(),
+            retention_ms: Some(number("retention.ms")).filter(|millis| *millis >= 0),
+            max_message_bytes: bytes("max.message.bytes"),
+            index_interval_bytes: bytes("index.interval.bytes"),
+            file_delete_delay_ms: number("file.delete.delay.ms"),
+            cleanup_policy: CleanupPolicy { delete: has("delete"), compact: has("compact") },
+            min_insync_replicas: bytes("min.insync.replicas"),
+            compression_type: text("compression.type", compression_type).expect("validated as one of six"),
+            compression_gzip_level: level("compression.gzip.level"),
+            compression_lz4_level: level("compression.lz4.level"),
+            compression_zstd_level: level("compression.zstd.level"),
+            message_timestamp_type: match read("message.timestamp.type").as_ref().and_then(Value::as_str) {
+                Some("LogAppendTime") => MessageTimestampType::LogAppendTime,
+                Some(_) | None => MessageTimestampType::CreateTime,
+            },
+            message_timestamp_before_max_ms: number("message.timestamp.before.max.ms"),
+            message_timestamp_after_max_ms: number("message.timestamp.after.max.ms"),
+            unclean_leader_election_enable: flag("unclean.leader.election.enable"),
+            preallocate: flag("preallocate"),
+        }
+    }
+}
+
+fn compression_type(name: &str) -> Option<CompressionType> {
+    Some(match name {
+        "producer" => CompressionType::Producer,
+        "uncompressed" => CompressionType::Codec(Codec::Uncompressed),
+        "gzip" => CompressionType::Codec(Codec::Gzip),
+        "snappy" => CompressionType::Codec(Codec::Snappy),
+        "lz4" => CompressionType::Codec(Codec::Lz4),
+        "zstd" => CompressionType::Codec(Codec::Zstd),
+        _ => return None,
+    })
+}
+
+/// The effective value of a topic key, in the topic's unit; `None` when it has neither value nor default.
+pub(super) fn value_of(key: &str, overrides: &Overrides, broker: &BrokerConfigLayers<'_>) -> Option<Value> {
+    let definition = definitions::topic(key)?;
+    let own = overrides.get(key).and_then(|raw| definition.parse(raw).ok());
+    own.or_else(|| value_from_broker(key, broker)).or_else(|| definition.default_value())
+}
+
+/// The value that the broker's layers give a topic key, in the topic's unit.
+fn value_from_broker(key: &str, broker: &BrokerConfigLayers<'_>) -> Option<Value> {
+    definitions::broker_keys_of_topic_key(key)
+        .iter()
+        .find_map(|broker_key| as_topic_value(broker_key, key, broker.set_value(broker_key)?).ok())
+}
+
+/// Judges a broker key's value as the default of the topic key that it stands behind, if it stands behind one.
+///
+/// # Errors
+/// When no topic could have that value.
+pub(super) fn check_as_topic_default(broker_key: &str, value: &Value) -> Result<(), ConfigError> {
+    let behind = |topic: &&definitions::Definition| {
+        definitions::broker_keys_of_topic_key(topic.name).contains(&broker_key)
+    };
+    match definitions::TOPIC.iter().find(behind) {
+        Some(topic) => as_topic_value(broker_key, topic.name, value.clone()).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// A broker key's value in the unit of the topic key that it stands behind.
+fn as_topic_value(broker_key: &str, topic_key: &str, value: Value) -> Result<Value, ConfigError> {
+    let raw = value.to_string();
+    let unit = millis_per_unit(broker_key);
+    let value = match value.as_i64() {
+        // The hour and minute forms are INT and their topic key is LONG.
+        Some(number) if unit > 1 => Value::Long(number.saturating_mul(unit)),
+        Some(_) | None => value,
+    };
+    if topic_key == "retention.ms" {
+        return match value.as_i64() {
+            // Every negative number means no limit, and a topic says so with -1.
+            Some(millis) if millis < 0 => Ok(Value::Long(-1)),
+            Some(0) => Err(ConfigError::ZeroRetention { key: broker_key.to_string(), value: raw }),
+            Some(_) | None => Ok(value),
+        };
+    }
+    let definition = definitions::topic(topic_key).expect("the caller took the key from the table");
+    match definition.parse(&value.to_string()) {
+        Ok(_) => Ok(value),
+        Err(_) => Err(ConfigError::NotAllowed {
+            key: broker_key.to_string(),
+            value: raw,
+            allowed: Allowed(definition.validator),
+        }),
+    }
+}
+
+/// Judges the whole set of overrides that a topic would have, as creating and altering it do.
+///
+/// # Errors
+/// The first refusal, by the order of the keys: an unknown key, a value that is not valid, or values that contradict each
+/// other.
+pub fn validate(overrides: &Overrides, broker: &BrokerConfigLayers<'_>) -> Result<(), ConfigError> {
+    for (key, raw) in overrides {
+        let Some(definition) = definitions::topic(key) else {
+            let known = definitions::TOPIC.iter().map(|definition| definition.name);
+            return Err(ConfigError::UnknownTopicKey { key: key.to_string(), nearest: nearest(key, known) });
+        };
+        definition.parse(raw)?;
+    }
+    let number = |key| value_of(key, overrides, broker).and_then(|value| value.as_i64()).unwrap_or(0);
+    let (min, max) = (number("min.compaction.lag.ms"), number("max.compaction.lag.ms"));
+    if min > max {
+        return Err(ConfigError::CompactionLags { min, max });
+    }
+    if number("remote.storage.enable") == 1 {
+        return Err(ConfigError::TieredStorageDisabled);
+    }
+    Ok(())
+}
