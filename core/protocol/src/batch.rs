@@ -105,6 +105,9 @@ pub enum BatchError {
     /// The attributes name a codec that does not exist. Holds its number.
     #[error("unknown compression codec {0}")]
     UnknownCompression(i16),
+    /// The batch would be larger than its length field can say.
+    #[error("a batch of {0} bytes is too large")]
+    TooLarge(usize),
     /// The body could not be decompressed.
     #[error(transparent)]
     Compression(#[from] CompressionError),
@@ -647,6 +650,7 @@ impl From<BatchError> for InvalidBatch {
             | BatchError::IllegalLength(_)
             | BatchError::CrcMismatch { .. } => ErrorCode::CorruptMessage,
             BatchError::UnknownCompression(_) => ErrorCode::UnsupportedCompressionType,
+            BatchError::TooLarge(_) => ErrorCode::MessageTooLarge,
             BatchError::Compression(error) => match error {
                 CompressionError::OutputLimit { .. } => ErrorCode::MessageTooLarge,
                 CompressionError::Unavailable { .. } => ErrorCode::UnsupportedCompressionType,
@@ -1010,23 +1014,81 @@ pub fn recompress(
     let mut header = batch.header;
     header.attributes = header.attributes & KNOWN_BITS & !Compression::ATTRIBUTE_MASK | codec.attributes();
     if codec == Compression::None {
-        Ok(seal(header, &records))
+        seal(header, &records)
     } else {
-        Ok(seal(header, &compression::compress(codec, level, &records)?))
+        seal(header, &compression::compress(codec, level, &records)?)
+    }
+}
+
+/// What compaction leaves of a batch: the records that `keep` wants, in the codec of the batch, under the same header.
+///
+/// The offsets of the batch's first and last record stay as they are even if these records go; so do the producer's
+/// fields, so that the rest of the batch can still speak for its producer. The result may hold no record at all: whether
+/// such a batch is still of use is the caller's to know. With `delete_horizon` (milliseconds since the Unix epoch) the batch
+/// carries that time from then on; one that it has already stays.
+///
+/// `level` is that of [`compression::compress`]; `output_limit` is the number of bytes that a compressed body may decompress
+/// to.
+///
+/// # Errors
+/// Those of [`Batch::records`] and of its iterator, and [`BatchError::TooLarge`].
+pub fn retain(
+    batch: &Batch,
+    level: Option<i32>,
+    delete_horizon: Option<i64>,
+    output_limit: usize,
+    mut keep: impl FnMut(&Record) -> bool,
+) -> Result<Bytes, BatchError> {
+    let mut header = batch.header;
+    header.attributes &= KNOWN_BITS;
+    if let Some(delete_horizon) = delete_horizon {
+        header.attributes |= DELETE_HORIZON_BIT;
+        header.base_timestamp = delete_horizon;
+    }
+    let mut body = BytesMut::new();
+    let mut max_timestamp = NO_TIMESTAMP;
+    header.records_count = 0;
+    for record in batch.records(output_limit)? {
+        let record = record?;
+        if !keep(&record) {
+            continue;
+        }
+        if header.records_count == 0 && !header.has_delete_horizon() {
+            header.base_timestamp = record.timestamp;
+        }
+        // Of the same 32 bits that the offset was computed from.
+        let [.., d, c, b, a] = record.offset.wrapping_sub(header.base_offset).to_be_bytes();
+        let offset_delta = i32::from_be_bytes([d, c, b, a]);
+        let timestamp_delta = record.timestamp.wrapping_sub(header.base_timestamp);
+        let headers = record.headers.iter().map(|header| (&header.key[..], header.value.as_deref()));
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        put_record(&mut body, offset_delta, timestamp_delta, key, value, headers);
+        max_timestamp = max_timestamp.max(record.timestamp);
+        header.records_count += 1;
+    }
+    if header.records_count > 0 && header.timestamp_type() == TimestampType::CreateTime {
+        header.max_timestamp = max_timestamp;
+    }
+    let codec = header.compression()?;
+    if header.records_count == 0 {
+        header.attributes &= !Compression::ATTRIBUTE_MASK;
+        seal(header, &[])
+    } else if codec == Compression::None {
+        seal(header, &body)
+    } else {
+        seal(header, &compression::compress(codec, level, &body)?)
     }
 }
 
 /// Writes a batch: fills in length and checksum.
-///
-/// # Panics
-/// If the batch would be 2 GiB or more.
-fn seal(mut header: BatchHeader, body: &[u8]) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(HEADER_LEN + body.len());
-    header.batch_length = int32(HEADER_LEN + body.len() - LOG_OVERHEAD);
+fn seal(mut header: BatchHeader, body: &[u8]) -> Result<Bytes, BatchError> {
+    let size = HEADER_LEN + body.len();
+    header.batch_length = i32::try_from(size - LOG_OVERHEAD).map_err(|_| BatchError::TooLarge(size))?;
+    let mut bytes = BytesMut::with_capacity(size);
     header.crc = crc32c_append(header.covered_crc(), body);
     bytes.extend_from_slice(&header.to_bytes());
     bytes.extend_from_slice(body);
-    bytes.freeze()
+    Ok(bytes.freeze())
 }
 
 /// What a [`BatchBuilder`] writes into the header of its batch.
@@ -1081,7 +1143,7 @@ pub struct BatchBuilder {
     /// The number of records so far.
     count: i32,
     /// The delta that the next appended record gets.
-    next_delta: i32,
+    next_delta: i64,
     /// The first record's, which the deltas are relative to.
     base_timestamp: i64,
     max_timestamp: i64,
@@ -1116,14 +1178,13 @@ impl BatchBuilder {
         self.append_record(self.next_delta, timestamp, key, value, headers);
     }
 
-    /// Appends a record that has its offset already: how compaction leaves gaps.
+    /// Appends a record that has its offset already. The batch may have gaps.
     ///
     /// # Panics
     /// If the offset is not above that of the record before, or too far above the batch's first, or the batch would hold
     /// 2 GiB or more.
     pub fn append_at(&mut self, record: &Record) {
         let delta = record.offset - self.params.base_offset;
-        let delta = i32::try_from(delta).expect("a batch spans fewer than 2^31 offsets");
         assert!(delta >= self.next_delta, "the offsets of a batch ascend");
         let headers = record.headers.iter().map(|header| (&header.key[..], header.value.as_deref()));
         self.append_record(delta, record.timestamp, record.key.as_deref(), record.value.as_deref(), headers);
@@ -1131,43 +1192,20 @@ impl BatchBuilder {
 
     fn append_record<'a>(
         &mut self,
-        offset_delta: i32,
+        offset_delta: i64,
         timestamp: i64,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         headers: impl ExactSizeIterator<Item = (&'a [u8], Option<&'a [u8]>)> + Clone,
     ) {
+        let delta = i32::try_from(offset_delta).expect("a batch spans fewer than 2^31 offsets");
         if self.count == 0 {
             self.base_timestamp = timestamp;
         }
         let timestamp_delta = timestamp.wrapping_sub(self.base_timestamp);
-        let headers_count = int32(headers.len());
-        let headers_len: usize = headers
-            .clone()
-            .map(|(key, value)| nullable_bytes_len(Some(key)) + nullable_bytes_len(value))
-            .sum();
-        let len = 1
-            + varlong_len(timestamp_delta)
-            + varint_len(offset_delta)
-            + nullable_bytes_len(key)
-            + nullable_bytes_len(value)
-            + varint_len(headers_count)
-            + headers_len;
-
-        let out = &mut self.buffer;
-        put_varint(out, int32(len));
-        out.put_i8(0);
-        put_varlong(out, timestamp_delta);
-        put_varint(out, offset_delta);
-        put_nullable_bytes(out, key);
-        put_nullable_bytes(out, value);
-        put_varint(out, headers_count);
-        for (key, value) in headers {
-            put_nullable_bytes(out, Some(key));
-            put_nullable_bytes(out, value);
-        }
+        put_record(&mut self.buffer, delta, timestamp_delta, key, value, headers);
         self.count += 1;
-        self.next_delta = offset_delta.checked_add(1).expect("a batch spans fewer than 2^31 offsets");
+        self.next_delta = offset_delta + 1;
         self.max_timestamp = self.max_timestamp.max(timestamp);
     }
 
@@ -1210,7 +1248,8 @@ impl BatchBuilder {
                     TimestampType::CreateTime => 0,
                     TimestampType::LogAppendTime => TIMESTAMP_TYPE_BIT,
                 },
-            last_offset_delta: (self.next_delta - 1).max(0),
+            last_offset_delta: i32::try_from((self.next_delta - 1).max(0))
+                .expect("the last record's delta fits"),
             base_timestamp: self.base_timestamp,
             max_timestamp: self.max_timestamp,
             producer_id: params.producer_id,
@@ -1227,12 +1266,44 @@ impl BatchBuilder {
             )
         {
             header.attributes |= params.compression.attributes();
-            return seal(header, &body);
+            return seal(header, &body).expect("a batch is smaller than 2 GiB");
         }
         header.batch_length = int32(self.buffer.len() - LOG_OVERHEAD);
         header.crc = crc32c_append(header.covered_crc(), &self.buffer[HEADER_LEN..]);
         header.write(&mut self.buffer);
         self.buffer.freeze()
+    }
+}
+
+fn put_record<'a>(
+    out: &mut BytesMut,
+    offset_delta: i32,
+    timestamp_delta: i64,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: impl ExactSizeIterator<Item = (&'a [u8], Option<&'a [u8]>)> + Clone,
+) {
+    let headers_count = int32(headers.len());
+    let headers_len: usize =
+        headers.clone().map(|(key, value)| nullable_bytes_len(Some(key)) + nullable_bytes_len(value)).sum();
+    let len = 1
+        + varlong_len(timestamp_delta)
+        + varint_len(offset_delta)
+        + nullable_bytes_len(key)
+        + nullable_bytes_len(value)
+        + varint_len(headers_count)
+        + headers_len;
+    out.reserve(varint_len(int32(len)) + len);
+    put_varint(out, int32(len));
+    out.put_i8(0);
+    put_varlong(out, timestamp_delta);
+    put_varint(out, offset_delta);
+    put_nullable_bytes(out, key);
+    put_nullable_bytes(out, value);
+    put_varint(out, headers_count);
+    for (key, value) in headers {
+        put_nullable_bytes(out, Some(key));
+        put_nullable_bytes(out, value);
     }
 }
 
