@@ -1,1 +1,3 @@
+//! The `sordini` command.
+
 fn main() {}

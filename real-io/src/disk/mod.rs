@@ -1,0 +1,559 @@
+//! Carries out [`StorageOp`]s on real files, by the contract in [`sordini_core::storage_op`].
+//!
+//! One thread, the driver's, submits operations and takes completions. What is short (appends to the page cache, reads
+//! of resident pages) is done there and then, because handing it to another thread would cost more than doing it; what
+//! may wait for a device goes to a small pool of threads.
+//!
+//! **Order.** Operations are sorted into *lanes*, one per entry of a log directory: a partition's directory with all
+//! that lies in it, or a file that lies in the log directory itself. A lane is worked off in order, one operation at a
+//! time, with two exceptions which need no order: a `Sync` works on open files and may overlap with what follows it,
+//! because making more durable than was asked is allowed; a read of pages that are not resident is bounded by the
+//! file's length when its turn comes and overlaps with everything but a `Truncate`. A rename between two lanes is a gate
+//! in both. An operation on a log directory as a whole waits until all else in it is done, and all else waits for it.
+
+mod file_ops;
+mod files;
+pub mod lock;
+mod pool;
+
+use crate::disk::files::{Files, Opened};
+use crate::disk::pool::{Pool, Report, Task, Work};
+use sordini_core::storage_op::{Completion, StorageFault, StorageOp, StoragePath, StorageToken};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How a [`Disk`] works, apart from where.
+#[derive(Clone, Copy, Debug)]
+pub struct DiskOptions {
+    /// The most threads that wait for devices. They are started when needed.
+    pub threads_max: usize,
+    /// Appends of up to this many bytes are written by the submitting thread.
+    pub inline_append_bytes_max: usize,
+    /// How many files are kept open.
+    pub open_files_max: usize,
+}
+
+impl Default for DiskOptions {
+    fn default() -> Self {
+        Self { threads_max: 4, inline_append_bytes_max: usize::MAX, open_files_max: 4096 }
+    }
+}
+
+/// What became of an operation.
+pub type StorageResult = Result<Completion, StorageFault>;
+
+/// The log directories of a node.
+#[derive(Debug)]
+pub struct Disk {
+    options: DiskOptions,
+    files: Files,
+    /// The lanes in which something is queued or under way; an idle lane is not kept.
+    lanes: BTreeMap<Arc<str>, Lane>,
+    /// By number of the log directory.
+    log_dirs: Vec<LogDir>,
+    pool: Pool,
+    /// Answers that were not taken yet, oldest first.
+    completed: VecDeque<(StorageToken, StorageResult)>,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    queue: VecDeque<Item>,
+    /// Operations that were handed to a thread as one task, in which nothing else of the lane may run.
+    exclusive: usize,
+    /// Reads under way beside the queue; only a `Truncate` waits for them.
+    reads: usize,
+    /// Syncs under way beside the queue; nothing waits for them.
+    syncs: usize,
+    /// The lane stands at a gate that is not open or behind which an operation runs.
+    gated: bool,
+}
+
+#[derive(Debug)]
+enum Item {
+    Op(StorageToken, StorageOp),
+    Gate(Rc<RefCell<Gate>>),
+}
+
+/// An operation that needs several lanes for itself.
+#[derive(Debug)]
+struct Gate {
+    lanes: Vec<Arc<str>>,
+    /// How many of them have not come to the gate yet.
+    missing: usize,
+    op: Option<(StorageToken, StorageOp)>,
+}
+
+#[derive(Debug, Default)]
+struct LogDir {
+    /// Operations in lanes that were not completed yet.
+    under_way: usize,
+    /// Whether an operation on the whole log directory runs.
+    wide: bool,
+    /// What was submitted behind an operation on the whole log directory, itself included.
+    held: VecDeque<(StorageToken, StorageOp)>,
+    /// Until when appends go to threads, since one was slow.
+    fuse_blown_until: Option<Instant>,
+}
+
+impl Disk {
+    /// A disk over `log_dirs`, in the order of `log.dirs`. `on_completion` is called from a disk thread when
+    /// [`Disk::collect`] has something to collect.
+    #[must_use]
+    pub fn new(
+        log_dirs: &[PathBuf],
+        options: DiskOptions,
+        on_completion: Arc<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        Self {
+            options,
+            files: Files::new(log_dirs.to_vec(), options.open_files_max),
+            lanes: BTreeMap::new(),
+            log_dirs: log_dirs.iter().map(|_| LogDir::default()).collect(),
+            pool: Pool::new(options.threads_max, on_completion),
+            completed: VecDeque::new(),
+        }
+    }
+
+    /// Takes an operation. Its answer comes from [`Disk::next_completed`], perhaps at once.
+    pub fn submit(&mut self, token: StorageToken, op: StorageOp) {
+        let Some(log_dir) = self.files.log_dir_of(op.path().as_str()) else {
+            tracing::error!(path = %op.path(), "a storage operation names no log directory");
+            self.completed.push_back((token, Err(StorageFault::Io)));
+            return;
+        };
+        let state = &mut self.log_dirs[log_dir];
+        if state.wide || !state.held.is_empty() || is_wide(&op) {
+            state.held.push_back((token, op));
+            self.release_held(log_dir);
+        } else {
+            self.enter_lane(log_dir, token, op);
+        }
+    }
+
+    /// Takes in what the threads have finished since the last call.
+    pub fn collect(&mut self) {
+        for Report { token, lane, work, result, last } in self.pool.take_reports() {
+            if let Err(fault) = &result {
+                tracing::debug!(lane = %lane, ?token, ?fault, "a storage operation failed");
+            }
+            self.completed.push_back((token, result));
+            let Some(log_dir) = self.files.log_dir_of(&lane) else { continue };
+            match work {
+                Work::Wide => {
+                    self.files.forget_beneath(&lane);
+                    self.log_dirs[log_dir].wide = false;
+                }
+                Work::Gate(lanes) => {
+                    self.log_dirs[log_dir].under_way -= 1;
+                    for lane in lanes {
+                        self.files.forget_beneath(&lane);
+                        if let Some(state) = self.lanes.get_mut(&lane) {
+                            state.gated = false;
+                        }
+                        self.advance(&lane);
+                    }
+                }
+                Work::Exclusive { changed_names } => {
+                    self.log_dirs[log_dir].under_way -= 1;
+                    for path in changed_names {
+                        self.files.forget_beneath(path.as_str());
+                    }
+                    if let Some(state) = self.lanes.get_mut(&lane) {
+                        state.exclusive -= 1;
+                        assert!(!last || state.exclusive == 0, "a lane runs one task at a time");
+                    }
+                    self.advance(&lane);
+                }
+                Work::Read => {
+                    self.log_dirs[log_dir].under_way -= 1;
+                    if let Some(state) = self.lanes.get_mut(&lane) {
+                        state.reads -= 1;
+                    }
+                    self.advance(&lane);
+                }
+                Work::Sync { opened, directories } => {
+                    self.log_dirs[log_dir].under_way -= 1;
+                    if matches!(self.completed.back(), Some((_, Ok(_)))) {
+                        self.files.name_is_durable(&opened, directories);
+                    }
+                    if let Some(state) = self.lanes.get_mut(&lane) {
+                        state.syncs -= 1;
+                    }
+                    self.advance(&lane);
+                }
+            }
+            self.release_held(log_dir);
+        }
+    }
+
+    /// The oldest answer that was not taken yet.
+    pub fn next_completed(&mut self) -> Option<(StorageToken, StorageResult)> {
+        self.completed.pop_front()
+    }
+
+    /// The file of a fetch answer's range. It stays readable through the handle whatever becomes of its name.
+    ///
+    /// # Errors
+    ///
+    /// What opening it said.
+    pub fn open(&mut self, path: &str) -> io::Result<Arc<File>> {
+        self.files.open(path, false).map(|opened| opened.file)
+    }
+
+    /// A way to have pages read ahead by a disk thread, for those who send them.
+    #[must_use]
+    pub fn warmer(&self) -> Warmer {
+        Warmer { pool: self.pool.clone() }
+    }
+
+    /// Whether nothing is queued or under way and every answer was taken.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.completed.is_empty()
+            && self.lanes.is_empty()
+            && self.log_dirs.iter().all(|log_dir| !log_dir.wide && log_dir.held.is_empty())
+    }
+
+    /// The directory behind the log directory of that number.
+    #[must_use]
+    pub fn log_dir(&self, number: usize) -> Option<&Path> {
+        self.files.log_dir(number)
+    }
+
+    /// Runs or releases what waits at the door of a log directory.
+    fn release_held(&mut self, log_dir: usize) {
+        loop {
+            let state = &mut self.log_dirs[log_dir];
+            if state.wide {
+                return;
+            }
+            let Some((token, op)) = state.held.pop_front() else { return };
+            if !is_wide(&op) {
+                self.enter_lane(log_dir, token, op);
+            } else if state.under_way > 0 {
+                state.held.push_front((token, op));
+                return;
+            } else {
+                state.wide = true;
+                let lane: Arc<str> = op.path().shared();
+                self.files.forget_beneath(&lane);
+                let files = self.files.resolver();
+                let work = Box::new(move || file_ops::change_names(&files, &op));
+                self.pool.run(Task { lane, works: vec![(token, Work::Wide, work)] });
+            }
+        }
+    }
+
+    fn enter_lane(&mut self, log_dir: usize, token: StorageToken, op: StorageOp) {
+        self.log_dirs[log_dir].under_way += 1;
+        let path = op.path().clone();
+        let lane = lane_of(path.as_str());
+        if let StorageOp::Rename { to, .. } = &op
+            && lane_of(to.as_str()) != lane
+        {
+            let lanes: Vec<Arc<str>> = vec![Arc::from(lane), Arc::from(lane_of(to.as_str()))];
+            let gate = Gate { lanes: lanes.clone(), missing: lanes.len(), op: Some((token, op)) };
+            let gate = Rc::new(RefCell::new(gate));
+            for lane in &lanes {
+                self.lanes.entry(Arc::clone(lane)).or_default().queue.push_back(Item::Gate(Rc::clone(&gate)));
+            }
+            for lane in &lanes {
+                self.advance(lane);
+            }
+            return;
+        }
+        match self.lanes.get_mut(lane) {
+            None => {
+                // The common case: nothing else goes on in the lane, and the operation is done before this returns.
+                if let Some(op) = self.try_inline(log_dir, token, op) {
+                    let lane: Arc<str> = Arc::from(lane);
+                    self.lanes.entry(Arc::clone(&lane)).or_default().queue.push_back(Item::Op(token, op));
+                    self.advance(&lane);
+                }
+            }
+            Some(state) => {
+                state.queue.push_back(Item::Op(token, op));
+                self.advance(lane);
+            }
+        }
+    }
+
+    /// Starts what can be started in a lane, and drops the lane when nothing is left of it.
+    fn advance(&mut self, lane: &str) {
+        while let Some(state) = self.lanes.get_mut(lane) {
+            if state.exclusive > 0 || state.gated {
+                return;
+            }
+            let Some(item) = state.queue.pop_front() else {
+                if state.reads == 0 && state.syncs == 0 {
+                    self.lanes.remove(lane);
+                }
+                return;
+            };
+            match item {
+                Item::Gate(gate) => {
+                    state.gated = true;
+                    self.arrive(&gate);
+                }
+                Item::Op(token, op @ StorageOp::Truncate { .. }) if state.reads > 0 => {
+                    state.queue.push_front(Item::Op(token, op));
+                    return;
+                }
+                Item::Op(token, op) => {
+                    let log_dir =
+                        self.files.log_dir_of(lane).expect("only operations of a log directory get here");
+                    if let Some(op) = self.try_inline(log_dir, token, op) {
+                        self.start(lane, token, op);
+                    }
+                }
+            }
+        }
+    }
+
+    fn arrive(&mut self, gate: &Rc<RefCell<Gate>>) {
+        let mut gate = gate.borrow_mut();
+        gate.missing -= 1;
+        if gate.missing > 0 {
+            return;
+        }
+        let (token, op) = gate.op.take().expect("a gate opens once");
+        for lane in &gate.lanes {
+            self.files.forget_beneath(lane);
+        }
+        let files = self.files.resolver();
+        let work = Box::new(move || file_ops::change_names(&files, &op));
+        let lane = Arc::clone(&gate.lanes[0]);
+        self.pool.run(Task { lane, works: vec![(token, Work::Gate(gate.lanes.clone()), work)] });
+    }
+
+    /// Does the operation here, if that is sure to be short; gives it back if not.
+    fn try_inline(&mut self, log_dir: usize, token: StorageToken, op: StorageOp) -> Option<StorageOp> {
+        let result = match &op {
+            StorageOp::Append { file, position, bytes } => {
+                let len = bytes[0].len() + bytes[1].len();
+                if len > self.options.inline_append_bytes_max {
+                    return Some(op);
+                }
+                let start = Instant::now();
+                let state = &mut self.log_dirs[log_dir];
+                if state.fuse_blown_until.is_some_and(|until| start < until) {
+                    return Some(op);
+                }
+                state.fuse_blown_until = None;
+                let result = (self.files.open(file.as_str(), *position == 0))
+                    .and_then(|opened| file_ops::append(&opened.file, *position, bytes));
+                if start.elapsed()
+                    > SLOW_APPEND + SLOW_APPEND_PER_MIB * u32::try_from(len >> 20).unwrap_or(u32::MAX)
+                {
+                    state.fuse_blown_until = Some(Instant::now() + FUSE);
+                }
+                result.map(|()| Completion::Done)
+            }
+            StorageOp::Read { file, position, len } => {
+                match self.files.open(file.as_str(), false) {
+                    // Not all of it is resident.
+                    Ok(opened) => match file_ops::read_resident(&opened.file, *position, *len) {
+                        Ok(None) => return Some(op),
+                        Ok(Some(bytes)) => Ok(Completion::Bytes(bytes)),
+                        Err(error) => Err(error),
+                    },
+                    Err(error) => Err(error),
+                }
+            }
+            StorageOp::Sync { .. }
+            | StorageOp::Truncate { .. }
+            | StorageOp::Replace { .. }
+            | StorageOp::Rename { .. }
+            | StorageOp::Remove { .. }
+            | StorageOp::List { .. } => return Some(op),
+        };
+        self.finish_here(log_dir, token, &op, result);
+        None
+    }
+
+    fn finish_here(
+        &mut self,
+        log_dir: usize,
+        token: StorageToken,
+        op: &StorageOp,
+        result: io::Result<Completion>,
+    ) {
+        self.log_dirs[log_dir].under_way -= 1;
+        self.completed.push_back((token, result.map_err(|error| file_ops::fault(op.path(), &error))));
+    }
+
+    /// Hands the operation to a thread, with as many of those behind it as can go in one task.
+    fn start(&mut self, lane: &str, token: StorageToken, op: StorageOp) {
+        let log_dir = self.files.log_dir_of(lane).expect("only operations of a log directory get here");
+        let lane: Arc<str> = Arc::from(lane);
+        match op {
+            StorageOp::Sync { ref file } => match self.files.open_for_sync(file) {
+                Ok((opened, directories)) => {
+                    self.lane(&lane).syncs += 1;
+                    let handles: Vec<Arc<File>> =
+                        directories.iter().map(|(_, handle)| Arc::clone(handle)).collect();
+                    let names = directories.into_iter().map(|(name, _)| name).collect();
+                    let (path, data) = (file.clone(), Arc::clone(&opened.file));
+                    let work = Box::new(move || file_ops::sync(&path, &data, &handles));
+                    let kind = Work::Sync { opened, directories: names };
+                    self.pool.run(Task { lane, works: vec![(token, kind, work)] });
+                }
+                Err(error) => self.finish_here(log_dir, token, &op, Err(error)),
+            },
+            StorageOp::Read { ref file, position, len } => match self.files.open(file.as_str(), false) {
+                Ok(Opened { file: data, .. }) => {
+                    // What is appended from here on must not be seen, although the lane goes on.
+                    let len = match file_ops::readable(&data, position, len) {
+                        Ok(len) => len,
+                        Err(error) => return self.finish_here(log_dir, token, &op, Err(error)),
+                    };
+                    self.lane(&lane).reads += 1;
+                    let path = file.clone();
+                    let work = Box::new(move || file_ops::read(&path, &data, position, len));
+                    self.pool.run(Task { lane, works: vec![(token, Work::Read, work)] });
+                }
+                Err(error) => self.finish_here(log_dir, token, &op, Err(error)),
+            },
+            op @ (StorageOp::Append { .. }
+            | StorageOp::Truncate { .. }
+            | StorageOp::Replace { .. }
+            | StorageOp::Rename { .. }
+            | StorageOp::Remove { .. }
+            | StorageOp::List { .. }) => {
+                // A run of appends is one task: the lane would otherwise wait for the driver between any two. Files are
+                // opened when the task is made, so that nothing in it may change what a name means.
+                let works_max = if matches!(op, StorageOp::Append { .. }) { APPENDS_PER_TASK } else { 1 };
+                let mut works = vec![self.exclusive_work(token, op)];
+                while works.len() < works_max
+                    && let Some(Item::Op(_, StorageOp::Append { .. })) = self.lane(&lane).queue.front()
+                    && let Some(Item::Op(token, op)) = self.lane(&lane).queue.pop_front()
+                {
+                    works.push(self.exclusive_work(token, op));
+                }
+                self.lane(&lane).exclusive = works.len();
+                self.pool.run(Task { lane, works });
+            }
+        }
+    }
+
+    fn lane(&mut self, lane: &Arc<str>) -> &mut Lane {
+        self.lanes.entry(Arc::clone(lane)).or_default()
+    }
+
+    fn exclusive_work(&mut self, token: StorageToken, op: StorageOp) -> (StorageToken, Work, pool::Run) {
+        let changed_names = match &op {
+            StorageOp::Replace { file, .. } => vec![file.clone()],
+            StorageOp::Rename { from, to } => vec![from.clone(), to.clone()],
+            StorageOp::Remove { path } => vec![path.clone()],
+            StorageOp::Append { .. }
+            | StorageOp::Truncate { .. }
+            | StorageOp::Sync { .. }
+            | StorageOp::Read { .. }
+            | StorageOp::List { .. } => Vec::new(),
+        };
+        // The handles of a removed file go along: whoever drops the last one waits for the blocks to be freed.
+        let mut gone = Vec::new();
+        for path in &changed_names {
+            gone.append(&mut self.files.forget_beneath(path.as_str()));
+        }
+        let kind = Work::Exclusive { changed_names };
+        let run: pool::Run = match op {
+            StorageOp::Append { file, position, bytes } => {
+                // Opened here, so that the handle is shared with those who read and sync later.
+                let opened = self.files.open(file.as_str(), position == 0);
+                Box::new(move || {
+                    opened
+                        .and_then(|opened| file_ops::append(&opened.file, position, &bytes))
+                        .map(|()| Completion::Done)
+                        .map_err(|error| file_ops::fault(&file, &error))
+                })
+            }
+            StorageOp::Truncate { file, len } => {
+                let opened = self.files.open(file.as_str(), false);
+                Box::new(move || {
+                    opened
+                        .and_then(|opened| file_ops::truncate(&opened.file, len))
+                        .map(|()| Completion::Done)
+                        .map_err(|error| file_ops::fault(&file, &error))
+                })
+            }
+            op @ (StorageOp::Sync { .. }
+            | StorageOp::Read { .. }
+            | StorageOp::Replace { .. }
+            | StorageOp::Rename { .. }
+            | StorageOp::Remove { .. }
+            | StorageOp::List { .. }) => {
+                let files = self.files.resolver();
+                Box::new(move || {
+                    let result = file_ops::change_names(&files, &op);
+                    drop(gone);
+                    result
+                })
+            }
+        };
+        (token, kind, run)
+    }
+}
+
+/// Has pages read by a disk thread before they are sent, so that the sending thread does not wait for a device.
+#[derive(Clone, Debug)]
+pub struct Warmer {
+    pool: Pool,
+}
+
+impl Warmer {
+    /// Whether `len` bytes from `position` seem resident: both ends are. The kernel reads ahead and evicts in runs, so
+    /// that the middle is then seldom missing.
+    #[must_use]
+    pub fn is_resident(file: &File, position: u64, len: u64) -> bool {
+        file_ops::is_resident(file, position) && file_ops::is_resident(file, position + len.saturating_sub(1))
+    }
+
+    /// Reads the range on a disk thread, then calls `done` there.
+    pub fn warm(&self, file: Arc<File>, position: u64, len: u64, done: Box<dyn FnOnce() + Send>) {
+        self.pool.run_unreported(Box::new(move || {
+            file_ops::read_through(&file, position, len);
+            done();
+        }));
+    }
+}
+
+/// A write into the page cache takes some microseconds; one that takes this long met a device that cannot keep up.
+const SLOW_APPEND: Duration = Duration::from_millis(1);
+/// What a large append may take besides: copying into fresh pages runs at no less than half a GiB per second.
+const SLOW_APPEND_PER_MIB: Duration = Duration::from_millis(2);
+/// How long appends go to threads after a slow one.
+const FUSE: Duration = Duration::from_secs(1);
+/// The most appends in one task of a thread: enough to hide the driver's turn-around, few enough to answer soon.
+const APPENDS_PER_TASK: usize = 16;
+
+/// The first two components of a path: an entry of a log directory.
+fn lane_of(path: &str) -> &str {
+    let mut slashes = path.match_indices('/');
+    let _ = slashes.next();
+    slashes.next().map_or(path, |(at, _)| &path[..at])
+}
+
+/// Whether the operation is about a log directory as a whole.
+fn is_wide(op: &StorageOp) -> bool {
+    fn names_log_dir(path: &StoragePath) -> bool {
+        !path.as_str().contains('/')
+    }
+    match op {
+        StorageOp::Rename { from, to } => names_log_dir(from) || names_log_dir(to),
+        StorageOp::Append { .. }
+        | StorageOp::Sync { .. }
+        | StorageOp::Read { .. }
+        | StorageOp::Truncate { .. }
+        | StorageOp::Replace { .. }
+        | StorageOp::Remove { .. }
+        | StorageOp::List { .. } => names_log_dir(op.path()),
+    }
+}

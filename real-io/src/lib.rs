@@ -1,0 +1,3 @@
+//! The real world under the pure core: sockets, files, a clock, and nothing that decides what Kafka does.
+
+pub mod disk;
