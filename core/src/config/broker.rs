@@ -403,16 +403,19 @@ pub enum Contradiction {
     /// An advertised listener that is not listened on.
     #[error("{0} is advertised and stands not in listeners; use the same names in both")]
     AdvertisedNotListened(String),
-    /// A controller listener told to clients.
-    #[error(
-        "{0} is a controller listener and must not be told to clients; remove it from advertised.listeners"
-    )]
-    AdvertisedController(String),
     /// An address that leads nowhere.
     #[error(
-        "0.0.0.0 leads clients to themselves; set advertised.listeners={0}://HOST:{1} with a HOST that clients can resolve"
+        "{host} leads clients to themselves; \
+         set advertised.listeners={name}://HOST:{port} with a HOST that clients can resolve"
     )]
-    AdvertisedWildcard(String, u16),
+    AdvertisedWildcard {
+        /// The listener's name.
+        name: String,
+        /// Its host.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
     /// The inter-broker listener is not told to others.
     #[error("{0} is the inter-broker listener and must stand in listeners and in advertised.listeners")]
     InterBrokerNotAdvertised(String),
@@ -482,7 +485,8 @@ pub enum Unsupported {
     SeveralVoters,
     /// TLS or SASL.
     #[error(
-        "the listener {name} asks for {protocol}, and only PLAINTEXT works so far; clients would not be protected as you expect"
+        "the listener {name} asks for {protocol}, and only PLAINTEXT works so far; \
+         nobody would be protected as the file says"
     )]
     SecurityProtocol {
         /// The listener.
@@ -680,13 +684,8 @@ const STRANGERS: [(&str, Note); 36] = [
 
 /// Judges an entry that has no definition of its own.
 fn judge_stranger(key: &str, entry: &Entry) -> Result<Option<Note>, Reason> {
-    if let Some(rest) = key.strip_prefix("listener.name.") {
-        let base = rest.split_once('.').map_or("", |(_, base)| base);
-        // A SASL mechanism may stand between the listener's name and the key.
-        let candidates = [base, base.split_once('.').map_or("", |(_, base)| base)];
-        let Some(definition) = candidates.into_iter().find_map(definitions::broker_static) else {
-            return Err(unknown(base));
-        };
+    if let Some(base) = definitions::without_listener_prefix(key) {
+        let Some(definition) = definitions::broker_static(base) else { return Err(unknown(base)) };
         definition.parse(&entry.value).map_err(Reason::Invalid)?;
         return Ok(Some(Note::NoEffect));
     }
@@ -934,7 +933,10 @@ impl Rules<'_> {
             Some(texts) => self.read_listener_list("advertised.listeners", texts, &map),
             None => for_clients.iter().map(|listener| (*listener).clone()).collect(),
         };
-        self.check_advertised(&advertised, advertised_texts.is_some(), &bound, &controller_names);
+        self.check_advertised(&advertised, advertised_texts.is_some(), &bound);
+        // A file may advertise the controller's listeners too, as the one that Kafka ships does; no client learns of them.
+        let advertised: Vec<Listener> =
+            advertised.into_iter().filter(|listener| !controller_names.contains(&listener.name)).collect();
         let inter_broker = self.read_inter_broker(named, &protocol_name, &advertised)?;
         if controller_names.contains(&inter_broker) {
             self.contradiction(
@@ -1012,23 +1014,15 @@ impl Rules<'_> {
         }
     }
 
-    fn check_advertised(
-        &mut self,
-        advertised: &[Listener],
-        is_explicit: bool,
-        bound: &[Listener],
-        controller_names: &[String],
-    ) {
-        self.check_unique("advertised.listeners", advertised, false);
-        for listener in advertised {
-            let name = listener.name.clone();
-            if controller_names.contains(&name) {
-                self.contradiction("advertised.listeners", Contradiction::AdvertisedController(name));
-            } else if bound.iter().all(|other| other.name != name) {
-                self.contradiction("advertised.listeners", Contradiction::AdvertisedNotListened(name));
-            } else if listener.host == "0.0.0.0" || listener.host == "::" {
-                let key = if is_explicit { "advertised.listeners" } else { "listeners" };
-                self.contradiction(key, Contradiction::AdvertisedWildcard(name, listener.port));
+    fn check_advertised(&mut self, advertised: &[Listener], is_explicit: bool, bound: &[Listener]) {
+        let key = if is_explicit { "advertised.listeners" } else { "listeners" };
+        self.check_unique(key, advertised, false);
+        for Listener { name, host, port, .. } in advertised {
+            if bound.iter().all(|other| other.name != *name) {
+                self.contradiction(key, Contradiction::AdvertisedNotListened(name.clone()));
+            } else if host == "0.0.0.0" || host == "::" {
+                let (name, host, port) = (name.clone(), host.clone(), *port);
+                self.contradiction(key, Contradiction::AdvertisedWildcard { name, host, port });
             }
         }
     }
@@ -1205,4 +1199,269 @@ fn connection_overrides(text: &str) -> Result<Vec<(String, u32)>, String> {
             Some(_) | None => Err(entry),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::topic::CleanupPolicy;
+
+    /// The entries of a properties file, one to a line.
+    fn read(file: &str) -> Result<(BrokerConfig, Vec<Warning>), Vec<ConfigProblem>> {
+        BrokerConfig::from_entries(file.lines().enumerate().filter_map(|(at, line)| {
+            let (key, value) = line.trim().split_once('=')?;
+            let line = u32::try_from(at + 1).expect("a short file");
+            Some((key.to_owned(), value.to_owned(), Origin::File { path: "f".into(), line }))
+        }))
+    }
+
+    fn accepted(file: &str) -> BrokerConfig {
+        read(file).expect("the file is fine").0
+    }
+
+    /// The only problem of a file that is added to a complete one, as a sentence.
+    fn problem(addition: &str) -> String {
+        let file = alloc::format!("node.id=1\nprocess.roles=broker,controller\n{addition}");
+        let problems = read(&file).expect_err(addition);
+        assert_eq!(problems.len(), 1, "{addition}: {problems:?}");
+        problems[0].to_string()
+    }
+
+    const SMALLEST: &str = "node.id=1\nprocess.roles=broker,controller";
+
+    #[test]
+    fn smallest_file_is_a_quorum_of_one_with_kafka_s_defaults() {
+        let config = accepted(SMALLEST);
+        assert_eq!(config.node_id, NodeId(1));
+        assert_eq!(
+            config.listeners.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["PLAINTEXT://:9092"]
+        );
+        assert_eq!(config.advertised_listeners, config.listeners);
+        assert_eq!(config.inter_broker_listener_name, "PLAINTEXT");
+        assert!(config.controller_listener_names.is_empty());
+        assert_eq!(config.log_dirs, ["/tmp/kafka-logs"]);
+        assert_eq!(config.metadata_log_dir, "/tmp/kafka-logs");
+        assert_eq!(config.topic_defaults, TopicConfig::default());
+        assert_eq!((config.num_partitions, config.default_replication_factor), (1, 1));
+        assert_eq!(config.queued_max_request_bytes, None);
+        assert_eq!(config.connections_max_idle_ms, Some(600_000));
+    }
+
+    #[test]
+    fn file_of_the_shape_that_kafka_ships_is_accepted() {
+        let (config, warnings) = read(
+            "process.roles=broker,controller
+             node.id=1
+             controller.quorum.bootstrap.servers=localhost:9093
+             listeners=PLAINTEXT://:9092,CONTROLLER://:9093
+             inter.broker.listener.name=PLAINTEXT
+             advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093
+             controller.listener.names=CONTROLLER
+             listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL
+             num.network.threads=3
+             num.io.threads=12
+             log.dirs=/a,/b
+             offsets.topic.replication.factor=1
+             log.retention.hours=24",
+        )
+        .expect("the file is fine");
+        assert_eq!(config.controller_listener_names, ["CONTROLLER"]);
+        let advertised: Vec<_> = config.advertised_listeners.iter().map(ToString::to_string).collect();
+        assert_eq!(advertised, ["PLAINTEXT://localhost:9092"]);
+        assert_eq!(config.client_listeners().count(), 1);
+        assert_eq!((config.log_dirs.len(), config.metadata_log_dir.as_str()), (2, "/a"));
+        assert_eq!(config.topic_defaults.retention_ms, Some(86_400_000));
+        let warned: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            warned,
+            [
+                "f:10: num.io.threads: a Kafka key without effect in Sordini",
+                "f:12: offsets.topic.replication.factor: a Kafka key without effect in Sordini",
+            ]
+        );
+    }
+
+    #[test]
+    fn problems_name_the_key_the_line_and_the_way_out() {
+        let table = [
+            (
+                "log.retention.sm=5",
+                "f:3: log.retention.sm: Kafka has no such key; did you mean log.retention.ms?",
+            ),
+            (
+                "retention.ms=5",
+                "f:3: retention.ms: this is a topic's key; the broker's default for it is log.retention.ms",
+            ),
+            (
+                "num.partitions=none",
+                "f:3: num.partitions: Invalid value none for configuration num.partitions: \
+                 expected a number of type INT",
+            ),
+            (
+                "num.partitions=0",
+                "f:3: num.partitions: Invalid value 0 for configuration num.partitions: \
+                 Value must be at least 1",
+            ),
+            (
+                "log.retention.minutes=0",
+                "f:3: log.retention.minutes: Invalid value 0 for configuration log.retention.minutes: \
+                 must be -1 (no limit) or at least 1",
+            ),
+            (
+                "listeners=PLAINTEXT//:9092",
+                "f:3: listeners: 'PLAINTEXT//:9092' is not of the form NAME://host:port \
+                 (an empty host listens on every interface)",
+            ),
+            (
+                "listeners=PLAINTEXT://0.0.0.0:9092",
+                "f:3: listeners: 0.0.0.0 leads clients to themselves; \
+                 set advertised.listeners=PLAINTEXT://HOST:9092 with a HOST that clients can resolve",
+            ),
+            (
+                "listeners=PLAINTEXT://:9092,OTHER://:9093",
+                "f:3: listeners: the listener OTHER has no security protocol; \
+                 add OTHER:PLAINTEXT to listener.security.protocol.map",
+            ),
+            (
+                "broker.id=2",
+                "f:3: broker.id: broker.id is an old name of node.id and must be the same number; remove broker.id",
+            ),
+            (
+                "queued.max.request.bytes=100",
+                "f:3: queued.max.request.bytes: must be -1 or at least socket.request.max.bytes (104857600); \
+                 otherwise the largest request never fits",
+            ),
+            (
+                "max.connections.per.ip.overrides=host",
+                "f:3: max.connections.per.ip.overrides: 'host' is not of the form host:count",
+            ),
+        ];
+        for (addition, sentence) in table {
+            assert_eq!(problem(addition), sentence);
+        }
+    }
+
+    #[test]
+    fn contradictions_are_found_on_the_key_that_can_mend_them() {
+        let table = [
+            (
+                "advertised.listeners=OTHER://h:1\nlistener.security.protocol.map=OTHER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+                "advertised.listeners",
+            ),
+            ("advertised.listeners=PLAINTEXT://0.0.0.0:1", "advertised.listeners"),
+            ("inter.broker.listener.name=OTHER", "inter.broker.listener.name"),
+            (
+                "inter.broker.listener.name=PLAINTEXT\nsecurity.inter.broker.protocol=PLAINTEXT",
+                "inter.broker.listener.name",
+            ),
+            ("controller.listener.names=CONTROLLER", "controller.listener.names"),
+            ("controller.quorum.bootstrap.servers=h:1", "controller.listener.names"),
+            ("listeners=PLAINTEXT://:1,PLAINTEXT://:2", "listeners"),
+            (
+                "listeners=PLAINTEXT://h:1,SECOND://:1\nlistener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECOND:PLAINTEXT",
+                "listeners",
+            ),
+            ("listeners=C://:1\ncontroller.listener.names=C", "listeners"),
+            ("listeners=SSL://:9092\nsecurity.inter.broker.protocol=SSL", "listeners"),
+            ("listener.security.protocol.map=PLAINTEXT:PLAINTEXT,X:CLEAR", "listener.security.protocol.map"),
+            ("max.connections.per.ip=0", "max.connections.per.ip"),
+            ("replica.fetch.wait.max.ms=30001", "replica.fetch.wait.max.ms"),
+            ("connection.failed.authentication.delay.ms=600000", "connection.failed.authentication.delay.ms"),
+            ("log.cleaner.threads=200", "log.cleaner.dedupe.buffer.size"),
+            ("default.replication.factor=0", "default.replication.factor"),
+            ("group.consumer.session.timeout.ms=70000", "group.consumer.session.timeout.ms"),
+            ("group.share.heartbeat.interval.ms=4000", "group.share.heartbeat.interval.ms"),
+            ("cordoned.log.dirs=/elsewhere", "cordoned.log.dirs"),
+            (
+                "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+                "authorizer.class.name",
+            ),
+        ];
+        for (addition, key) in table {
+            let file = alloc::format!("{SMALLEST}\n{addition}");
+            let problems = read(&file).expect_err(addition);
+            assert_eq!(problems.iter().map(|it| it.key.as_str()).collect::<Vec<_>>(), [key], "{addition}");
+        }
+    }
+
+    #[test]
+    fn voters_must_contain_a_controller_and_nobody_else_yet() {
+        let with_voters = |voters: &str| {
+            read(&alloc::format!(
+                "{SMALLEST}\nlisteners=PLAINTEXT://:1,C://:2\ncontroller.listener.names=C\n\
+                 controller.quorum.voters={voters}"
+            ))
+            .map(|(config, _)| config.controller_quorum_voters)
+            .map_err(|problems| problems.into_iter().map(|it| it.reason).collect::<Vec<_>>())
+        };
+        let voter = Voter { id: NodeId(1), host: "::1".into(), port: 2 };
+        assert_eq!(with_voters("1@[::1]:2"), Ok(alloc::vec![voter]));
+        let missing = Reason::Contradiction(Contradiction::ControllerIsNoVoter(1));
+        assert_eq!(with_voters("2@h:2"), Err(alloc::vec![missing]));
+        let several = Reason::Unsupported(Unsupported::SeveralVoters);
+        assert_eq!(with_voters("1@h:2,2@h:2"), Err(alloc::vec![several]));
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once_and_a_key_once() {
+        let problems = read("log.segment.bytes=1\nnonsense.key=1\nnum.partitions=x").expect_err("all wrong");
+        let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+        assert_eq!(keys, ["log.segment.bytes", "nonsense.key", "num.partitions", "node.id", "process.roles"]);
+    }
+
+    #[test]
+    fn keys_of_plugins_of_other_releases_and_of_listeners_are_taken_with_a_note() {
+        let (_, warnings) = read(&alloc::format!(
+            "{SMALLEST}\nsuper.users=User:a\nzookeeper.connect=h\nrsm.config.x=1\n\
+             group.streams.assignors=sticky\nlistener.name.plaintext.sasl.enabled.mechanisms=PLAIN\n\
+             listener.name.plaintext.plain.sasl.jaas.config=x\nnum.partitions=1\nnum.partitions=2"
+        ))
+        .expect("all are taken");
+        let notes: Vec<_> = warnings.into_iter().map(|warning| (warning.key, warning.note)).collect();
+        let first = Origin::File { path: "f".into(), line: 9 };
+        assert_eq!(
+            notes,
+            [
+                ("num.partitions".to_owned(), Note::Repeated { first }),
+                ("group.streams.assignors".to_owned(), Note::Newer("4.4")),
+                ("listener.name.plaintext.plain.sasl.jaas.config".to_owned(), Note::NoEffect),
+                ("listener.name.plaintext.sasl.enabled.mechanisms".to_owned(), Note::NoEffect),
+                ("rsm.config.x".to_owned(), Note::Plugin),
+                ("super.users".to_owned(), Note::Plugin),
+                ("zookeeper.connect".to_owned(), Note::Removed("4.0")),
+            ]
+        );
+        assert!(problem("listener.name.plaintext.sasl.enabled.mechanism=PLAIN").contains("did you mean"));
+    }
+
+    #[test]
+    fn later_entries_beat_earlier_ones_and_their_origin_is_kept() {
+        let entry = |key: &str, value: &str, origin| (key.to_owned(), value.to_owned(), origin);
+        let (config, warnings) = BrokerConfig::from_entries([
+            entry("node.id", "1", Origin::BuiltIn),
+            entry("process.roles", "broker,controller", Origin::BuiltIn),
+            entry("num.partitions", "3", Origin::File { path: "f".into(), line: 1 }),
+            entry("num.partitions", "4", Origin::CommandLine),
+        ])
+        .expect("fine");
+        assert_eq!((config.num_partitions, warnings.len()), (4, 0));
+        assert_eq!(config.entries["num.partitions"].origin, Origin::CommandLine);
+    }
+
+    #[test]
+    fn dynamic_values_change_what_is_dynamic_and_an_unreadable_one_is_passed_over() {
+        let config =
+            accepted(&alloc::format!("{SMALLEST}\nmessage.max.bytes=100\nlog.cleanup.policy=compact"));
+        let set = |key: &str, value: &str| Overrides::from([(key.into(), value.into())]);
+        let changed = config.with_dynamic(&set("message.max.bytes", "200"), &set("max.connections", "7"));
+        assert_eq!((changed.topic_defaults.max_message_bytes, changed.max_connections), (200, 7));
+        assert_eq!(changed.topic_defaults.cleanup_policy, CleanupPolicy { delete: false, compact: true });
+        let stronger =
+            config.with_dynamic(&set("message.max.bytes", "200"), &set("message.max.bytes", "300"));
+        assert_eq!(stronger.topic_defaults.max_message_bytes, 300);
+        let broken = config.with_dynamic(&set("message.max.bytes", "200"), &set("message.max.bytes", "many"));
+        assert_eq!(broken.topic_defaults.max_message_bytes, 200);
+        assert_eq!(config.with_dynamic(&Overrides::new(), &Overrides::new()), config);
+    }
 }

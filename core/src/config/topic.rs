@@ -246,3 +246,148 @@ pub fn validate(overrides: &Overrides, broker: &BrokerConfigLayers<'_>) -> Resul
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Str;
+    use crate::config::broker::{Entry, Origin, StaticEntries};
+
+    fn overrides(pairs: &[(&str, &str)]) -> Overrides {
+        pairs.iter().map(|(key, value)| (Str::from(*key), Str::from(*value))).collect()
+    }
+
+    fn resolved(
+        topic: &[(&str, &str)],
+        broker: &[(&str, &str)],
+        cluster_default: &[(&str, &str)],
+        file: &[(&str, &str)],
+    ) -> TopicConfig {
+        let entry = |value: &str| Entry { value: value.into(), origin: Origin::BuiltIn };
+        let file: StaticEntries = file.iter().map(|(key, value)| ((*key).into(), entry(value))).collect();
+        let (broker, cluster_default) = (overrides(broker), overrides(cluster_default));
+        let layers =
+            BrokerConfigLayers { broker: &broker, cluster_default: &cluster_default, static_entries: &file };
+        TopicConfig::resolve(&overrides(topic), &layers)
+    }
+
+    #[test]
+    fn defaults_are_those_of_kafka() {
+        let expected = TopicConfig {
+            segment_bytes: 1 << 30,
+            segment_ms: 604_800_000,
+            segment_jitter_ms: 0,
+            segment_index_bytes: 10 << 20,
+            flush_messages: i64::MAX,
+            flush_ms: i64::MAX,
+            retention_bytes: None,
+            retention_ms: Some(604_800_000),
+            max_message_bytes: 1_048_588,
+            index_interval_bytes: 4096,
+            file_delete_delay_ms: 60_000,
+            cleanup_policy: CleanupPolicy { delete: true, compact: false },
+            min_insync_replicas: 1,
+            compression_type: CompressionType::Producer,
+            compression_gzip_level: -1,
+            compression_lz4_level: 9,
+            compression_zstd_level: 3,
+            message_timestamp_type: MessageTimestampType::CreateTime,
+            message_timestamp_before_max_ms: i64::MAX,
+            message_timestamp_after_max_ms: 3_600_000,
+            unclean_leader_election_enable: false,
+            preallocate: false,
+        };
+        assert_eq!(TopicConfig::default(), expected);
+    }
+
+    #[test]
+    fn topic_beats_broker_beats_cluster_default_beats_file() {
+        let (topic, broker) = ([("max.message.bytes", "1")], [("message.max.bytes", "2")]);
+        let (cluster_default, file) = ([("message.max.bytes", "3")], [("message.max.bytes", "4")]);
+        let bytes = |config: TopicConfig| config.max_message_bytes;
+        assert_eq!(bytes(resolved(&topic, &broker, &cluster_default, &file)), 1);
+        assert_eq!(bytes(resolved(&[], &broker, &cluster_default, &file)), 2);
+        assert_eq!(bytes(resolved(&[], &[], &cluster_default, &file)), 3);
+        assert_eq!(bytes(resolved(&[], &[], &[], &file)), 4);
+    }
+
+    #[test]
+    fn finer_units_beat_coarser_ones_and_negative_times_are_no_limit() {
+        type Row<'a> = (&'a [(&'a str, &'a str)], Option<i64>);
+        let table: [Row<'_>; 6] = [
+            (&[("log.retention.hours", "2")], Some(7_200_000)),
+            (&[("log.retention.hours", "2"), ("log.retention.minutes", "3")], Some(180_000)),
+            (&[("log.retention.minutes", "3"), ("log.retention.ms", "4")], Some(4)),
+            (&[("log.retention.minutes", "3"), ("log.retention.ms", "-1")], None),
+            (&[("log.retention.hours", "-1")], None),
+            (&[("log.retention.hours", "2147483647")], Some(7_730_941_129_200_000)),
+        ];
+        for (file, expected) in table {
+            assert_eq!(resolved(&[], &[], &[], file).retention_ms, expected, "{file:?}");
+        }
+        let dynamic = resolved(&[], &[], &[("log.retention.ms", "9")], &[("log.retention.minutes", "3")]);
+        assert_eq!(dynamic.retention_ms, Some(9));
+        let roll = resolved(&[], &[], &[], &[("log.roll.hours", "1"), ("log.roll.jitter.hours", "2")]);
+        assert_eq!((roll.segment_ms, roll.segment_jitter_ms), (3_600_000, 7_200_000));
+        let flush = resolved(&[], &[], &[], &[("log.flush.scheduler.interval.ms", "50")]);
+        assert_eq!(flush.flush_ms, 50);
+    }
+
+    #[test]
+    fn every_override_reaches_its_field() {
+        let config = resolved(
+            &[
+                ("cleanup.policy", "compact , delete"),
+                ("compression.type", "zstd"),
+                ("compression.zstd.level", "-5"),
+                ("message.timestamp.type", "LogAppendTime"),
+                ("retention.bytes", "1000"),
+                ("min.insync.replicas", "2"),
+                ("unclean.leader.election.enable", "TRUE"),
+                ("preallocate", "true"),
+                ("segment.bytes", "2097152"),
+                ("flush.messages", "1"),
+            ],
+            &[],
+            &[],
+            &[],
+        );
+        assert_eq!(config.cleanup_policy, CleanupPolicy { delete: true, compact: true });
+        assert_eq!(config.compression_type, CompressionType::Codec(Codec::Zstd));
+        assert_eq!(config.compression_zstd_level, -5);
+        assert_eq!(config.message_timestamp_type, MessageTimestampType::LogAppendTime);
+        assert_eq!((config.retention_bytes, config.min_insync_replicas), (Some(1000), 2));
+        assert!(config.unclean_leader_election_enable && config.preallocate);
+        assert_eq!((config.segment_bytes, config.flush_messages), (2_097_152, 1));
+        let nothing = resolved(&[("cleanup.policy", "")], &[], &[], &[]);
+        assert_eq!(nothing.cleanup_policy, CleanupPolicy { delete: false, compact: false });
+        let small =
+            resolved(&[("internal.segment.bytes", "200"), ("segment.bytes", "2097152")], &[], &[], &[]);
+        assert_eq!(small.segment_bytes, 200);
+    }
+
+    #[test]
+    fn value_that_does_not_parse_counts_as_absent() {
+        let config = resolved(&[("max.message.bytes", "x")], &[("message.max.bytes", "-7")], &[], &[]);
+        assert_eq!(config.max_message_bytes, 1_048_588);
+    }
+
+    #[test]
+    fn contradictory_lags_are_judged_against_what_the_broker_says() {
+        let layers = BrokerConfigLayers::defaults();
+        assert_eq!(validate(&overrides(&[("min.compaction.lag.ms", "5")]), &layers), Ok(()));
+        let broker = overrides(&[("log.cleaner.max.compaction.lag.ms", "4")]);
+        let layers = BrokerConfigLayers { broker: &broker, ..layers };
+        assert_eq!(
+            validate(&overrides(&[("min.compaction.lag.ms", "5")]), &layers),
+            Err(ConfigError::CompactionLags { min: 5, max: 4 })
+        );
+    }
+
+    #[test]
+    fn unknown_topic_key_is_refused_with_its_neighbour() {
+        let refusal = validate(&overrides(&[("retention.sm", "5")]), &BrokerConfigLayers::defaults());
+        let refusal = refusal.expect_err("no such key").to_string();
+        assert_eq!(refusal, "Unknown topic config name: retention.sm; did you mean retention.ms?");
+    }
+}

@@ -200,12 +200,6 @@ pub enum ConfigError {
         /// The topic key that it resembles.
         nearest: Option<&'static str>,
     },
-    /// No group has this key.
-    #[error("Unknown group config name: {key}")]
-    UnknownGroupKey {
-        /// The key.
-        key: String,
-    },
     /// The two compaction lags contradict each other.
     #[error(
         "Configuration min.compaction.lag.ms ({min}) must not be greater than max.compaction.lag.ms ({max})"
@@ -300,7 +294,6 @@ impl ConfigError {
             | Self::EmptyElement { .. }
             | Self::ZeroRetention { .. }
             | Self::UnknownTopicKey { .. }
-            | Self::UnknownGroupKey { .. }
             | Self::CompactionLags { .. }
             | Self::TieredStorageDisabled
             | Self::NotAList { .. } => ErrorKind::InvalidConfig,
@@ -575,4 +568,165 @@ fn edit_distance(from: &str, to: &str) -> usize {
         }
     }
     cost[from.len()][to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+    use crate::config::definitions;
+
+    fn written(definition: Option<&Definition>, raw: &str) -> Option<String> {
+        definition
+            .map(|definition| definition.parse(raw).map_or_else(|_| "refused".into(), |it| it.to_string()))
+    }
+
+    #[test]
+    fn broker_values_are_read_as_kafka_reads_them() {
+        let table = [
+            ("auto.create.topics.enable", " TRUE ", Some("true")),
+            ("auto.create.topics.enable", "yes", None),
+            ("auto.create.topics.enable", "1", None),
+            ("num.partitions", "\t12\n", Some("12")),
+            ("num.partitions", "+12", Some("12")),
+            ("num.partitions", "1_000", None),
+            ("num.partitions", "1.0", None),
+            ("num.partitions", "", None),
+            ("num.partitions", "2147483648", None),
+            ("offsets.topic.replication.factor", "32767", Some("32767")),
+            ("offsets.topic.replication.factor", "32768", None),
+            ("log.retention.ms", "9223372036854775807", Some("9223372036854775807")),
+            ("log.retention.ms", "9223372036854775808", None),
+            ("log.cleaner.min.cleanable.ratio", "1", Some("1.0")),
+            ("log.cleaner.min.cleanable.ratio", "1e-1", Some("0.1")),
+            ("log.cleaner.min.cleanable.ratio", "1.01", None),
+            ("log.cleaner.min.cleanable.ratio", "NaN", None),
+            ("log.cleaner.io.max.bytes.per.second", "inf", None),
+            ("log.cleaner.io.max.bytes.per.second", "20000000", Some("2.0E7")),
+            ("compression.gzip.level", "-1", Some("-1")),
+            ("compression.gzip.level", "0", None),
+            ("compression.gzip.level", "9", Some("9")),
+            ("compression.type", "ZSTD", None),
+            ("group.consumer.migration.policy", "Upgrade", Some("Upgrade")),
+            ("process.roles", "", None),
+            ("process.roles", "broker , controller", Some("broker,controller")),
+            ("process.roles", "broker,broker", None),
+            ("process.roles", "broker,", None),
+            ("controller.quorum.voters", "1@a:9,2@[::1]:9", Some("1@a:9,2@[::1]:9")),
+            ("controller.quorum.voters", "a:9", None),
+            ("controller.quorum.voters", "-1@a:9", None),
+            ("controller.quorum.bootstrap.servers", "a:9", Some("a:9")),
+            ("controller.quorum.bootstrap.servers", "a", None),
+            ("controller.quorum.bootstrap.servers", "a:70000", None),
+            ("remote.log.metadata.manager.impl.prefix", " ", None),
+            ("ssl.keystore.password", "x", Some("[hidden]")),
+        ];
+        for (key, raw, expected) in table {
+            let expected = expected.or(Some("refused"));
+            assert_eq!(written(definitions::broker(key), raw).as_deref(), expected, "{key}={raw:?}");
+        }
+    }
+
+    #[test]
+    fn topic_values_are_read_as_kafka_reads_them() {
+        let replicas = "leader.replication.throttled.replicas";
+        let table = [
+            ("cleanup.policy", "", Some("")),
+            ("cleanup.policy", "compact,delete", Some("compact,delete")),
+            ("cleanup.policy", "Compact", None),
+            ("retention.ms", "-1", Some("-1")),
+            ("retention.ms", "-2", None),
+            ("segment.bytes", "1048575", None),
+            ("message.timestamp.type", "CreateTime", Some("CreateTime")),
+            ("message.timestamp.type", "createtime", None),
+            (replicas, "*", Some("*")),
+            (replicas, "0:1,2:3", Some("0:1,2:3")),
+            (replicas, "0-1", None),
+            (replicas, "0:1,*", None),
+        ];
+        for (key, raw, expected) in table {
+            let expected = expected.or(Some("refused"));
+            assert_eq!(written(definitions::topic(key), raw).as_deref(), expected, "{key}={raw:?}");
+        }
+    }
+
+    #[test]
+    fn share_offset_reset_takes_two_words_and_durations() {
+        let definition = definitions::group("share.auto.offset.reset").expect("the key exists");
+        for good in ["latest", "earliest", "by_duration:PT1H", "by_duration:P2DT3H4M5.5S", "by_duration:P1D"]
+        {
+            assert!(definition.parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "none",
+            "by_duration:",
+            "by_duration:P",
+            "by_duration:PT",
+            "by_duration:-PT1H",
+            "by_duration:PT1D",
+        ] {
+            assert!(definition.parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn refusals_say_the_key_the_value_and_what_is_allowed() {
+        let refusal = |key: &str, raw: &str| {
+            definitions::broker(key).expect("the key exists").parse(raw).expect_err("not valid").to_string()
+        };
+        assert_eq!(
+            refusal("log.segment.bytes", "7"),
+            "Invalid value 7 for configuration log.segment.bytes: Value must be at least 1048576"
+        );
+        assert_eq!(
+            refusal("log.segment.bytes", "1g"),
+            "Invalid value 1g for configuration log.segment.bytes: expected a number of type INT"
+        );
+        assert_eq!(
+            refusal("log.message.timestamp.type", "x"),
+            "Invalid value x for configuration log.message.timestamp.type: \
+             Value must be one of: CreateTime, LogAppendTime"
+        );
+    }
+
+    #[test]
+    fn secrets_do_not_leak_through_debug_output() {
+        let value = definitions::broker("ssl.key.password").expect("the key exists").parse("swordfish");
+        assert_eq!(alloc::format!("{value:?}"), "Ok(Password([hidden]))");
+        let Ok(Value::Password(secret)) = value else { panic!("a password") };
+        assert_eq!(secret.reveal(), "swordfish");
+    }
+
+    #[test]
+    fn nearest_key_is_a_slip_of_the_keyboard_away() {
+        let known = || definitions::BROKER.iter().map(|definition| definition.name);
+        let table = [
+            ("log.retention.sm", Some("log.retention.ms")),
+            ("log.retentions.ms", Some("log.retention.ms")),
+            ("advertized.listeners", Some("advertised.listeners")),
+            ("nodeid", Some("node.id")),
+            ("completely.different", None),
+        ];
+        for (wanted, expected) in table {
+            assert_eq!(nearest(wanted, known()), expected, "{wanted}");
+        }
+    }
+
+    #[test]
+    fn doubles_are_written_as_java_writes_them() {
+        for (number, expected) in [
+            (0.0, "0.0"),
+            (0.05, "0.05"),
+            (0.001, "0.001"),
+            (0.0001, "1.0E-4"),
+            (9_999_999.0, "9999999.0"),
+            (10_000_000.0, "1.0E7"),
+            (2_147_483_647.0, "2.147483647E9"),
+            (f64::MAX, "1.7976931348623157E308"),
+        ] {
+            assert_eq!(Value::Double(number).to_string(), expected);
+        }
+    }
 }

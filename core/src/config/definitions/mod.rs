@@ -398,6 +398,18 @@ pub fn broker_synonyms(key: &str) -> &'static [&'static str] {
     }
 }
 
+/// The broker key behind a listener's own form of it: `listener.name.<listener>.` and perhaps a SASL mechanism stand before
+/// it. `None` for a key that is not of that form; an unknown key comes back as it is.
+#[must_use]
+pub fn without_listener_prefix(key: &str) -> Option<&str> {
+    let (_, base) = key.strip_prefix("listener.name.")?.split_once('.')?;
+    if broker_static(base).is_some() {
+        return Some(base);
+    }
+    let behind_mechanism = base.split_once('.').map(|(_, rest)| rest);
+    behind_mechanism.filter(|rest| broker_static(rest).is_some()).or(Some(base))
+}
+
 /// Milliseconds in the unit of a key, which its last word names.
 #[must_use]
 pub fn millis_per_unit(key: &str) -> i64 {
