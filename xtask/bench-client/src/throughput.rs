@@ -1,0 +1,191 @@
+//! How many records a second one partition takes, and gives back.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::json;
+
+use crate::Broker;
+use crate::client::Deliveries;
+use crate::cpu::Sample;
+
+/// A broker that gives no sign of life for this long ends the measurement.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Args)]
+pub(crate) struct Produce {
+    #[command(flatten)]
+    broker: Broker,
+    /// The topic, which is created; `TOPIC-warm-up` beside it takes the records that are not measured.
+    #[arg(long)]
+    topic: String,
+    /// Records to measure.
+    #[arg(long)]
+    records: u64,
+    /// Records before those, not measured.
+    #[arg(long, default_value_t = 0)]
+    warm_up: u64,
+    /// Size of each record's value, in bytes.
+    #[arg(long, default_value_t = 1024)]
+    record_bytes: usize,
+    /// Whether the producer is idempotent.
+    #[arg(long)]
+    idempotent: bool,
+}
+
+impl Produce {
+    pub(crate) fn run(&self) -> anyhow::Result<serde_json::Value> {
+        let producer: BaseProducer<Deliveries> = self
+            .broker
+            .config(&[
+                ("acks", "all"),
+                ("linger.ms", "5"),
+                ("batch.size", "1000000"),
+                // The size is the only limit of a batch.
+                ("batch.num.messages", "1000000"),
+                ("queue.buffering.max.messages", "1000000"),
+                // Deep enough to keep several batches under way, small enough not to leave the CPU's caches for good.
+                ("queue.buffering.max.kbytes", "32768"),
+                ("enable.idempotence", if self.idempotent { "true" } else { "false" }),
+                ("max.in.flight.requests.per.connection", "5"),
+            ])?
+            .create_with_context(Deliveries::default())?;
+        let warm_up_topic = format!("{}-warm-up", self.topic);
+        self.broker.create_topics(&[&self.topic, &warm_up_topic])?;
+        // Values that repeat would flatter a broker or disk that compresses.
+        let value = noise(self.record_bytes);
+
+        send(&producer, &warm_up_topic, &value, self.warm_up.max(1))?;
+        let acknowledged_before = producer.context().acknowledged()?;
+        let cpu = Sample::now(self.broker.broker_pid)?;
+        let start = Instant::now();
+        send(&producer, &self.topic, &value, self.records)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let (broker_cpu, client_cpu) = cpu.elapsed(self.broker.broker_pid)?;
+
+        let acknowledged = producer.context().acknowledged()? - acknowledged_before;
+        ensure!(acknowledged == self.records, "{acknowledged} of {} records were acknowledged", self.records);
+        Ok(report(self.records, seconds, broker_cpu, client_cpu))
+    }
+}
+
+/// Hands `records` records to the producer as fast as it takes them and waits until all are acknowledged.
+fn send(producer: &BaseProducer<Deliveries>, topic: &str, value: &[u8], records: u64) -> anyhow::Result<()> {
+    for sent in 0..records {
+        let mut record = BaseRecord::<(), [u8]>::to(topic).partition(0).payload(value);
+        let start = Instant::now();
+        loop {
+            match producer.send(record) {
+                Ok(()) => break,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
+                    ensure!(start.elapsed() < PATIENCE, "no record was acknowledged for {PATIENCE:?}");
+                    record = refused;
+                    producer.poll(Duration::from_millis(10));
+                }
+                Err((error, _)) => bail!("cannot produce: {error}"),
+            }
+        }
+        if sent % 4096 == 0 {
+            producer.poll(Duration::ZERO);
+        }
+    }
+    producer.flush(PATIENCE).context("the records were not acknowledged in time")
+}
+
+/// Bytes without pattern, the same in every run (xorshift64).
+pub(crate) fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_be_bytes()[0]
+    })
+    .take(bytes)
+    .collect()
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Consume {
+    #[command(flatten)]
+    broker: Broker,
+    /// The topic that `produce` filled.
+    #[arg(long)]
+    topic: String,
+    /// Records to read, from offset 0.
+    #[arg(long)]
+    records: u64,
+    /// Records to read before those from `TOPIC-warm-up`, not measured.
+    #[arg(long, default_value_t = 0)]
+    warm_up: u64,
+    /// Size of each record's value, in bytes; any other is an error.
+    #[arg(long, default_value_t = 1024)]
+    record_bytes: usize,
+}
+
+impl Consume {
+    pub(crate) fn run(&self) -> anyhow::Result<serde_json::Value> {
+        let consumer: BaseConsumer = self
+            .broker
+            .config(&[
+                ("group.id", "bench"),
+                ("enable.auto.commit", "false"),
+                ("enable.auto.offset.store", "false"),
+                ("fetch.wait.max.ms", "500"),
+                ("fetch.min.bytes", "1"),
+                // librdkafka waits a whole second when its queue is full: longer than reading takes.
+                ("fetch.queue.backoff.ms", "0"),
+                ("queued.min.messages", "1000000"),
+                ("queued.max.messages.kbytes", "32768"),
+            ])?
+            .create()?;
+        if self.warm_up > 0 {
+            self.read(&consumer, &format!("{}-warm-up", self.topic), self.warm_up)?;
+        }
+        let cpu = Sample::now(self.broker.broker_pid)?;
+        let start = Instant::now();
+        self.read(&consumer, &self.topic, self.records)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let (broker_cpu, client_cpu) = cpu.elapsed(self.broker.broker_pid)?;
+        Ok(report(self.records, seconds, broker_cpu, client_cpu))
+    }
+
+    /// Reads `records` records of partition 0 from its beginning and refuses a gap or a foreign size.
+    fn read(&self, consumer: &BaseConsumer, topic: &str, records: u64) -> anyhow::Result<()> {
+        let mut assignment = TopicPartitionList::new();
+        assignment.add_partition_offset(topic, 0, Offset::Offset(0))?;
+        consumer.assign(&assignment)?;
+        let mut next = 0;
+        while next < records {
+            let message = consumer
+                .poll(PATIENCE)
+                .with_context(|| format!("no record for {PATIENCE:?} at {next}"))??;
+            ensure!(
+                u64::try_from(message.offset())? == next,
+                "offset {} where {next} is due",
+                message.offset()
+            );
+            ensure!(message.payload_len() == self.record_bytes, "{} bytes at {next}", message.payload_len());
+            next += 1;
+        }
+        consumer.unassign()?;
+        Ok(())
+    }
+}
+
+fn report(records: u64, seconds: f64, broker_cpu: f64, client_cpu: f64) -> serde_json::Value {
+    let millions = records as f64 / 1e6;
+    json!({
+        "records": records,
+        "seconds": seconds,
+        "records_per_second": records as f64 / seconds,
+        "broker_cpu_seconds_per_million": broker_cpu / millions,
+        "client_cpu_seconds_per_million": client_cpu / millions,
+    })
+}

@@ -1,0 +1,321 @@
+//! `cargo xtask bench-broker`: the whole broker under a real client, beside Apache Kafka in one run.
+//!
+//! Every measurement starts a broker of its own on an empty directory below `target/bench`, on loopback, and removes
+//! it afterwards. Brokers take turns within a round, so that what slows the machine for a while slows them all.
+
+mod broker;
+mod machine;
+mod report;
+mod wire;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, ValueEnum};
+use serde_json::{Value, json};
+
+use broker::{Kind, Places, Running};
+use report::Samples;
+use wire::FirstProduce;
+
+/// The form of the JSON report; a change that breaks readers counts it up.
+const SCHEMA: &str = "sordini.bench-broker/1";
+/// A broker that has acknowledged nothing for this long after its start has failed.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a broker is left alone before its memory is read.
+const IDLE: Duration = Duration::from_secs(2);
+/// How long the machine is watched before a round to see whether it is quiet.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// Measures start, memory, throughput and latency of brokers with a real client.
+#[derive(Debug, Parser)]
+#[command(name = "bench-broker", bin_name = "cargo xtask bench-broker")]
+struct Options {
+    /// Brokers to measure, in this order.
+    #[arg(long, value_delimiter = ',', default_value = "sordini,kafka,sink")]
+    broker: Vec<Kind>,
+    /// Measurements to make; all when absent.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Measure>,
+    /// Rounds; the table shows medians over them.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Records of 1 KiB that a measurement produces or reads; five times as many of 100 bytes. A quarter of them goes
+    /// before as warm-up.
+    #[arg(long, default_value_t = 2_000_000)]
+    records: u64,
+    /// Starts of Sordini over all rounds; Apache Kafka is started once a round.
+    #[arg(long, default_value_t = 21)]
+    starts: u32,
+    /// Seconds that latency is measured in each round.
+    #[arg(long, default_value_t = 20)]
+    latency_seconds: u32,
+    /// Where to write the report as JSON; standard output, behind the table, when absent.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// librdkafka properties for the load client, `key=value`, laid over the measurement's own.
+    #[arg(long = "client-set", value_name = "KEY=VALUE")]
+    client_set: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Measure {
+    /// Time from start, on an empty directory, to the first acknowledged record, and time of a clean stop.
+    Start,
+    /// Resident memory of an idle broker.
+    Memory,
+    /// Records of 1 KiB, acks=all.
+    Produce,
+    /// The same from an idempotent producer.
+    Idempotent,
+    /// Records of 100 bytes, acks=all.
+    Small,
+    /// Reading records of 1 KiB back.
+    Read,
+    /// From one client to the other at 1,000 records a second.
+    Latency,
+}
+
+/// Runs the benchmark with the command line's `arguments`.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let options =
+        Options::parse_from(std::iter::once("bench-broker").chain(arguments.iter().map(String::as_str)));
+    let bench = Bench { places: Places::new()?, first_produce: FirstProduce::new(), options };
+    bench.places.build_client()?;
+    for kind in &bench.options.broker {
+        bench.places.prepare(*kind)?;
+    }
+    let machine = machine::facts();
+    eprintln!("machine: {machine}");
+
+    let mut samples = Samples::default();
+    let mut busy = Vec::new();
+    for round in 1..=bench.options.rounds {
+        let percent = machine::busy_percent(WATCH)?;
+        busy.push(percent);
+        if percent > machine::QUIET_PERCENT {
+            eprintln!("warning: the machine is not quiet: {percent:.0}% busy before round {round}");
+        }
+        bench.round(round, &mut samples)?;
+    }
+
+    println!("{}", samples.table(&bench.options.broker));
+    let unquiet = busy.iter().filter(|percent| **percent > machine::QUIET_PERCENT).count();
+    if unquiet > 0 {
+        println!(
+            "The machine was not quiet before {unquiet} of {} rounds: do not trust these figures.\n",
+            busy.len()
+        );
+    }
+    let mut report = samples.json(&bench.options.broker);
+    report["schema"] = json!(SCHEMA);
+    report["machine"] = machine;
+    report["busy_percent_before_round"] = json!(busy);
+    report["options"] = json!({
+        "rounds": bench.options.rounds,
+        "records": bench.options.records,
+        "starts": bench.options.starts,
+        "latency_seconds": bench.options.latency_seconds,
+        "client_set": bench.options.client_set,
+    });
+    let report = serde_json::to_string_pretty(&report)?;
+    match &bench.options.json {
+        Some(path) => {
+            std::fs::write(path, report + "\n").with_context(|| format!("cannot write {}", path.display()))?
+        }
+        None => println!("{report}"),
+    }
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Bench {
+    options: Options,
+    places: Places,
+    first_produce: FirstProduce,
+}
+
+impl Bench {
+    fn round(&self, round: u32, samples: &mut Samples) -> Result<()> {
+        for measure in Measure::value_variants() {
+            if !self.options.only.is_empty() && !self.options.only.contains(measure) {
+                continue;
+            }
+            for kind in &self.options.broker {
+                // The sink keeps nothing, so it has neither a start nor a way from one client to another.
+                let keeps_records = matches!(kind, Kind::Sordini | Kind::Kafka);
+                if !keeps_records && matches!(measure, Measure::Start | Measure::Memory | Measure::Latency) {
+                    continue;
+                }
+                let figures = self
+                    .measure(*measure, *kind)
+                    .with_context(|| format!("{} of {} in round {round}", title(*measure), kind.name()))?;
+                for (metric, value) in figures {
+                    eprintln!("round {round}  {:<8} {metric:<28} {}", kind.name(), report::grouped(value, 3));
+                    samples.add(round, *kind, metric, value);
+                }
+            }
+        }
+        for kind in &self.options.broker {
+            samples.add_idempotence_cost(round, *kind);
+        }
+        Ok(())
+    }
+
+    /// Makes one measurement of one broker: metrics of the report and their values.
+    fn measure(&self, measure: Measure, kind: Kind) -> Result<Vec<(&'static str, f64)>> {
+        match measure {
+            Measure::Start => self.start_and_stop(kind),
+            Measure::Memory => {
+                let (broker, _) = self.started(kind)?;
+                std::thread::sleep(IDLE);
+                let figures = vec![("idle_mib", machine::resident_mib(broker.pid())?)];
+                broker.stop()?;
+                Ok(figures)
+            }
+            Measure::Produce => self.throughput(kind, &["produce"], &Load::kib(&self.options), PRODUCE),
+            Measure::Idempotent => {
+                self.throughput(kind, &["produce", "--idempotent"], &Load::kib(&self.options), IDEMPOTENT)
+            }
+            Measure::Small => self.throughput(kind, &["produce"], &Load::small(&self.options), SMALL),
+            Measure::Read => {
+                let (mut broker, _) = self.started(kind)?;
+                let load = Load::kib(&self.options);
+                self.client(&mut broker, &["produce"], &load.arguments())?;
+                let read = self.client(&mut broker, &["consume"], &load.arguments())?;
+                broker.stop()?;
+                Ok(figures(&read, &THROUGHPUT, &READ))
+            }
+            Measure::Latency => {
+                let (mut broker, _) = self.started(kind)?;
+                let seconds = self.options.latency_seconds.to_string();
+                let latency = self.client(&mut broker, &["latency"], &["--seconds".into(), seconds])?;
+                broker.stop()?;
+                Ok(figures(&latency, &LATENCY, &LATENCY_METRICS))
+            }
+        }
+    }
+
+    /// Starts a broker and waits for its first acknowledged record; returns how long that took.
+    fn started(&self, kind: Kind) -> Result<(Running, Duration)> {
+        let start = Instant::now();
+        let mut broker = self.places.start(kind)?;
+        let first = self.first_produce.run(broker.port, start + START_PATIENCE);
+        let took = start.elapsed();
+        // A broker that has ended explains itself better than a connection that was refused.
+        broker.check_alive()?;
+        first?;
+        Ok((broker, took))
+    }
+
+    fn start_and_stop(&self, kind: Kind) -> Result<Vec<(&'static str, f64)>> {
+        let starts = if kind == Kind::Kafka { 1 } else { self.options.starts.div_ceil(self.options.rounds) };
+        let mut figures = Vec::new();
+        for _ in 0..starts {
+            let (broker, took) = self.started(kind)?;
+            figures.push(("start_ms", took.as_secs_f64() * 1e3));
+            figures.push(("stop_ms", broker.stop()?.as_secs_f64() * 1e3));
+        }
+        Ok(figures)
+    }
+
+    fn throughput(
+        &self,
+        kind: Kind,
+        command: &[&str],
+        load: &Load,
+        metrics: [&'static str; 3],
+    ) -> Result<Vec<(&'static str, f64)>> {
+        let (mut broker, _) = self.started(kind)?;
+        let result = self.client(&mut broker, command, &load.arguments())?;
+        broker.stop()?;
+        Ok(figures(&result, &THROUGHPUT, &metrics))
+    }
+
+    /// Runs the load client against `broker` and returns what it printed.
+    fn client(&self, broker: &mut Running, command: &[&str], arguments: &[String]) -> Result<Value> {
+        let mut client = Command::new(self.places.client());
+        client
+            .args(command)
+            .arg("--bootstrap")
+            .arg(format!("127.0.0.1:{}", broker.port))
+            .arg("--broker-pid")
+            .arg(broker.pid().to_string())
+            .args(["--topic", "bench"])
+            .args(arguments)
+            // glibc would give the records' memory back to the kernel after every burst and fetch it again: a third
+            // of the client's time.
+            .env(
+                "GLIBC_TUNABLES",
+                "glibc.malloc.trim_threshold=4000000000:glibc.malloc.mmap_threshold=1000000000",
+            );
+        for setting in &self.options.client_set {
+            client.arg("--set").arg(setting);
+        }
+        let output = client.output().context("cannot run the load client")?;
+        broker.check_alive()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "the load client ended with {}:\n{said}", output.status);
+        serde_json::from_slice(&output.stdout).context("the load client printed no JSON")
+    }
+}
+
+/// What the throughput measurements move.
+#[derive(Debug)]
+struct Load {
+    records: u64,
+    record_bytes: u64,
+}
+
+impl Load {
+    fn kib(options: &Options) -> Self {
+        Self { records: options.records, record_bytes: 1024 }
+    }
+
+    fn small(options: &Options) -> Self {
+        Self { records: options.records * 5, record_bytes: 100 }
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let pairs = [
+            ("--records", self.records),
+            ("--warm-up", self.records / 4),
+            ("--record-bytes", self.record_bytes),
+        ];
+        pairs.iter().flat_map(|(name, value)| [(*name).to_string(), value.to_string()]).collect()
+    }
+}
+
+/// The client's names for its figures, and below them the report's, in the same order.
+const THROUGHPUT: [&str; 3] =
+    ["records_per_second", "broker_cpu_seconds_per_million", "client_cpu_seconds_per_million"];
+const PRODUCE: [&str; 3] = ["produce_per_s", "produce_cpu", "produce_client_cpu"];
+const IDEMPOTENT: [&str; 3] = ["idempotent_per_s", "idempotent_cpu", "idempotent_client_cpu"];
+const SMALL: [&str; 3] = ["small_per_s", "small_cpu", "small_client_cpu"];
+const READ: [&str; 3] = ["read_per_s", "read_cpu", "read_client_cpu"];
+const LATENCY: [&str; 7] =
+    ["p50_ms", "p90_ms", "p99_ms", "p99_9_ms", "max_ms", "broker_cpu_percent", "client_cpu_percent"];
+const LATENCY_METRICS: [&str; 7] = [
+    "latency_p50_ms",
+    "latency_p90_ms",
+    "latency_p99_ms",
+    "latency_p99_9_ms",
+    "latency_max_ms",
+    "latency_cpu_percent",
+    "latency_client_cpu_percent",
+];
+
+fn figures<const N: usize>(
+    printed: &Value,
+    names: &[&str; N],
+    metrics: &[&'static str; N],
+) -> Vec<(&'static str, f64)> {
+    let pairs = names.iter().zip(metrics);
+    pairs.filter_map(|(name, metric)| Some((*metric, printed.get(name)?.as_f64()?))).collect()
+}
+
+fn title(measure: Measure) -> String {
+    measure.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default()
+}

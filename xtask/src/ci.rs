@@ -1,0 +1,134 @@
+//! `cargo xtask ci`: everything a change must pass that needs nothing but Rust and a C compiler.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::{codegen, tidy};
+
+/// One stage: the name it is asked for by, and what it does.
+type Stage = (&'static str, fn() -> Result<(), String>);
+
+/// In the order of what fails soonest.
+const STAGES: [Stage; 7] = [
+    ("fmt", fmt),
+    ("tidy", || tidy::run(&[])),
+    ("codegen", || codegen::run(&["--check".into()])),
+    ("clippy", clippy),
+    ("no-std", no_std),
+    ("test", test),
+    ("determinism", determinism),
+];
+
+/// The target without std that the core is checked for, where it is installed.
+const BARE_TARGET: &str = "x86_64-unknown-none";
+/// How many seeds the determinism gate runs.
+const GATE_SEEDS: u64 = 8;
+
+/// Runs the stages named in `arguments`, all when there are none, and fails with the names of those that failed.
+pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
+    if let Some(unknown) = arguments.iter().find(|name| !STAGES.iter().any(|(known, _)| known == name)) {
+        let known: Vec<_> = STAGES.iter().map(|(name, _)| *name).collect();
+        return Err(format!("no stage {unknown}; usage: cargo xtask ci [{}]...", known.join("|")));
+    }
+    let mut failed = Vec::new();
+    for (name, stage) in STAGES {
+        if !arguments.is_empty() && !arguments.iter().any(|asked| asked == name) {
+            continue;
+        }
+        println!("\n==== {name}");
+        let start = Instant::now();
+        let outcome = stage();
+        let took = start.elapsed().as_secs_f64();
+        match outcome {
+            Ok(()) => println!("==== {name}: passed in {took:.1} s"),
+            Err(error) => {
+                println!("{error}\n==== {name}: FAILED after {took:.1} s");
+                failed.push(name);
+            }
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
+}
+
+fn fmt() -> Result<(), String> {
+    cargo(&["fmt", "--all", "--check"])?;
+    cargo(&["fmt", "--manifest-path", "xtask/bench-client/Cargo.toml", "--", "--config-path", ".", "--check"])
+}
+
+fn clippy() -> Result<(), String> {
+    cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])
+}
+
+/// The core and the words compile where there is no std, so no dependency brings it in.
+fn no_std() -> Result<(), String> {
+    let installed = Command::new("rustup").args(["target", "list", "--installed"]).output();
+    let installed =
+        installed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    if !installed.lines().any(|target| target == BARE_TARGET) {
+        println!("not checked: the target {BARE_TARGET} is not installed");
+        return Ok(());
+    }
+    cargo(&["check", "--quiet", "-p", "sordini-core", "--no-default-features", "--target", BARE_TARGET])
+}
+
+fn test() -> Result<(), String> {
+    cargo(&["test", "--workspace", "--no-fail-fast"])
+}
+
+/// The same seed must print the same, trace hash included, in two processes and without optimisation.
+fn determinism() -> Result<(), String> {
+    let package = ["--quiet", "--package", "sordini-sim"];
+    let profiles = ["sim", "sim", "dev"];
+    for seed in 1..=GATE_SEEDS {
+        let mut printed = Vec::new();
+        for profile in profiles {
+            let output = Command::new(cargo_path())
+                .current_dir(root())
+                .arg("run")
+                .args(package)
+                .args(["--profile", profile, "--", "run", "--seed", &seed.to_string()])
+                .stdin(Stdio::null())
+                .stderr(Stdio::inherit())
+                .output()
+                .map_err(|error| format!("cannot run the simulator: {error}"))?;
+            if !output.status.success() || output.stdout.is_empty() {
+                return Err(format!("seed {seed}, profile {profile}: {}, or nothing printed", output.status));
+            }
+            printed.push(output.stdout);
+        }
+        if let Some(other) = printed.iter().position(|output| *output != printed[0]) {
+            return Err(format!(
+                "seed {seed} is not the same twice: with profile {}\n{}and with profile {}\n{}",
+                profiles[0],
+                String::from_utf8_lossy(&printed[0]),
+                profiles[other],
+                String::from_utf8_lossy(&printed[other]),
+            ));
+        }
+    }
+    println!("{GATE_SEEDS} seeds: the same output in two processes and without optimisation");
+    Ok(())
+}
+
+/// The root of the workspace.
+pub(crate) fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// The cargo that runs this.
+pub(crate) fn cargo_path() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+fn cargo(arguments: &[&str]) -> Result<(), String> {
+    println!("$ cargo {}", arguments.join(" "));
+    let status = Command::new(cargo_path())
+        .current_dir(root())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .status()
+        .map_err(|error| format!("cannot run cargo: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("cargo {} ended with {status}", arguments.join(" "))) }
+}
