@@ -172,7 +172,7 @@ mod codecs {
     use alloc::vec::Vec;
     use std::io::{Read, Write};
 
-    use super::{Compression, CompressionError, xerial};
+    use super::{Compression, CompressionError, lz4_frame, xerial};
 
     pub(super) fn compress(
         codec: Compression,
@@ -225,10 +225,12 @@ mod codecs {
             Compression::Lz4 => {
                 let mut output = Vec::new();
                 let mut rest = bytes;
-                // The decoder stops at the end of a frame; some writers put several into one batch.
+                // Some writers put several frames into one batch.
                 while !rest.is_empty() {
-                    let decoder = lz4_flex::frame::FrameDecoder::new(&mut rest);
-                    append_to_limit(codec, decoder, limit, &mut output)?;
+                    let (frame, behind) =
+                        lz4_frame::split_first(rest).ok_or(CompressionError::Corrupt { codec })?;
+                    append_to_limit(codec, lz4_flex::frame::FrameDecoder::new(frame), limit, &mut output)?;
+                    rest = behind;
                 }
                 Ok(output)
             }
@@ -262,6 +264,37 @@ mod codecs {
         let read =
             reader.take(allowed).read_to_end(output).map_err(|_| CompressionError::Corrupt { codec })?;
         if read > left { Err(CompressionError::OutputLimit { limit }) } else { Ok(()) }
+    }
+}
+
+/// The outline of an LZ4 frame: a header, blocks with their sizes, an end mark.
+///
+/// The decoder takes the end of its input for the end of the frame. Kafka's does not, and a consumer would stop at
+/// such a batch for ever, so the end mark is looked for here.
+#[cfg(feature = "std")]
+mod lz4_frame {
+    const MAGIC: [u8; 4] = 0x184D_2204_u32.to_le_bytes();
+    const DICTIONARY_ID: u8 = 1;
+    const CONTENT_CHECKSUM: u8 = 1 << 2;
+    const CONTENT_SIZE: u8 = 1 << 3;
+    const BLOCK_CHECKSUM: u8 = 1 << 4;
+    /// The bit of a block's size that says that the block is not compressed.
+    const UNCOMPRESSED: u32 = 1 << 31;
+
+    /// The first frame of `bytes` and what follows it. None if there is no whole frame.
+    pub(super) fn split_first(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+        let flags = *bytes.strip_prefix(&MAGIC)?.first()?;
+        let optional = |flag, len| if flags & flag == 0 { 0 } else { len };
+        // Magic, flags, block descriptor, what the flags announce, header checksum.
+        let mut at = MAGIC.len() + 2 + optional(CONTENT_SIZE, 8) + optional(DICTIONARY_ID, 4) + 1;
+        loop {
+            let size = u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?);
+            at += 4;
+            if size == 0 {
+                return bytes.split_at_checked(at + optional(CONTENT_CHECKSUM, 4));
+            }
+            at += usize::try_from(size & !UNCOMPRESSED).ok()? + optional(BLOCK_CHECKSUM, 4);
+        }
     }
 }
 
