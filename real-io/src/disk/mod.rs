@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 /// How a [`Disk`] works, apart from where.
 #[derive(Clone, Copy, Debug)]
 pub struct DiskOptions {
-    /// The most threads that wait for devices. They are started when needed.
+    /// The most threads that wait for devices. They are started when needed. With none, whoever submits waits.
     pub threads_max: usize,
     /// Appends of up to this many bytes are written by the submitting thread.
     pub inline_append_bytes_max: usize,

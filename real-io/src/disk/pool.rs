@@ -93,7 +93,7 @@ const STACK_BYTES: usize = 256 << 10;
 impl Pool {
     pub(super) fn new(threads_max: usize, on_completion: Arc<dyn Fn() + Send + Sync>) -> Self {
         let shared = Arc::new(Shared {
-            threads_max: threads_max.max(1),
+            threads_max,
             queue: Mutex::default(),
             wanted: Condvar::new(),
             reports: Mutex::default(),
@@ -115,6 +115,9 @@ impl Pool {
     }
 
     fn push(&self, job: Job) {
+        if self.shared.threads_max == 0 {
+            return self.shared.carry_out(job);
+        }
         let mut queue = lock(&self.shared.queue);
         queue.jobs.push_back(job);
         if queue.idle >= queue.jobs.len() || queue.threads == self.shared.threads_max {
