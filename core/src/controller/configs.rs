@@ -1,0 +1,149 @@
+//! Dynamic configuration of topics and brokers (KIP-226, KIP-339).
+
+use super::image::ConfigResource;
+use super::{Controller, Decision, Refusal, text};
+use crate::config::Overrides;
+use crate::config::alter::{self, Alteration, ConfigChange, Resource};
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::vec::Vec;
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::alter_configs_response as replaced;
+use sordini_protocol::messages::incremental_alter_configs_response as altered;
+use sordini_protocol::messages::{
+    AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse,
+};
+use sordini_protocol::records::{ConfigRecord, MetadataRecord};
+use sordini_protocol::wire::Str;
+
+impl Controller {
+    pub(super) fn incremental_alter_configs(
+        &self,
+        request: &IncrementalAlterConfigsRequest,
+    ) -> Decision<IncrementalAlterConfigsResponse> {
+        let mut records = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut responses = Vec::new();
+        for resource in &request.resources {
+            let (kind, name) = (resource.resource_type, &resource.resource_name);
+            let is_repeated = !seen.insert((kind, name));
+            let wishes: Vec<Alteration<'_>> = resource
+                .configs
+                .iter()
+                .map(|config| Alteration {
+                    key: &config.name,
+                    operation: config.config_operation,
+                    value: config.value.as_deref(),
+                })
+                .collect();
+            let outcome = self.alter(kind, name, is_repeated, |target, current, layers| {
+                alter::incremental(target, current, &wishes, layers)
+            });
+            let mut response = altered::AlterConfigsResourceResponse {
+                resource_type: kind,
+                resource_name: name.clone(),
+                ..Default::default()
+            };
+            match outcome {
+                Ok(mut changes) => records.append(&mut changes),
+                Err(refusal) => {
+                    response.error_code = refusal.code.as_i16();
+                    response.error_message = text(&refusal.message);
+                }
+            }
+            responses.push(response);
+        }
+        if request.validate_only {
+            records.clear();
+        }
+        let response = IncrementalAlterConfigsResponse { responses, ..Default::default() };
+        Decision { records, response }
+    }
+
+    pub(super) fn alter_configs(&self, request: &AlterConfigsRequest) -> Decision<AlterConfigsResponse> {
+        let mut records = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut responses = Vec::new();
+        for resource in &request.resources {
+            let (kind, name) = (resource.resource_type, &resource.resource_name);
+            let is_repeated = !seen.insert((kind, name));
+            let entries: Vec<(&str, Option<&str>)> =
+                resource.configs.iter().map(|config| (&*config.name, config.value.as_deref())).collect();
+            let outcome = self.alter(kind, name, is_repeated, |target, current, layers| {
+                alter::replace(target, current, &entries, layers)
+            });
+            let mut response = replaced::AlterConfigsResourceResponse {
+                resource_type: kind,
+                resource_name: name.clone(),
+                ..Default::default()
+            };
+            match outcome {
+                Ok(mut changes) => records.append(&mut changes),
+                Err(refusal) => {
+                    response.error_code = refusal.code.as_i16();
+                    response.error_message = text(&refusal.message);
+                }
+            }
+            responses.push(response);
+        }
+        if request.validate_only {
+            records.clear();
+        }
+        Decision { records, response: AlterConfigsResponse { responses, ..Default::default() } }
+    }
+
+    fn alter(
+        &self,
+        kind: i8,
+        name: &Str,
+        is_repeated: bool,
+        judge: impl FnOnce(
+            Resource,
+            &Overrides,
+            &crate::config::BrokerConfigLayers<'_>,
+        ) -> Result<Vec<ConfigChange>, crate::config::ConfigError>,
+    ) -> Result<Vec<MetadataRecord>, Refusal> {
+        if is_repeated {
+            return Err(Refusal::new(
+                ErrorCode::InvalidRequest,
+                "the request names the resource more than once",
+            ));
+        }
+        let resource = ConfigResource::from_code(kind);
+        let target = match resource {
+            Some(ConfigResource::Topic) => {
+                if self.image.topic_by_name(name).is_none() {
+                    let message = format!("there is no topic '{name}'");
+                    return Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, message));
+                }
+                Resource::Topic
+            }
+            Some(ConfigResource::Broker) => Resource::of_broker_name(name, self.node)
+                .map_err(|error| Self::config_refusal(Resource::Broker, &error))?,
+            Some(ConfigResource::BrokerLogger | ConfigResource::ClientMetrics | ConfigResource::Group)
+            | None => {
+                let message = format!("resources of type {kind} cannot be configured on this broker");
+                return Err(Refusal::new(ErrorCode::InvalidRequest, message));
+            }
+        };
+        let none = Overrides::new();
+        let layers = self.layers(&none);
+        let current = resource.and_then(|resource| self.image.config(resource, name)).unwrap_or(&none);
+        let changes =
+            judge(target, current, &layers).map_err(|error| Self::config_refusal(target, &error))?;
+        Ok(changes
+            .into_iter()
+            .map(|change| {
+                ConfigRecord {
+                    resource_type: kind,
+                    resource_name: name.clone(),
+                    name: change.key,
+                    value: change.value,
+                    ..ConfigRecord::default()
+                }
+                .into()
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,164 @@
+//! The controller: decides what becomes of a request, in records.
+//!
+//! A decision reads the image at the end of the metadata log and changes nothing. Its records are appended, applied to
+//! that image at once so that the next decision sees them, and the response leaves when the high watermark of the log has
+//! passed them. A decision without records waits in the same way: what it was based on must be committed first.
+
+pub(crate) mod cluster;
+mod configs;
+pub(crate) mod image;
+mod topics;
+
+pub(crate) use topics::{is_internal, topic_name_problem};
+
+use crate::config::broker::{BrokerConfig, BrokerConfigLayers};
+use crate::config::{ConfigError, Overrides};
+use crate::ids::{BrokerEpoch, NodeId};
+use crate::rng::Rng;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use image::{ConfigResource, MetadataImage};
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::{
+    AlterConfigsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
+    IncrementalAlterConfigsRequest,
+};
+use sordini_protocol::records::{MetadataRecord, ProducerIdsRecord};
+use sordini_protocol::request::AnyResponse;
+use sordini_protocol::wire::Str;
+
+/// How many producer ids a broker reserves at a time.
+pub(crate) const PRODUCER_ID_BLOCK: i64 = 1000;
+
+/// What a request comes to: records to append, and the answer to give once they are committed.
+#[derive(Debug)]
+pub(crate) struct Decision<T> {
+    pub(crate) records: Vec<MetadataRecord>,
+    pub(crate) response: T,
+}
+
+/// A request to the controller.
+#[derive(Clone, Debug)]
+pub(crate) enum ControllerRequest {
+    CreateTopics(CreateTopicsRequest),
+    DeleteTopics(DeleteTopicsRequest),
+    CreatePartitions(CreatePartitionsRequest),
+    IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
+    AlterConfigs(AlterConfigsRequest),
+}
+
+/// A refusal, in the two forms in which responses carry it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refusal {
+    code: ErrorCode,
+    message: String,
+}
+
+impl Refusal {
+    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// The controller's state and what it is told about its node.
+#[derive(Clone, Debug)]
+pub(crate) struct Controller {
+    /// The cluster at the end of the metadata log.
+    image: MetadataImage,
+    node: NodeId,
+    config: BrokerConfig,
+}
+
+impl Controller {
+    pub(crate) fn new(node: NodeId, config: BrokerConfig) -> Self {
+        Self { image: MetadataImage::default(), node, config }
+    }
+
+    pub(crate) const fn image(&self) -> &MetadataImage {
+        &self.image
+    }
+
+    /// Begins with what the log said when it was loaded.
+    pub(crate) fn replace_image(&mut self, image: MetadataImage) {
+        self.image = image;
+    }
+
+    /// Applies a record that is in the log.
+    pub(crate) fn apply(&mut self, record: &MetadataRecord) {
+        self.image.apply(record);
+    }
+
+    /// Decides about a request of a client. `version` is that of its API.
+    pub(crate) fn decide(
+        &self,
+        request: &ControllerRequest,
+        version: i16,
+        rng: &mut Rng,
+    ) -> Decision<AnyResponse> {
+        match request {
+            ControllerRequest::CreateTopics(request) => {
+                let decision = self.create_topics(request, rng);
+                Decision { records: decision.records, response: AnyResponse::CreateTopics(decision.response) }
+            }
+            ControllerRequest::DeleteTopics(request) => {
+                let decision = self.delete_topics(request, version);
+                Decision { records: decision.records, response: AnyResponse::DeleteTopics(decision.response) }
+            }
+            ControllerRequest::CreatePartitions(request) => {
+                let decision = self.create_partitions(request, rng);
+                Decision {
+                    records: decision.records,
+                    response: AnyResponse::CreatePartitions(decision.response),
+                }
+            }
+            ControllerRequest::IncrementalAlterConfigs(request) => {
+                let decision = self.incremental_alter_configs(request);
+                let response = AnyResponse::IncrementalAlterConfigs(decision.response);
+                Decision { records: decision.records, response }
+            }
+            ControllerRequest::AlterConfigs(request) => {
+                let decision = self.alter_configs(request);
+                Decision { records: decision.records, response: AnyResponse::AlterConfigs(decision.response) }
+            }
+        }
+    }
+
+    /// Reserves the next block of producer ids for a broker; answers its first id. Blocks are never used again (KIP-98).
+    pub(crate) fn allocate_producer_ids(&self, broker_epoch: BrokerEpoch) -> Decision<i64> {
+        let first = self.image.next_producer_id();
+        let record = ProducerIdsRecord {
+            broker_id: self.node.0,
+            broker_epoch: broker_epoch.0,
+            next_producer_id: first + PRODUCER_ID_BLOCK,
+            ..ProducerIdsRecord::default()
+        };
+        Decision { records: alloc::vec![record.into()], response: first }
+    }
+
+    fn cluster_default_overrides(&self) -> Option<&Overrides> {
+        self.image.config(ConfigResource::Broker, "")
+    }
+
+    fn broker_overrides(&self) -> Option<&Overrides> {
+        self.image.config(ConfigResource::Broker, &self.node.to_string())
+    }
+
+    fn layers<'a>(&'a self, none: &'a Overrides) -> BrokerConfigLayers<'a> {
+        self.config
+            .layers(self.cluster_default_overrides().unwrap_or(none), self.broker_overrides().unwrap_or(none))
+    }
+
+    /// A configuration error as it travels.
+    fn config_refusal(resource: crate::config::alter::Resource, error: &ConfigError) -> Refusal {
+        let code = match resource.error_kind(error) {
+            crate::config::value::ErrorKind::InvalidConfig => ErrorCode::InvalidConfig,
+            crate::config::value::ErrorKind::InvalidRequest => ErrorCode::InvalidRequest,
+        };
+        Refusal::new(code, error.to_string())
+    }
+}
+
+/// Text of a response.
+fn text(text: &str) -> Option<Str> {
+    Some(Str::from(text))
+}

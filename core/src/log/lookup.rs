@@ -1,0 +1,267 @@
+//! Finding where in a segment an offset or a timestamp lies, when memory does not tell: a small machine that reads a
+//! page of an index and then the headers of a few batches. Several run at once in one log.
+
+use super::segment::{self, INDEX_ENTRY_LEN, IndexEntry, Segment, THIN_STRIDE, TIME_INDEX_ENTRY_LEN};
+use crate::ids::Offset;
+use crate::storage_op::{StorageOp, StoragePath};
+use bytes::Bytes;
+use sordini_protocol::batch::{Batch, BatchHeader, HEADER_LEN};
+
+/// How much of the log is read at once while looking for a batch: two index intervals, so that one read is mostly enough.
+const SCAN_CHUNK_LEN: u32 = 8192;
+
+/// How much of an offset index is read at once: the entries behind one that is in memory, and as many more, so that the
+/// end of a fetch of some megabytes is found by the same read.
+const INDEX_CHUNK_LEN: u32 = 2 * THIN_STRIDE * INDEX_ENTRY_LEN;
+
+/// What is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The batch that holds this offset, or the next one that does not lie below it. `max_bytes` is how far from there
+    /// the reader will go; the answer says where a batch begins at or before that.
+    Offset { offset: Offset, max_bytes: u64 },
+    /// The first record at or above `from` whose timestamp is not below `timestamp`.
+    Timestamp { timestamp: i64, from: Offset },
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// A batch.
+    Batch(BatchPlace),
+    /// A record.
+    Record { offset: Offset, timestamp: i64, leader_epoch: i32 },
+    /// Nothing in this segment.
+    Nothing,
+}
+
+/// Where a batch lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BatchPlace {
+    /// Base offset of the segment.
+    pub(crate) segment: Offset,
+    pub(crate) position: u64,
+    /// Bytes of the batch itself.
+    pub(crate) size: u64,
+    /// A position further on at which a batch begins, not more than the reader's `max_bytes` away.
+    pub(crate) boundary: Option<u64>,
+}
+
+/// A search under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Lookup {
+    target: Target,
+    segment: Offset,
+    log: StoragePath,
+    index: StoragePath,
+    time_index: StoragePath,
+    index_entries: u32,
+    time_entries: u32,
+    /// Bytes of the log file when the search began; what came later is not searched.
+    log_size: u64,
+    boundary: Option<u64>,
+    stage: Stage,
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    /// The whole time index was asked for.
+    TimeIndex,
+    /// The whole offset index was asked for: it had not been read since the start.
+    WholeIndex,
+    /// A page of the offset index was asked for.
+    IndexPage,
+    /// The log was asked for, from `position`.
+    Scan { position: u64 },
+}
+
+/// What a lookup needs next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// This read.
+    Read(StorageOp),
+    /// Nothing; it is over.
+    Done(Found),
+}
+
+impl Lookup {
+    /// Begins a search in `segment`.
+    pub(crate) fn begin(segment: &Segment, target: Target) -> (Self, Next) {
+        let mut lookup = Self {
+            target,
+            segment: segment.base,
+            log: segment.log.clone(),
+            index: segment.index.clone(),
+            time_index: segment.time_index.clone(),
+            index_entries: segment.index_entries,
+            time_entries: segment.time_entries,
+            log_size: segment.size,
+            boundary: None,
+            stage: Stage::TimeIndex,
+        };
+        let next = match target {
+            Target::Timestamp { .. } if segment.time_entries > 0 => {
+                let len = lookup.time_entries * TIME_INDEX_ENTRY_LEN;
+                Next::Read(StorageOp::Read { file: lookup.time_index.clone(), position: 0, len })
+            }
+            Target::Timestamp { from, .. } => lookup.find_offset(from, segment),
+            Target::Offset { offset, .. } => lookup.find_offset(offset, segment),
+        };
+        (lookup, next)
+    }
+
+    /// Goes on with what a read brought. `segment` is the segment as it is by this time. `None` for the bytes when the
+    /// file is gone.
+    pub(crate) fn resume(&mut self, bytes: &Bytes, segment: &mut Segment) -> Next {
+        match self.stage {
+            Stage::TimeIndex => {
+                let Target::Timestamp { timestamp, from } = self.target else {
+                    unreachable!("only a search for a timestamp reads the time index")
+                };
+                // An entry says that no record before its offset has a greater timestamp; so below the last entry with a
+                // smaller timestamp there is nothing to find.
+                let entries = segment::decode_time_index(self.segment, bytes);
+                let below = entries.partition_point(|(at, _)| *at < timestamp);
+                let start = below.checked_sub(1).map_or(from, |at| entries[at].1.max(from));
+                self.find_offset(start, segment)
+            }
+            Stage::WholeIndex => {
+                let entries = segment::decode_index(self.segment, bytes);
+                segment.thin = Some(entries.iter().copied().step_by(THIN_STRIDE as usize).collect());
+                let offset = self.start_offset();
+                self.scan_from(&entries, offset)
+            }
+            Stage::IndexPage => {
+                let entries = segment::decode_index(self.segment, bytes);
+                let offset = self.start_offset();
+                self.scan_from(&entries, offset)
+            }
+            Stage::Scan { position } => self.scan(position, bytes),
+        }
+    }
+
+    /// The segment that is searched.
+    pub(crate) const fn segment(&self) -> Offset {
+        self.segment
+    }
+
+    const fn start_offset(&self) -> Offset {
+        match self.target {
+            Target::Offset { offset, .. } => offset,
+            Target::Timestamp { from, .. } => from,
+        }
+    }
+
+    fn find_offset(&mut self, offset: Offset, segment: &Segment) -> Next {
+        if let Target::Timestamp { from, .. } = &mut self.target {
+            *from = offset;
+        }
+        let Some(thin) = &segment.thin else {
+            self.stage = Stage::WholeIndex;
+            let len = self.index_entries * INDEX_ENTRY_LEN;
+            return Next::Read(StorageOp::Read { file: self.index.clone(), position: 0, len });
+        };
+        if thin.is_empty() {
+            return self.read_log(0, SCAN_CHUNK_LEN);
+        }
+        let page = thin.partition_point(|entry| entry.offset <= offset).saturating_sub(1);
+        self.stage = Stage::IndexPage;
+        let position = page as u64 * u64::from(THIN_STRIDE * INDEX_ENTRY_LEN);
+        Next::Read(StorageOp::Read { file: self.index.clone(), position, len: INDEX_CHUNK_LEN })
+    }
+
+    fn scan_from(&mut self, entries: &[IndexEntry], offset: Offset) -> Next {
+        let after = entries.partition_point(|entry| entry.offset <= offset);
+        let start = after.checked_sub(1).map_or(0, |at| entries[at].position);
+        if let Target::Offset { max_bytes, .. } = self.target {
+            let end = entries.partition_point(|entry| entry.position <= start + max_bytes);
+            self.boundary =
+                end.checked_sub(1).map(|at| entries[at].position).filter(|position| *position > start);
+        }
+        self.read_log(start, SCAN_CHUNK_LEN)
+    }
+
+    fn read_log(&mut self, position: u64, len: u32) -> Next {
+        if position >= self.log_size {
+            return Next::Done(Found::Nothing);
+        }
+        self.stage = Stage::Scan { position };
+        Next::Read(StorageOp::Read { file: self.log.clone(), position, len })
+    }
+
+    fn scan(&mut self, start: u64, chunk: &Bytes) -> Next {
+        let mut position = start;
+        let mut rest = chunk.clone();
+        loop {
+            let Ok(header) = BatchHeader::parse(&rest) else {
+                // Too few bytes for a header: read on from here, unless that is how this read began, and then the file
+                // ends (or holds no batch) where one should be.
+                return if position == start {
+                    Next::Done(Found::Nothing)
+                } else {
+                    self.read_log(position, SCAN_CHUNK_LEN)
+                };
+            };
+            let size = header.size();
+            let sought = match self.target {
+                Target::Offset { offset, .. } => header.last_offset() >= offset.0,
+                Target::Timestamp { timestamp, from } => {
+                    header.max_timestamp >= timestamp && header.last_offset() >= from.0
+                }
+            };
+            if sought {
+                match self.target {
+                    Target::Offset { max_bytes, .. } => {
+                        let position_end = position + size as u64;
+                        let boundary =
+                            self.boundary.filter(|at| *at >= position_end && *at <= position + max_bytes);
+                        return Next::Done(Found::Batch(BatchPlace {
+                            segment: self.segment,
+                            position,
+                            size: size as u64,
+                            boundary,
+                        }));
+                    }
+                    Target::Timestamp { timestamp, from } => {
+                        if rest.len() < size {
+                            if position == start && rest.len() as u64 >= self.log_size - position {
+                                return Next::Done(Found::Nothing);
+                            }
+                            let len = u32::try_from(size).unwrap_or(u32::MAX);
+                            return self.read_log(position, len);
+                        }
+                        if let Some(found) = first_record(&rest, timestamp, from) {
+                            return Next::Done(found);
+                        }
+                    }
+                }
+            }
+            position += size as u64;
+            if position >= self.log_size {
+                return Next::Done(Found::Nothing);
+            }
+            if rest.len() < size + HEADER_LEN {
+                return self.read_log(position, SCAN_CHUNK_LEN);
+            }
+            rest = rest.slice(size..);
+        }
+    }
+}
+
+/// The most that one batch is unfolded to while a timestamp is looked for in it.
+const DECOMPRESSED_BYTES_MAX: usize = 1 << 30;
+
+fn first_record(bytes: &Bytes, timestamp: i64, from: Offset) -> Option<Found> {
+    let batch = Batch::first_of(&mut bytes.clone()).ok()??;
+    let header = *batch.header();
+    let mut records = batch.records(DECOMPRESSED_BYTES_MAX).ok()?;
+    let record = records.find_map(|record| {
+        let record = record.ok()?;
+        (record.timestamp >= timestamp && record.offset >= from.0).then_some(record)
+    })?;
+    Some(Found::Record {
+        offset: Offset(record.offset),
+        timestamp: record.timestamp,
+        leader_epoch: header.partition_leader_epoch,
+    })
+}

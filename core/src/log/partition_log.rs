@@ -1,0 +1,708 @@
+//! The log of one replica: segments, what lies where, what is on its way to the disk and what is durable.
+//!
+//! Three ends, each at or below the one before: `next_offset` (given to the next record), `written_end` (below it the
+//! disk has confirmed every byte to the process) and `flushed_end` (below it everything is durable; Kafka's recovery
+//! point). A log knows nothing of leaders, replicas or clients.
+
+use super::leader_epoch_cache::LeaderEpochCache;
+use super::lookup::{BatchPlace, Found, Lookup, Next, Target};
+use super::producer_state::ProducerStates;
+use super::segment::{RollLimits, Segment};
+use crate::config::topic::TopicConfig;
+use crate::ids::{LeaderEpoch, Offset};
+use crate::node::Output;
+use crate::outbox::Outbox;
+use crate::storage_op::{Completion, StorageFault, StorageOp, StoragePath, StorageToken};
+use crate::time::{Instant, Now};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use sordini_protocol::batch::AppendableBatch;
+use sordini_protocol::wire::StoredRange;
+
+/// How many of the newest batches are remembered with their exact place, so that a consumer that keeps up is served
+/// without reading an index.
+const RECENT_BATCHES: usize = 256;
+
+/// The sequence of operations that nobody waits for; only their failure matters.
+const UNAWAITED: u64 = 0;
+
+/// Names a search for an offset or a timestamp within its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LookupId(u64);
+
+/// What a completed operation changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// `written_end` has risen.
+    pub(crate) written: bool,
+    /// `flushed_end` has risen.
+    pub(crate) flushed: bool,
+    /// A search is over.
+    pub(crate) found: Option<(LookupId, Found)>,
+}
+
+/// Where the records at an offset begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// Here.
+    Known(BatchPlace),
+    /// Reads are under way; [`Progress::found`] will tell.
+    Searching(LookupId),
+    /// At the end of the log.
+    End,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct RecentBatch {
+    base: Offset,
+    segment: Offset,
+    position: u64,
+    size: u64,
+}
+
+/// An append that the disk has not confirmed, or that waits to be durable.
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    sequence: u64,
+    base: Offset,
+    end: Offset,
+    appended: bool,
+    /// The topic's flush interval ended with this batch: it counts only once it is durable, as in Kafka, where the
+    /// append itself flushes.
+    until_flushed: bool,
+}
+
+/// A group of operations after which everything below `end` is durable.
+#[derive(Clone, Copy, Debug)]
+struct Flush {
+    end: Offset,
+    remaining: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Wait {
+    Append,
+    Flush { number: u64 },
+    Lookup(LookupId),
+}
+
+/// A replica's log.
+#[derive(Clone, Debug)]
+pub(crate) struct PartitionLog {
+    pub(super) dir: StoragePath,
+    /// How the node finds this log when an operation completes.
+    pub(super) owner: u32,
+    /// Never empty; the last is the active one.
+    pub(super) segments: BTreeMap<Offset, Segment>,
+    /// First offset that readers may have.
+    pub(super) log_start: Offset,
+    pub(super) next_offset: Offset,
+    written_end: Offset,
+    pub(super) flushed_end: Offset,
+    pub(super) epochs: LeaderEpochCache,
+    pub(super) producers: ProducerStates,
+    /// The newest batches, oldest first, without a gap up to `next_offset`; at least all at or above `written_end`.
+    recent: VecDeque<RecentBatch>,
+    /// Appends at or above `written_end`, oldest first.
+    in_flight: VecDeque<InFlight>,
+    /// Flushes not yet complete, oldest first; their numbers begin at `first_flush`.
+    flushes: VecDeque<Flush>,
+    first_flush: u64,
+    lookups: BTreeMap<LookupId, Lookup>,
+    waits: BTreeMap<u64, Wait>,
+    next_sequence: u64,
+    /// Renamed files and when they may be removed.
+    deletions: VecDeque<(Instant, StoragePath)>,
+    /// When `flush.ms` asks for a flush; set while something is not durable.
+    flush_due: Option<Instant>,
+    /// This log's share of `segment.jitter.ms`, drawn once.
+    jitter: u64,
+}
+
+impl PartitionLog {
+    /// A log in memory only, without a segment; the loader fills it.
+    pub(super) fn empty(dir: StoragePath, owner: u32, jitter: u64) -> Self {
+        Self {
+            dir,
+            owner,
+            segments: BTreeMap::new(),
+            log_start: Offset(0),
+            next_offset: Offset(0),
+            written_end: Offset(0),
+            flushed_end: Offset(0),
+            epochs: LeaderEpochCache::default(),
+            producers: ProducerStates::default(),
+            recent: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            flushes: VecDeque::new(),
+            first_flush: 0,
+            lookups: BTreeMap::new(),
+            waits: BTreeMap::new(),
+            next_sequence: UNAWAITED + 1,
+            deletions: VecDeque::new(),
+            flush_due: None,
+            jitter,
+        }
+    }
+
+    /// A new log in a directory that does not exist yet.
+    pub(crate) fn create(dir: StoragePath, owner: u32, jitter: u64, now: Now, out: &mut Outbox) -> Self {
+        let mut log = Self::empty(dir, owner, jitter);
+        log.add_segment(Offset(0), now.wall_ms, out);
+        log
+    }
+
+    pub(super) fn add_segment(&mut self, base: Offset, wall_ms: i64, out: &mut Outbox) {
+        let segment = Segment::new(&self.dir, base, wall_ms);
+        segment.create_files(self.unawaited(), out);
+        self.segments.insert(base, segment);
+    }
+
+    /// Settles the ends after loading: all that is there is written.
+    pub(super) fn settle(&mut self) {
+        self.written_end = self.next_offset;
+        self.flushed_end = self.flushed_end.min(self.next_offset);
+    }
+
+    /// Numbers operations on from where the loader stopped, so that no late completion of its is mistaken.
+    pub(super) const fn continue_sequences(&mut self, from: u64) {
+        self.next_sequence = from;
+    }
+
+    pub(crate) const fn dir(&self) -> &StoragePath {
+        &self.dir
+    }
+
+    /// How the node finds this log when an operation completes.
+    pub(crate) const fn owner(&self) -> u32 {
+        self.owner
+    }
+
+    /// The files with the records, oldest first.
+    pub(crate) fn files(&self) -> VecDeque<StoragePath> {
+        self.segments.values().map(|segment| segment.log.clone()).collect()
+    }
+
+    /// Base offset of the first segment.
+    pub(crate) fn first_base(&self) -> Offset {
+        *self.segments.first_key_value().expect("a log has a segment").0
+    }
+
+    pub(crate) const fn log_start(&self) -> Offset {
+        self.log_start
+    }
+
+    pub(crate) const fn next_offset(&self) -> Offset {
+        self.next_offset
+    }
+
+    pub(crate) const fn written_end(&self) -> Offset {
+        self.written_end
+    }
+
+    pub(crate) const fn flushed_end(&self) -> Offset {
+        self.flushed_end
+    }
+
+    pub(crate) const fn epochs(&self) -> &LeaderEpochCache {
+        &self.epochs
+    }
+
+    pub(crate) const fn producers(&self) -> &ProducerStates {
+        &self.producers
+    }
+
+    pub(crate) fn expire_producers(&mut self, wall_ms: i64, expiration_ms: i64) {
+        self.producers.expire(wall_ms, expiration_ms);
+    }
+
+    /// Bytes of all segments.
+    pub(crate) fn size(&self) -> u64 {
+        self.segments.values().map(|segment| segment.size).sum()
+    }
+
+    /// Base offset of the active segment.
+    pub(crate) fn active_base(&self) -> Offset {
+        self.active().base
+    }
+
+    fn active(&self) -> &Segment {
+        self.segments.last_key_value().expect("a log has a segment").1
+    }
+
+    fn active_mut(&mut self) -> &mut Segment {
+        self.segments.last_entry().expect("a log has a segment").into_mut()
+    }
+
+    pub(super) const fn unawaited(&self) -> StorageToken {
+        StorageToken { owner: self.owner, sequence: UNAWAITED }
+    }
+
+    fn push(&mut self, wait: Wait, op: StorageOp, out: &mut Outbox) -> u64 {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        self.waits.insert(sequence, wait);
+        out.push(Output::Storage { token: StorageToken { owner: self.owner, sequence }, op });
+        sequence
+    }
+
+    fn push_unawaited(&self, op: StorageOp, out: &mut Outbox) {
+        out.push(Output::Storage { token: self.unawaited(), op });
+    }
+
+    /// Notes that `epoch` writes from here on, also when it never does.
+    pub(crate) fn assign_epoch(&mut self, epoch: LeaderEpoch, out: &mut Outbox) {
+        if self.epochs.assign(epoch, self.next_offset) {
+            self.write_epochs(out);
+        }
+    }
+
+    pub(super) fn write_epochs(&self, out: &mut Outbox) {
+        let file = self.dir.join("leader-epoch-checkpoint");
+        let bytes = Bytes::from(self.epochs.to_checkpoint().into_bytes());
+        self.push_unawaited(StorageOp::Replace { file, bytes }, out);
+    }
+
+    /// Appends a batch whose offsets begin at `next_offset`. It is written when `written_end` has passed it.
+    pub(crate) fn append(
+        &mut self,
+        batch: AppendableBatch,
+        config: &TopicConfig,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let header = *batch.header();
+        assert_eq!(header.base_offset, self.next_offset.0, "a batch goes to the end of the log");
+        let size = header.size() as u64;
+        let limits = RollLimits {
+            segment_bytes: u64::from(config.segment_bytes),
+            segment_ms: config.segment_ms,
+            jitter_ms: self.jitter_ms(config),
+            index_bytes: config.segment_index_bytes,
+        };
+        if self.active().is_full_for(&header, size, now.wall_ms, &limits) {
+            self.roll(now, out);
+        }
+        let interval = u64::from(config.index_interval_bytes);
+        let unawaited = self.unawaited();
+        let active = self.active_mut();
+        let (segment, position, file) = (active.base, active.size, active.log.clone());
+        active.on_append(&header, interval, unawaited, out);
+
+        let (base, end) = (self.next_offset, Offset(header.last_offset()).plus(1));
+        self.next_offset = end;
+        if self.epochs.assign(LeaderEpoch(header.partition_leader_epoch), base) {
+            self.write_epochs(out);
+        }
+        self.producers.apply(&header);
+        self.recent.push_back(RecentBatch { base, segment, position, size });
+        self.trim_recent();
+
+        let sequence =
+            self.push(Wait::Append, StorageOp::Append { file, position, bytes: batch.into_bytes() }, out);
+        let unflushed = end.0 - self.flushing_end().0;
+        let until_flushed = unflushed >= config.flush_messages;
+        self.in_flight.push_back(InFlight { sequence, base, end, appended: false, until_flushed });
+        if until_flushed {
+            self.flush(out);
+        } else if config.flush_ms != i64::MAX && self.flush_due.is_none() {
+            self.flush_due = Some(now.monotonic.plus_millis(config.flush_ms));
+        }
+    }
+
+    fn jitter_ms(&self, config: &TopicConfig) -> i64 {
+        let bound = u64::try_from(config.segment_jitter_ms.min(config.segment_ms)).unwrap_or(0);
+        if bound == 0 { 0 } else { i64::try_from(self.jitter % bound).unwrap_or(0) }
+    }
+
+    /// Keeps [`RECENT_BATCHES`], and beyond them whatever is not yet written.
+    fn trim_recent(&mut self) {
+        while self.recent.len() > RECENT_BATCHES && self.recent[1].base <= self.written_end {
+            self.recent.pop_front();
+        }
+    }
+
+    /// Closes the active segment and begins another at the log's end.
+    pub(crate) fn roll(&mut self, now: Now, out: &mut Outbox) {
+        let base = self.next_offset;
+        if self.active().size == 0 && self.active().base == base {
+            return;
+        }
+        let unawaited = self.unawaited();
+        self.active_mut().add_time_entry_if_due(unawaited, out);
+        // Below the recovery point nothing is looked at after a crash, so it moves past a segment only when all that a
+        // reader of it needs is durable: indexes and the producers' snapshot too.
+        let number = self.first_flush + self.flushes.len() as u64;
+        let files = self.active().files().map(Clone::clone).into();
+        let snapshot = self.snapshot_op();
+        self.push(Wait::Flush { number }, snapshot, out);
+        self.push_flush(number, files, 1, out);
+        self.add_segment(base, now.wall_ms, out);
+    }
+
+    fn snapshot_op(&self) -> StorageOp {
+        let file = self.dir.join(&format!("{:020}.snapshot", self.next_offset.0));
+        StorageOp::Replace { file, bytes: self.producers.to_snapshot() }
+    }
+
+    /// Where the newest flush under way will end.
+    fn flushing_end(&self) -> Offset {
+        self.flushes.back().map_or(self.flushed_end, |flush| flush.end)
+    }
+
+    /// Makes everything up to the log's end durable.
+    pub(crate) fn flush(&mut self, out: &mut Outbox) {
+        self.flush_due = None;
+        if self.flushing_end() == self.next_offset {
+            return;
+        }
+        let number = self.first_flush + self.flushes.len() as u64;
+        let mut files = self.files_from(self.flushing_end());
+        // The segment that holds the recovery point is read again after a crash and its indexes are made anew, so of
+        // the active segment the records are enough.
+        let active = self.active();
+        files.retain(|file| *file != active.index && *file != active.time_index);
+        self.push_flush(number, files, 0, out);
+    }
+
+    /// The files of every segment that may hold something at or above `from`.
+    fn files_from(&self, from: Offset) -> Vec<StoragePath> {
+        // After a start the recovery point may lie some segments back.
+        let first = self.segments.range(..=from).next_back().map_or(from, |(base, _)| *base);
+        self.segments.range(first..).flat_map(|(_, segment)| segment.files()).cloned().collect()
+    }
+
+    fn push_flush(&mut self, number: u64, files: Vec<StoragePath>, others: u32, out: &mut Outbox) {
+        let syncs = u32::try_from(files.len()).expect("a log has fewer than 2^31 segments");
+        for file in files {
+            self.push(Wait::Flush { number }, StorageOp::Sync { file }, out);
+        }
+        self.flushes.push_back(Flush { end: self.next_offset, remaining: syncs + others });
+    }
+
+    /// Takes note of a completed operation. A fault means that the disk under this log cannot be trusted any more.
+    pub(crate) fn on_completed(
+        &mut self,
+        sequence: u64,
+        result: Result<Completion, StorageFault>,
+        out: &mut Outbox,
+    ) -> Result<Progress, StorageFault> {
+        let Some(wait) = self.waits.remove(&sequence) else {
+            return match result {
+                Ok(_) => Ok(Progress::default()),
+                Err(fault) => Err(fault),
+            };
+        };
+        let mut progress = Progress::default();
+        match wait {
+            Wait::Append => {
+                result?;
+                let at = self.in_flight.partition_point(|append| append.sequence < sequence);
+                self.in_flight[at].appended = true;
+            }
+            Wait::Flush { number } => {
+                result?;
+                let at =
+                    usize::try_from(number - self.first_flush).expect("a flush under way is in the list");
+                self.flushes[at].remaining -= 1;
+                while let Some(flush) = self.flushes.front().copied().filter(|flush| flush.remaining == 0) {
+                    assert!(self.flushed_end <= flush.end, "the recovery point does not fall");
+                    progress.flushed |= self.flushed_end < flush.end;
+                    self.flushed_end = flush.end;
+                    self.flushes.pop_front();
+                    self.first_flush += 1;
+                }
+            }
+            Wait::Lookup(id) => {
+                let bytes = match result {
+                    Ok(Completion::Bytes(bytes)) => bytes,
+                    // The segment was deleted under the search: there is nothing in it.
+                    Err(StorageFault::NotFound) => Bytes::new(),
+                    Ok(Completion::Done | Completion::Entries(_)) => unreachable!("a read brings bytes"),
+                    Err(fault) => return Err(fault),
+                };
+                progress.found = self.resume_lookup(id, &bytes, out).map(|found| (id, found));
+            }
+        }
+        while let Some(append) = self.in_flight.front() {
+            if !append.appended || (append.until_flushed && self.flushed_end < append.end) {
+                break;
+            }
+            self.written_end = append.end;
+            progress.written = true;
+            self.in_flight.pop_front();
+        }
+        if progress.written {
+            self.trim_recent();
+        }
+        self.assert_invariants();
+        Ok(progress)
+    }
+
+    fn resume_lookup(&mut self, id: LookupId, bytes: &Bytes, out: &mut Outbox) -> Option<Found> {
+        let mut lookup = self.lookups.remove(&id)?;
+        let next = match self.segments.get_mut(&lookup.segment()) {
+            Some(segment) => lookup.resume(bytes, segment),
+            None => Next::Done(Found::Nothing),
+        };
+        self.go_on(id, lookup, next, out)
+    }
+
+    fn go_on(&mut self, id: LookupId, lookup: Lookup, next: Next, out: &mut Outbox) -> Option<Found> {
+        match next {
+            Next::Read(op) => {
+                self.lookups.insert(id, lookup);
+                self.push(Wait::Lookup(id), op, out);
+                None
+            }
+            Next::Done(found) => Some(found),
+        }
+    }
+
+    /// Where the batch that holds `offset` begins. `max_bytes` is how far the reader will go from there.
+    pub(crate) fn find(&mut self, offset: Offset, max_bytes: u64, out: &mut Outbox) -> Start {
+        if offset >= self.next_offset {
+            return Start::End;
+        }
+        if let Some(oldest) = self.recent.front()
+            && offset >= oldest.base
+        {
+            let at = self.recent.partition_point(|batch| batch.base <= offset) - 1;
+            let batch = self.recent[at];
+            return Start::Known(BatchPlace {
+                segment: batch.segment,
+                position: batch.position,
+                size: batch.size,
+                boundary: None,
+            });
+        }
+        let segment = self.segments.range(..=offset).next_back().or_else(|| self.segments.first_key_value());
+        let segment = segment.expect("a log has a segment").1;
+        self.search(segment.base, Target::Offset { offset, max_bytes }, out)
+    }
+
+    fn search(&mut self, segment: Offset, target: Target, out: &mut Outbox) -> Start {
+        let id = LookupId(self.next_sequence);
+        let segment = &self.segments[&segment];
+        let (lookup, next) = Lookup::begin(segment, target);
+        match self.go_on(id, lookup, next, out) {
+            None => Start::Searching(id),
+            Some(Found::Batch(place)) => Start::Known(place),
+            Some(Found::Record { .. } | Found::Nothing) => Start::End,
+        }
+    }
+
+    /// Goes on in the next segment when a search found nothing in one: a segment may end before the next begins.
+    pub(crate) fn find_after(&mut self, nothing_in: Offset, target: Target, out: &mut Outbox) -> Start {
+        match self.segments.range(nothing_in.plus(1)..).next() {
+            Some((base, _)) => {
+                let base = *base;
+                self.search(base, target, out)
+            }
+            None => Start::End,
+        }
+    }
+
+    /// Base offset of the segment after `segment`, or the log's end.
+    pub(crate) fn segment_after(&self, segment: Offset) -> Offset {
+        self.segments.range(segment.plus(1)..).next().map_or(self.next_offset, |(base, _)| *base)
+    }
+
+    /// Looks for the first record at or above `timestamp`. `Start::End` when no segment can hold one.
+    pub(crate) fn find_timestamp(&mut self, timestamp: i64, out: &mut Outbox) -> (Start, Offset) {
+        let segment =
+            self.segments.values().find(|segment| segment.max_timestamp >= timestamp).map(|s| s.base);
+        let Some(base) = segment else { return (Start::End, self.next_offset) };
+        let target = Target::Timestamp { timestamp, from: self.log_start };
+        (self.search(base, target, out), base)
+    }
+
+    /// The largest timestamp in the log, if any record has one.
+    pub(crate) fn max_timestamp(&self) -> Option<i64> {
+        self.segments.values().map(|segment| segment.max_timestamp).max().filter(|timestamp| *timestamp >= 0)
+    }
+
+    /// The stretch of file from `place` up to `end`, whole batches as far as they are known, not longer than
+    /// `max_bytes` unless `at_least_one` batch is promised. `None` when there is nothing to send, or the segment is gone.
+    pub(crate) fn slice(
+        &self,
+        place: BatchPlace,
+        end: Offset,
+        max_bytes: u64,
+        at_least_one: bool,
+    ) -> Option<StoredRange> {
+        let segment = self.segments.get(&place.segment)?;
+        let available =
+            self.position_of(end, segment).checked_sub(place.position).filter(|bytes| *bytes > 0)?;
+        let mut len = available.min(max_bytes);
+        if len < available {
+            let limit = place.position + len;
+            let boundary =
+                self.boundary_at_or_below(limit, segment.base).or(place.boundary.filter(|at| *at <= limit));
+            if let Some(boundary) = boundary.filter(|at| *at > place.position) {
+                len = boundary - place.position;
+            }
+        }
+        if len < place.size {
+            // Part of a batch is of no use to a reader.
+            if !at_least_one {
+                return None;
+            }
+            len = place.size.min(available);
+        }
+        Some(StoredRange {
+            file: segment.log.shared(),
+            position: place.position,
+            len: u32::try_from(len).expect("a segment is smaller than 2^32 bytes"),
+        })
+    }
+
+    /// The greatest known start of a batch in `segment` not above `limit`.
+    fn boundary_at_or_below(&self, limit: u64, segment: Offset) -> Option<u64> {
+        let from = self.recent.partition_point(|batch| batch.segment < segment);
+        let upto = self.recent.partition_point(|batch| {
+            batch.segment < segment || (batch.segment == segment && batch.position <= limit)
+        });
+        (upto > from).then(|| self.recent[upto - 1].position)
+    }
+
+    /// Where in the file of `segment` the records below `end` stop.
+    fn position_of(&self, end: Offset, segment: &Segment) -> u64 {
+        let next_base =
+            self.segments.range(segment.base.plus(1)..).next().map_or(self.next_offset, |(base, _)| *base);
+        if end >= next_base {
+            return segment.size;
+        }
+        // Everything from `written_end` on is remembered, and nobody reads up to an end below it that is not remembered.
+        let at = self.recent.partition_point(|batch| batch.base < end);
+        match self.recent.get(at) {
+            Some(batch) if batch.segment == segment.base => batch.position,
+            Some(_) | None => segment.size,
+        }
+    }
+
+    /// Moves the log's start up. Segments wholly below it are given up.
+    pub(crate) fn advance_log_start(&mut self, to: Offset, config: &TopicConfig, now: Now, out: &mut Outbox) {
+        if to <= self.log_start {
+            return;
+        }
+        assert!(to <= self.next_offset, "the log starts within itself");
+        self.log_start = to;
+        let bases: Vec<Offset> = self.segments.keys().copied().collect();
+        for pair in bases.windows(2) {
+            if pair[1] <= to {
+                self.delete_segment(pair[0], config, now, out);
+            }
+        }
+        if self.epochs.truncate_from_start(to) {
+            self.write_epochs(out);
+        }
+    }
+
+    /// Deletes what the retention limits allow, oldest first, and never at or above `high_watermark`. Answers how many
+    /// segments went.
+    pub(crate) fn apply_retention(
+        &mut self,
+        high_watermark: Offset,
+        config: &TopicConfig,
+        now: Now,
+        out: &mut Outbox,
+    ) -> usize {
+        if !config.cleanup_policy.delete {
+            return 0;
+        }
+        let mut excess = config.retention_bytes.map_or(0, |limit| self.size().saturating_sub(limit));
+        let bases: Vec<Offset> = self.segments.keys().copied().collect();
+        let mut doomed = 0;
+        for (at, base) in bases.iter().enumerate() {
+            let segment = &self.segments[base];
+            let end = bases.get(at + 1).copied().unwrap_or(self.next_offset);
+            let age = now.wall_ms.saturating_sub(segment.retention_timestamp());
+            let is_old = config.retention_ms.is_some_and(|limit| age > limit);
+            let is_surplus = segment.size > 0 && excess >= segment.size;
+            let is_empty = segment.size == 0 && at + 1 == bases.len();
+            if end > high_watermark || is_empty || !(is_old || is_surplus) {
+                break;
+            }
+            if is_surplus {
+                excess -= segment.size;
+            }
+            doomed = at + 1;
+        }
+        if doomed == 0 {
+            return 0;
+        }
+        if doomed == bases.len() {
+            self.roll(now, out);
+        }
+        let start = self.segments.keys().nth(doomed).copied().expect("the active segment stays");
+        self.advance_log_start(start.max(self.log_start), config, now, out);
+        doomed
+    }
+
+    fn delete_segment(&mut self, base: Offset, config: &TopicConfig, now: Now, out: &mut Outbox) {
+        let segment = self.segments.remove(&base).expect("only known segments are deleted");
+        assert!(!self.segments.is_empty(), "the active segment stays");
+        while self.recent.front().is_some_and(|batch| batch.segment == base) {
+            self.recent.pop_front();
+        }
+        let due = now.monotonic.plus_millis(config.file_delete_delay_ms);
+        for file in segment.files() {
+            let to = StoragePath::new(&format!("{file}.deleted"));
+            self.push_unawaited(StorageOp::Rename { from: file.clone(), to: to.clone() }, out);
+            self.deletions.push_back((due, to));
+        }
+        if base > Offset(0) {
+            let path = self.dir.join(&format!("{:020}.snapshot", base.0));
+            self.push_unawaited(StorageOp::Remove { path }, out);
+        }
+    }
+
+    /// Does what has come due: removes deleted files, flushes by time.
+    pub(crate) fn on_deadline(&mut self, now: Now, out: &mut Outbox) {
+        while self.deletions.front().is_some_and(|(due, _)| *due <= now.monotonic) {
+            let (_, path) = self.deletions.pop_front().expect("it has a front");
+            self.push_unawaited(StorageOp::Remove { path }, out);
+        }
+        if self.flush_due.is_some_and(|due| due <= now.monotonic) {
+            self.flush(out);
+        }
+    }
+
+    /// When [`Self::on_deadline`] has something to do.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deletions.front().map(|(due, _)| *due).into_iter().chain(self.flush_due).min()
+    }
+
+    /// Puts the log in the state that a clean stop promises: all durable, time index closed, producers on disk.
+    /// `flushed_end` reaches `next_offset`, and [`Self::is_idle`] says when.
+    pub(crate) fn close(&mut self, out: &mut Outbox) {
+        let unawaited = self.unawaited();
+        self.active_mut().add_time_entry_if_due(unawaited, out);
+        self.flush_due = None;
+        let number = self.first_flush + self.flushes.len() as u64;
+        let from = self.flushing_end();
+        let files = if from < self.next_offset { self.files_from(from) } else { Vec::new() };
+        let snapshot = self.snapshot_op();
+        self.push(Wait::Flush { number }, snapshot, out);
+        self.push_flush(number, files, 1, out);
+    }
+
+    /// Whether no append and no flush is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.flushes.is_empty()
+    }
+
+    fn assert_invariants(&self) {
+        assert!(self.log_start <= self.next_offset, "the log starts within itself");
+        assert!(self.written_end <= self.next_offset, "what was not appended is not written");
+        assert!(self.flushed_end <= self.next_offset, "what was not appended is not durable");
+        let first_in_flight = self.in_flight.front().map_or(self.next_offset, |append| append.base);
+        assert!(
+            first_in_flight == self.written_end,
+            "written_end is where the first unconfirmed append begins"
+        );
+    }
+}

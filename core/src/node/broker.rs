@@ -1,0 +1,823 @@
+//! A node that has read its disk: its partitions, its view of the cluster, and who is waiting for what.
+//!
+//! The rules of each API stand in files of their own beside this one; here is what they share.
+
+use super::fetch::ParkedFetch;
+use super::list_offsets::ParkedListOffsets;
+use super::metadata::ParkedMetadata;
+use super::output::Output;
+use super::produce::ParkedProduce;
+use crate::config::broker::BrokerConfig;
+use crate::config::topic::TopicConfig;
+use crate::config::{BrokerConfigLayers, Overrides};
+use crate::controller::cluster::{self, Registration};
+use crate::controller::image::{Change, ConfigResource, MetadataImage, Topic};
+use crate::controller::{Controller, ControllerRequest, PRODUCER_ID_BLOCK};
+use crate::coordinator::UntilCommitted;
+use crate::fetch_session::FetchSessions;
+use crate::ids::{BrokerEpoch, ConnectionId, NodeId, Offset, RequestId, TopicIdPartition};
+use crate::log::loader::partition_metadata;
+use crate::log::partition_log::PartitionLog;
+use crate::outbox::Outbox;
+use crate::partition::{Awakened, ParkedId, Part, Partition, Resolved};
+use crate::quorum::Quorum;
+use crate::rng::Rng;
+use crate::storage_op::{Completion, StorageFault, StorageOp, StoragePath, StorageToken};
+use crate::time::{Instant, Now, TimerTable};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use sordini_protocol::records::{FeatureLevelRecord, MetadataRecord};
+use sordini_protocol::request::AnyResponse;
+use sordini_protocol::wire::{Str, Uuid};
+
+/// Owners of storage tokens below the first partition's: the node itself, and its metadata log.
+pub(super) const OWNER_NODE: u32 = 0;
+pub(super) const OWNER_QUORUM: u32 = 1;
+pub(super) const FIRST_PARTITION_OWNER: u32 = 2;
+
+/// Where and how an answer is wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct ReplyTo {
+    pub(crate) connection: ConnectionId,
+    pub(crate) request: RequestId,
+    pub(crate) version: i16,
+}
+
+impl ReplyTo {
+    pub(crate) fn respond(&self, body: AnyResponse, out: &mut Outbox) {
+        out.push(Output::Respond {
+            connection: self.connection,
+            request: self.request,
+            version: self.version,
+            body,
+        });
+    }
+}
+
+/// A log directory of the node.
+#[derive(Clone, Debug)]
+pub(crate) struct LogDir {
+    pub(crate) id: Uuid,
+    /// As configured, for clients that ask.
+    pub(crate) path: String,
+    pub(crate) failed: bool,
+}
+
+/// A request that cannot be answered yet.
+#[derive(Clone, Debug)]
+pub(crate) enum Parked {
+    Produce(ParkedProduce),
+    Fetch(ParkedFetch),
+    ListOffsets(ParkedListOffsets),
+}
+
+impl Parked {
+    const fn connection(&self) -> ConnectionId {
+        match self {
+            Self::Produce(parked) => parked.reply_to.connection,
+            Self::Fetch(parked) => parked.reply_to.connection,
+            Self::ListOffsets(parked) => parked.reply_to.connection,
+        }
+    }
+}
+
+/// What is to be done when a decision of the controller is committed.
+#[derive(Clone, Debug)]
+pub(super) enum Committed {
+    /// Answer.
+    Respond(ReplyTo, AnyResponse),
+    /// Look at a metadata request again: the topics it asked to be created are there.
+    Metadata(ParkedMetadata),
+    /// The broker is registered: let it serve.
+    Registered(BrokerEpoch),
+    /// The broker may serve.
+    Unfenced,
+    /// A block of producer ids is reserved, from this one on.
+    ProducerIds(i64),
+}
+
+/// What a deadline is about, in the order in which equal times are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// A parked request has waited long enough.
+    Parked(ParkedId),
+    /// A log has something to do.
+    Log(u32),
+    /// Old segments are looked for.
+    Retention,
+    /// Recovery points are written down.
+    RecoveryPoints,
+    /// Log starts are written down.
+    LogStarts,
+    /// High watermarks are written down.
+    HighWatermarks,
+    /// Producers that are silent for long are forgotten.
+    ProducerExpiration,
+}
+
+/// How far serving has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The quorum has no leader, or the broker is not registered and unfenced yet.
+    Joining,
+    Running,
+    /// A stop was asked for: logs are being closed.
+    Closing,
+    /// Logs are closed: checkpoints and the marker of a clean stop are being written.
+    Marking,
+    Stopped,
+}
+
+/// Everything that booting found out.
+pub(super) struct Found {
+    pub(super) config: BrokerConfig,
+    pub(super) cluster_id: Str,
+    pub(super) log_dirs: Vec<LogDir>,
+    pub(super) rng: Rng,
+    pub(super) quorum: Quorum,
+    pub(super) image: MetadataImage,
+    pub(super) bootstrap_records: Vec<MetadataRecord>,
+    /// Logs that belong to partitions of the image.
+    pub(super) logs: BTreeMap<TopicIdPartition, PartitionLog>,
+    pub(super) next_owner: u32,
+}
+
+/// A node at work.
+#[derive(Clone, Debug)]
+pub(crate) struct Broker {
+    pub(super) config: BrokerConfig,
+    pub(super) cluster_id: Str,
+    pub(super) log_dirs: Vec<LogDir>,
+    pub(super) rng: Rng,
+    pub(super) stage: Stage,
+    pub(super) quorum: Quorum,
+    pub(super) controller: Controller,
+    /// The cluster as far as it is committed: what clients are told.
+    pub(super) image: MetadataImage,
+    pub(super) broker_epoch: BrokerEpoch,
+    /// Records that the first leader of an empty log begins with.
+    bootstrap_records: Vec<MetadataRecord>,
+    until_committed: UntilCommitted<Committed>,
+    /// Logs found on disk whose partition was not led since the start.
+    idle_logs: BTreeMap<TopicIdPartition, PartitionLog>,
+    pub(super) partitions: BTreeMap<u32, Partition>,
+    pub(super) owners: BTreeMap<TopicIdPartition, u32>,
+    next_owner: u32,
+    pub(super) parked: BTreeMap<ParkedId, Parked>,
+    parked_by_connection: BTreeSet<(ConnectionId, ParkedId)>,
+    next_parked: u64,
+    pub(super) timers: TimerTable<Timer>,
+    pub(super) sessions: FetchSessions,
+    /// Producer ids that are reserved and not given out.
+    pub(super) producer_ids: core::ops::Range<i64>,
+    /// Who waits for a block of producer ids to be reserved.
+    pub(super) waiting_for_producer_ids: VecDeque<ReplyTo>,
+    pub(super) producer_ids_requested: bool,
+    /// Files of the node itself that are being written, and what is left to be written before it has stopped.
+    node_writes: BTreeSet<u64>,
+    next_node_sequence: u64,
+    /// Why the node cannot go on.
+    pub(super) failure: Option<String>,
+}
+
+impl Broker {
+    pub(super) fn new(found: Found, now: Now) -> Self {
+        let Found { config, cluster_id, log_dirs, rng, quorum, image, bootstrap_records, logs, next_owner } =
+            found;
+        let mut controller = Controller::new(config.node_id, config.clone());
+        controller.replace_image(image.clone());
+        let slots = config.max_incremental_fetch_session_cache_slots as usize;
+        let mut broker = Self {
+            cluster_id,
+            log_dirs,
+            rng,
+            stage: Stage::Joining,
+            quorum,
+            controller,
+            image,
+            broker_epoch: BrokerEpoch(-1),
+            bootstrap_records,
+            until_committed: UntilCommitted::default(),
+            idle_logs: logs,
+            partitions: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            next_owner,
+            parked: BTreeMap::new(),
+            parked_by_connection: BTreeSet::new(),
+            next_parked: 1,
+            timers: TimerTable::default(),
+            sessions: FetchSessions::new(slots),
+            producer_ids: 0..0,
+            waiting_for_producer_ids: VecDeque::new(),
+            producer_ids_requested: false,
+            node_writes: BTreeSet::new(),
+            next_node_sequence: 1,
+            failure: None,
+            config,
+        };
+        broker.arm_periodic(now);
+        broker
+    }
+
+    fn arm_periodic(&mut self, now: Now) {
+        let config = &self.config;
+        let first = now.monotonic.plus_millis(config.log_initial_task_delay_ms);
+        self.timers.arm(Timer::Retention, first);
+        self.timers.arm(Timer::RecoveryPoints, first);
+        self.timers.arm(Timer::LogStarts, first);
+        self.timers.arm(
+            Timer::HighWatermarks,
+            now.monotonic.plus_millis(config.replica_high_watermark_checkpoint_interval_ms),
+        );
+        self.timers.arm(
+            Timer::ProducerExpiration,
+            now.monotonic.plus_millis(config.producer_id_expiration_check_interval_ms),
+        );
+    }
+
+    /// Routes a completed storage operation to whoever asked for it.
+    pub(super) fn on_storage_completed(
+        &mut self,
+        token: StorageToken,
+        result: Result<Completion, StorageFault>,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        match token.owner {
+            OWNER_NODE => self.on_node_write(token, result, now, out),
+            OWNER_QUORUM => match self.quorum.on_storage_completed(token.sequence, result, out) {
+                Ok(committed) => self.on_committed(&committed, now, out),
+                Err(fault) => self.fail(format!("the metadata log cannot be written: {fault}")),
+            },
+            owner => self.on_partition_storage(owner, token.sequence, result, now, out),
+        }
+    }
+
+    fn on_partition_storage(
+        &mut self,
+        owner: u32,
+        sequence: u64,
+        result: Result<Completion, StorageFault>,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        if let Some(partition) = self.partitions.get_mut(&owner) {
+            match partition.on_storage_completed(sequence, result, out) {
+                Ok(awakened) => self.on_awakened(owner, awakened, now, out),
+                Err(fault) => self.on_storage_fault(owner, fault, now, out),
+            }
+            self.arm_log_timer(owner);
+        } else if let Some(log) = self.idle_logs.values_mut().find(|log| log.owner() == owner) {
+            // Nobody waits for a log that is not led; it only has to be known when it is closed.
+            if let Err(fault) = log.on_completed(sequence, result, out) {
+                self.fail(format!("a log that is being closed cannot be written: {fault}"));
+            }
+        }
+        // Otherwise the partition was deleted meanwhile.
+        self.maybe_mark_clean(now, out);
+    }
+
+    fn on_awakened(&mut self, owner: u32, awakened: Awakened, now: Now, out: &mut Outbox) {
+        for part in awakened.produced {
+            self.on_produced(part, owner, out);
+        }
+        for (part, resolved) in awakened.searches {
+            self.on_search_resolved(part, owner, resolved, now, out);
+        }
+        for part in awakened.fetches {
+            self.on_more_data(part, now, out);
+        }
+    }
+
+    fn on_search_resolved(&mut self, part: Part, owner: u32, resolved: Resolved, now: Now, out: &mut Outbox) {
+        match self.parked.get(&part.parked) {
+            Some(Parked::Fetch(_)) => self.on_fetch_located(part, resolved, now, out),
+            Some(Parked::ListOffsets(_)) => self.on_offset_found(part, owner, resolved, out),
+            // The request is over: it timed out or its connection is gone.
+            Some(Parked::Produce(_)) | None => {}
+        }
+    }
+
+    /// A disk under a log failed: everything in that log directory is offline, as Kafka has it (KIP-112).
+    fn on_storage_fault(&mut self, owner: u32, fault: StorageFault, now: Now, out: &mut Outbox) {
+        let Some(partition) = self.partitions.get(&owner) else { return };
+        let Some(dir) = dir_index(partition.log().dir()) else { return };
+        self.log_dirs[dir].failed = true;
+        let path = self.log_dirs[dir].path.clone();
+        if self.log_dirs.iter().all(|dir| dir.failed) || dir_index(self.quorum.log().dir()) == Some(dir) {
+            self.fail(format!("log directory {path} failed ({fault}) and nothing can be kept elsewhere"));
+        }
+        let owners: Vec<u32> = self
+            .partitions
+            .iter()
+            .filter(|(_, partition)| dir_index(partition.log().dir()) == Some(dir) && !partition.is_offline())
+            .map(|(owner, _)| *owner)
+            .collect();
+        for owner in owners {
+            let partition = self.partitions.get_mut(&owner).expect("it was just listed");
+            let awakened = partition.become_offline();
+            self.on_awakened(owner, awakened, now, out);
+        }
+    }
+
+    /// The node cannot go on. The first reason is the one that counts.
+    pub(super) fn fail(&mut self, why: String) {
+        self.failure.get_or_insert(why);
+    }
+
+    // ---- the metadata log ----
+
+    /// This node leads the quorum: what the log needs to begin with, and its own registration.
+    pub(super) fn on_elected(&mut self, incarnation: Uuid, now: Now, out: &mut Outbox) {
+        let mut records = core::mem::take(&mut self.bootstrap_records);
+        if !self.controller.image().features().is_empty() {
+            records.clear();
+        } else if records.is_empty() {
+            // A directory that was formatted without a bootstrap file begins at the newest level.
+            let (name, _, level) = cluster::METADATA_VERSION;
+            let record = FeatureLevelRecord {
+                name: Str::from_static(name),
+                feature_level: level,
+                ..FeatureLevelRecord::default()
+            };
+            records.push(record.into());
+        }
+        let record_offset = self.quorum.log().next_offset().0
+            + i64::try_from(records.len()).expect("records are counted in 63 bits");
+        let registration = Registration {
+            node: self.config.node_id,
+            incarnation,
+            listeners: self.config.advertised_listeners.clone(),
+            rack: self.config.broker_rack.as_deref().map(Str::from),
+            log_dirs: self.log_dirs.iter().map(|dir| dir.id).collect(),
+        };
+        records.push(cluster::register(&registration, record_offset));
+        self.commit(records, Committed::Registered(BrokerEpoch(record_offset)), now, out);
+    }
+
+    /// Appends what the controller decided, applies it to the controller's image, and has `then` done when it is
+    /// committed.
+    pub(super) fn commit(
+        &mut self,
+        records: Vec<MetadataRecord>,
+        then: Committed,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        for record in &records {
+            self.controller.apply(record);
+        }
+        let end = self.quorum.append(records, now, out);
+        self.quorum.flush(out);
+        self.until_committed.park(end, then);
+        self.release_committed(now, out);
+    }
+
+    fn on_committed(&mut self, records: &[MetadataRecord], now: Now, out: &mut Outbox) {
+        for record in records {
+            let change = self.image.apply(record);
+            if let Some(change) = change {
+                self.on_change(change, now, out);
+            }
+        }
+        self.release_committed(now, out);
+        self.maybe_mark_clean(now, out);
+    }
+
+    fn release_committed(&mut self, now: Now, out: &mut Outbox) {
+        while let Some(committed) = self.until_committed.release(self.quorum.high_watermark()) {
+            match committed {
+                Committed::Respond(reply_to, response) => reply_to.respond(response, out),
+                Committed::Metadata(parked) => self.answer_metadata(parked, out),
+                Committed::Registered(epoch) => {
+                    self.broker_epoch = epoch;
+                    let records = cluster::unfence(self.controller.image(), self.config.node_id, epoch);
+                    self.commit(records, Committed::Unfenced, now, out);
+                }
+                Committed::Unfenced => {
+                    if self.stage == Stage::Joining {
+                        self.stage = Stage::Running;
+                    }
+                }
+                Committed::ProducerIds(first) => {
+                    self.producer_ids_requested = false;
+                    self.producer_ids = first..first + PRODUCER_ID_BLOCK;
+                    self.hand_out_producer_ids(now, out);
+                }
+            }
+        }
+    }
+
+    /// Hands a request to the controller.
+    pub(super) fn decide(
+        &mut self,
+        request: &ControllerRequest,
+        reply_to: ReplyTo,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let decision = self.controller.decide(request, reply_to.version, &mut self.rng);
+        self.commit(decision.records, Committed::Respond(reply_to, decision.response), now, out);
+    }
+
+    /// Acts on a committed change of the cluster.
+    fn on_change(&mut self, change: Change, now: Now, out: &mut Outbox) {
+        match change {
+            Change::Partition(id) => self.on_partition_change(id, now, out),
+            Change::TopicRemoved { topic } => self.on_topic_removed(&topic, now, out),
+            Change::Config { resource, name } => self.on_config_change(resource, &name),
+            Change::Broker(_) => {}
+        }
+    }
+
+    fn on_partition_change(&mut self, id: TopicIdPartition, now: Now, out: &mut Outbox) {
+        let Some(topic) = self.image.topic(id.topic) else { return };
+        let state = &topic.partitions[&id.partition];
+        let (leader_epoch, name) = (state.leader_epoch, topic.name.clone());
+        if state.leader != Some(self.config.node_id) {
+            return;
+        }
+        if let Some(owner) = self.owners.get(&id) {
+            let partition = self.partitions.get_mut(owner).expect("owners and partitions agree");
+            partition.continue_leading(leader_epoch, out);
+            return;
+        }
+        let config = self.topic_config(&name);
+        let log = match self.idle_logs.remove(&id) {
+            Some(log) => log,
+            None => self.create_log(&name, id, now, out),
+        };
+        let owner = log.owner();
+        let partition = Partition::lead(id, name, leader_epoch, log, config, out);
+        self.owners.insert(id, owner);
+        self.partitions.insert(owner, partition);
+        self.arm_log_timer(owner);
+    }
+
+    fn create_log(&mut self, topic: &Str, id: TopicIdPartition, now: Now, out: &mut Outbox) -> PartitionLog {
+        let owner = self.next_owner;
+        self.next_owner += 1;
+        let dir = StoragePath::new(&format!("{}/{topic}-{}", self.emptiest_dir(), id.partition));
+        let file = dir.join("partition.metadata");
+        let log = PartitionLog::create(dir, owner, self.rng.next_u64(), now, out);
+        let bytes = Bytes::from(partition_metadata(id.topic).into_bytes());
+        let token = StorageToken { owner, sequence: 0 };
+        out.push(Output::Storage { token, op: StorageOp::Replace { file, bytes } });
+        log
+    }
+
+    /// The log directory with the fewest partitions, the first of equals.
+    fn emptiest_dir(&self) -> usize {
+        let mut counts = alloc::vec![0_usize; self.log_dirs.len()];
+        for partition in self.partitions.values() {
+            if let Some(dir) = dir_index(partition.log().dir()) {
+                counts[dir] += 1;
+            }
+        }
+        let alive = (0..counts.len()).filter(|dir| !self.log_dirs[*dir].failed);
+        alive.min_by_key(|dir| counts[*dir]).expect("a node without a log directory has failed")
+    }
+
+    fn on_topic_removed(&mut self, topic: &Topic, now: Now, out: &mut Outbox) {
+        for index in topic.partitions.keys() {
+            let id = TopicIdPartition { topic: topic.id, partition: *index };
+            let log_dir = if let Some(owner) = self.owners.remove(&id) {
+                let mut partition = self.partitions.remove(&owner).expect("owners and partitions agree");
+                self.timers.cancel(&Timer::Log(owner));
+                let awakened = partition.become_offline();
+                self.on_awakened(owner, awakened, now, out);
+                Some(partition.log().dir().clone())
+            } else {
+                self.idle_logs.remove(&id).map(|log| log.dir().clone())
+            };
+            if let Some(dir) = log_dir {
+                self.delete_directory(&dir, out);
+            }
+        }
+    }
+
+    /// Gives the directory a name under which nobody looks for the partition, then removes it.
+    fn delete_directory(&mut self, dir: &StoragePath, out: &mut Outbox) {
+        let to = StoragePath::new(&format!(
+            "{}/{}",
+            dir.parent(),
+            condemned_name(dir.name(), self.rng.uuid(), "delete")
+        ));
+        self.push_node_write(StorageOp::Rename { from: dir.clone(), to: to.clone() }, out);
+        self.push_node_write(StorageOp::Remove { path: to }, out);
+    }
+
+    fn on_config_change(&mut self, resource: ConfigResource, name: &Str) {
+        match resource {
+            ConfigResource::Topic => {
+                let config = self.topic_config(name);
+                for partition in self.partitions.values_mut().filter(|partition| partition.topic == *name) {
+                    partition.set_config(Arc::clone(&config));
+                }
+            }
+            ConfigResource::Broker => {
+                let none = Overrides::new();
+                let (cluster_default, broker) = self.broker_overrides(&none);
+                self.config = self.config.with_dynamic(cluster_default, broker);
+                let topics: BTreeSet<Str> =
+                    self.partitions.values().map(|partition| partition.topic.clone()).collect();
+                for topic in topics {
+                    self.on_config_change(ConfigResource::Topic, &topic);
+                }
+            }
+            // Nothing here reads them.
+            ConfigResource::BrokerLogger | ConfigResource::ClientMetrics | ConfigResource::Group => {}
+        }
+    }
+
+    fn broker_overrides<'a>(&'a self, none: &'a Overrides) -> (&'a Overrides, &'a Overrides) {
+        let of = |name: &str| self.image.config(ConfigResource::Broker, name).unwrap_or(none);
+        (of(""), of(&self.config.node_id.to_string()))
+    }
+
+    /// The configuration layers of this broker.
+    pub(super) fn layers<'a>(&'a self, none: &'a Overrides) -> BrokerConfigLayers<'a> {
+        let (cluster_default, broker) = self.broker_overrides(none);
+        self.config.layers(cluster_default, broker)
+    }
+
+    fn topic_config(&self, name: &Str) -> Arc<TopicConfig> {
+        let none = Overrides::new();
+        let overrides = self.image.config(ConfigResource::Topic, name).unwrap_or(&none);
+        Arc::new(TopicConfig::resolve(overrides, &self.layers(&none)))
+    }
+
+    // ---- partitions ----
+
+    /// The partition that a request names, if this node leads it.
+    pub(super) fn led(&mut self, id: TopicIdPartition) -> Option<(u32, &mut Partition)> {
+        let owner = *self.owners.get(&id)?;
+        Some((owner, self.partitions.get_mut(&owner).expect("owners and partitions agree")))
+    }
+
+    pub(super) fn arm_log_timer(&mut self, owner: u32) {
+        match self.partitions.get(&owner).and_then(|partition| partition.log().next_deadline()) {
+            Some(at) => self.timers.arm(Timer::Log(owner), at),
+            None => self.timers.cancel(&Timer::Log(owner)),
+        }
+    }
+
+    // ---- parked requests ----
+
+    pub(super) fn next_parked_id(&mut self) -> ParkedId {
+        let id = ParkedId(self.next_parked);
+        self.next_parked += 1;
+        id
+    }
+
+    pub(super) fn park(&mut self, id: ParkedId, parked: Parked, deadline: Option<Instant>) {
+        self.parked_by_connection.insert((parked.connection(), id));
+        self.parked.insert(id, parked);
+        if let Some(deadline) = deadline {
+            self.timers.arm(Timer::Parked(id), deadline);
+        }
+    }
+
+    pub(super) fn unpark(&mut self, id: ParkedId) -> Option<Parked> {
+        let parked = self.parked.remove(&id)?;
+        self.parked_by_connection.remove(&(parked.connection(), id));
+        self.timers.cancel(&Timer::Parked(id));
+        Some(parked)
+    }
+
+    pub(super) fn on_connection_closed(&mut self, connection: ConnectionId) {
+        let from = (connection, ParkedId(0));
+        let until = (ConnectionId(connection.0 + 1), ParkedId(0));
+        let ids: Vec<ParkedId> = self.parked_by_connection.range(from..until).map(|(_, id)| *id).collect();
+        for id in ids {
+            match self.unpark(id) {
+                Some(Parked::Fetch(fetch)) => self.forget_fetch(id, &fetch),
+                Some(Parked::Produce(produce)) => self.forget_produce(id, &produce),
+                Some(Parked::ListOffsets(_)) | None => {}
+            }
+        }
+    }
+
+    // ---- time ----
+
+    pub(super) fn on_deadline(&mut self, now: Now, out: &mut Outbox) {
+        while let Some(timer) = self.timers.pop_due(now.monotonic) {
+            match timer {
+                Timer::Parked(id) => self.on_parked_deadline(id, out),
+                Timer::Log(owner) => {
+                    if let Some(partition) = self.partitions.get_mut(&owner) {
+                        partition.log_mut().on_deadline(now, out);
+                    }
+                    self.arm_log_timer(owner);
+                }
+                Timer::Retention => {
+                    for partition in self.partitions.values_mut().filter(|partition| !partition.is_offline())
+                    {
+                        partition.apply_retention(now, out);
+                    }
+                    let owners: Vec<u32> = self.partitions.keys().copied().collect();
+                    for owner in owners {
+                        self.arm_log_timer(owner);
+                    }
+                    self.arm_again(timer, self.config.log_retention_check_interval_ms, now);
+                }
+                Timer::RecoveryPoints => {
+                    self.write_recovery_points(out);
+                    self.arm_again(timer, self.config.log_flush_offset_checkpoint_interval_ms, now);
+                }
+                Timer::LogStarts => {
+                    self.write_log_starts(out);
+                    self.arm_again(timer, self.config.log_flush_start_offset_checkpoint_interval_ms, now);
+                }
+                Timer::HighWatermarks => {
+                    self.write_high_watermarks(out);
+                    self.arm_again(timer, self.config.replica_high_watermark_checkpoint_interval_ms, now);
+                }
+                Timer::ProducerExpiration => {
+                    for partition in self.partitions.values_mut() {
+                        let expiration_ms = self.config.producer_id_expiration_ms;
+                        partition.log_mut().expire_producers(now.wall_ms, expiration_ms);
+                    }
+                    self.arm_again(timer, self.config.producer_id_expiration_check_interval_ms, now);
+                }
+            }
+        }
+    }
+
+    fn arm_again(&mut self, timer: Timer, interval_ms: i64, now: Now) {
+        // An interval of 0 would never let time go on.
+        self.timers.arm(timer, now.monotonic.plus_millis(interval_ms.max(1)));
+    }
+
+    fn on_parked_deadline(&mut self, id: ParkedId, out: &mut Outbox) {
+        match self.parked.get(&id) {
+            Some(Parked::Produce(_)) => self.on_produce_deadline(id, out),
+            Some(Parked::Fetch(_)) => self.on_fetch_deadline(id, out),
+            Some(Parked::ListOffsets(_)) => self.on_list_offsets_deadline(id, out),
+            None => {}
+        }
+    }
+
+    // ---- files of the node ----
+
+    pub(super) fn push_node_write(&mut self, op: StorageOp, out: &mut Outbox) {
+        let sequence = self.next_node_sequence;
+        self.next_node_sequence += 1;
+        self.node_writes.insert(sequence);
+        out.push(Output::Storage { token: StorageToken { owner: OWNER_NODE, sequence }, op });
+    }
+
+    fn on_node_write(
+        &mut self,
+        token: StorageToken,
+        result: Result<Completion, StorageFault>,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        if !self.node_writes.remove(&token.sequence) {
+            // The vote was written before anything of the broker's.
+            match result {
+                Ok(_) => {
+                    if self.quorum.on_vote_written(token, now, out) {
+                        let incarnation = self.rng.uuid();
+                        self.on_elected(incarnation, now, out);
+                    }
+                }
+                Err(fault) => self.fail(format!("the vote cannot be written: {fault}")),
+            }
+            return;
+        }
+        if let Err(fault) = result {
+            self.fail(format!("a checkpoint cannot be written: {fault}"));
+        }
+        self.maybe_mark_clean(now, out);
+    }
+
+    fn write_checkpoint(
+        &mut self,
+        name: &str,
+        of: impl Fn(&PartitionLog, Offset) -> Option<Offset>,
+        out: &mut Outbox,
+    ) {
+        for dir in 0..self.log_dirs.len() {
+            if self.log_dirs[dir].failed {
+                continue;
+            }
+            let led = self.partitions.values().map(|partition| {
+                (partition.topic.clone(), partition.id.partition, partition.log(), partition.high_watermark())
+            });
+            let idle = self.idle_logs.iter().filter_map(|(id, log)| {
+                let topic = self.image.topic(id.topic)?;
+                Some((topic.name.clone(), id.partition, log, log.written_end()))
+            });
+            let lines: Vec<String> = led
+                .chain(idle)
+                .filter(|(_, _, log, _)| dir_index(log.dir()) == Some(dir))
+                .filter_map(|(topic, partition, log, high_watermark)| {
+                    let offset = of(log, high_watermark)?;
+                    Some(format!("{topic} {partition} {offset}"))
+                })
+                .collect();
+            let file = StoragePath::new(&format!("{dir}/{name}"));
+            let bytes = Bytes::from(crate::log::checkpoint::text(lines.into_iter()).into_bytes());
+            self.push_node_write(StorageOp::Replace { file, bytes }, out);
+        }
+    }
+
+    fn write_recovery_points(&mut self, out: &mut Outbox) {
+        self.write_checkpoint("recovery-point-offset-checkpoint", |log, _| Some(log.flushed_end()), out);
+    }
+
+    fn write_log_starts(&mut self, out: &mut Outbox) {
+        // A log that starts where its first segment does says so itself.
+        let above_first =
+            |log: &PartitionLog, _| (log.log_start() > log.first_base()).then_some(log.log_start());
+        self.write_checkpoint("log-start-offset-checkpoint", above_first, out);
+    }
+
+    fn write_high_watermarks(&mut self, out: &mut Outbox) {
+        self.write_checkpoint("replication-offset-checkpoint", |_, high_watermark| Some(high_watermark), out);
+    }
+
+    // ---- stopping ----
+
+    /// Begins a clean stop: no request is taken any more, every log is closed, then the marker is written.
+    pub(super) fn on_stop_requested(&mut self, now: Now, out: &mut Outbox) {
+        if !matches!(self.stage, Stage::Joining | Stage::Running) {
+            return;
+        }
+        self.stage = Stage::Closing;
+        let ids: Vec<ParkedId> = self.parked.keys().copied().collect();
+        for id in ids {
+            // A fetch is answered with what there is, so that nobody waits for a broker that is gone.
+            if matches!(self.parked.get(&id), Some(Parked::Fetch(_))) {
+                self.on_fetch_deadline(id, out);
+            }
+        }
+        for partition in self.partitions.values_mut().filter(|partition| !partition.is_offline()) {
+            partition.log_mut().close(out);
+        }
+        for log in self.idle_logs.values_mut() {
+            log.close(out);
+        }
+        self.quorum.log_mut().close(out);
+        self.maybe_mark_clean(now, out);
+    }
+
+    fn maybe_mark_clean(&mut self, _now: Now, out: &mut Outbox) {
+        let is_idle = |log: &PartitionLog| log.is_idle();
+        let all_closed = || {
+            self.partitions.values().filter(|partition| !partition.is_offline()).all(|p| is_idle(p.log()))
+                && self.idle_logs.values().all(is_idle)
+                && self.quorum.log().is_idle()
+                && self.node_writes.is_empty()
+        };
+        match self.stage {
+            Stage::Closing if all_closed() => {
+                self.stage = Stage::Marking;
+                self.write_recovery_points(out);
+                self.write_log_starts(out);
+                self.write_high_watermarks(out);
+                for dir in 0..self.log_dirs.len() {
+                    if self.log_dirs[dir].failed {
+                        continue;
+                    }
+                    let file = StoragePath::new(&format!("{dir}/.kafka_cleanshutdown"));
+                    let text = format!("{{\"version\":0,\"brokerEpoch\":{}}}", self.broker_epoch);
+                    self.push_node_write(
+                        StorageOp::Replace { file, bytes: Bytes::from(text.into_bytes()) },
+                        out,
+                    );
+                }
+            }
+            Stage::Marking if self.node_writes.is_empty() => self.stage = Stage::Stopped,
+            Stage::Joining | Stage::Running | Stage::Closing | Stage::Marking | Stage::Stopped => {}
+        }
+    }
+
+    pub(super) fn node_id(&self) -> NodeId {
+        self.config.node_id
+    }
+}
+
+/// The number of the log directory that a path lies in.
+pub(super) fn dir_index(path: &StoragePath) -> Option<usize> {
+    path.as_str().split('/').next()?.parse().ok()
+}
+
+/// The name of a partition directory that is not to be found any more: `<topic>-<partition>.<32 hex>-<why>`, cut to 255
+/// bytes in its first part.
+pub(super) fn condemned_name(name: &str, id: Uuid, why: &str) -> String {
+    let mut suffix = String::from(".");
+    for byte in id.0 {
+        suffix.push_str(&format!("{byte:02x}"));
+    }
+    suffix.push('-');
+    suffix.push_str(why);
+    let kept = name.len().min(255 - suffix.len());
+    format!("{}{suffix}", &name[..kept])
+}

@@ -1,0 +1,299 @@
+//! What clients ask about the broker itself: ApiVersions, DescribeConfigs, DescribeLogDirs; and ids for producers.
+
+use super::broker::{Broker, Committed, ReplyTo, dir_index};
+use crate::config::Overrides;
+use crate::config::alter::Resource;
+use crate::config::describe::{self, ConfigEntry};
+use crate::controller::cluster::{KRAFT_VERSION, METADATA_VERSION};
+use crate::controller::image::ConfigResource;
+use crate::outbox::Outbox;
+use crate::time::Now;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use sordini_protocol::api_key::ApiKey;
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::api_versions_response::{
+    ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
+};
+use sordini_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use sordini_protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+};
+use sordini_protocol::messages::describe_log_dirs_response::{
+    DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
+};
+use sordini_protocol::messages::{
+    ApiVersionsRequest, ApiVersionsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
+    DescribeLogDirsRequest, DescribeLogDirsResponse, InitProducerIdRequest, InitProducerIdResponse,
+};
+use sordini_protocol::request::AnyResponse;
+use sordini_protocol::wire::Str;
+
+/// The APIs that this broker serves, in Kafka's versions except for those of [`served_versions`].
+pub(super) const SERVED: [ApiKey; 17] = [
+    ApiKey::Produce,
+    ApiKey::Fetch,
+    ApiKey::ListOffsets,
+    ApiKey::Metadata,
+    ApiKey::ApiVersions,
+    ApiKey::CreateTopics,
+    ApiKey::DeleteTopics,
+    ApiKey::DeleteRecords,
+    ApiKey::InitProducerId,
+    ApiKey::OffsetForLeaderEpoch,
+    ApiKey::DescribeConfigs,
+    ApiKey::AlterConfigs,
+    ApiKey::DescribeLogDirs,
+    ApiKey::CreatePartitions,
+    ApiKey::IncrementalAlterConfigs,
+    ApiKey::DescribeCluster,
+    ApiKey::DescribeTopicPartitions,
+];
+
+/// The versions of an API that are served.
+pub(super) fn served_versions(api: ApiKey) -> core::ops::RangeInclusive<i16> {
+    let versions = api.versions();
+    if api == ApiKey::InitProducerId {
+        // The newest version, of two-phase commit (KIP-939), is unstable in Kafka and not announced there either.
+        return *versions.start()..=*versions.end() - 1;
+    }
+    versions
+}
+
+/// The answer to ApiVersions in a version that does not exist: of version 0, with the versions that do (KIP-511).
+pub(super) fn unsupported_api_versions() -> ApiVersionsResponse {
+    ApiVersionsResponse {
+        error_code: ErrorCode::UnsupportedVersion.as_i16(),
+        api_keys: alloc::vec![announced(ApiKey::ApiVersions)],
+        ..ApiVersionsResponse::default()
+    }
+}
+
+fn announced(api: ApiKey) -> ApiVersion {
+    let versions = served_versions(api);
+    // Produce 0 to 2 are refused, yet announced: a librdkafka that does not see version 0 takes the broker for one
+    // that cannot compress (KAFKA-18659).
+    let min_version = if api == ApiKey::Produce { 0 } else { *versions.start() };
+    ApiVersion { api_key: api.as_i16(), min_version, max_version: *versions.end(), ..ApiVersion::default() }
+}
+
+/// Whether a client's name for its software has the form that KIP-511 asks for.
+fn is_software_name(name: &str) -> bool {
+    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = name.as_bytes();
+    is_end(bytes.first())
+        && is_end(bytes.last())
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+}
+
+impl Broker {
+    pub(super) fn on_api_versions(&self, reply_to: &ReplyTo, request: &ApiVersionsRequest, out: &mut Outbox) {
+        let is_named = is_software_name(&request.client_software_name)
+            && is_software_name(&request.client_software_version);
+        if reply_to.version >= 3 && !is_named {
+            let error_code = ErrorCode::InvalidRequest.as_i16();
+            let response = ApiVersionsResponse { error_code, ..ApiVersionsResponse::default() };
+            return reply_to.respond(AnyResponse::ApiVersions(response), out);
+        }
+        // Clients of before version 4 stumble over a feature whose lowest level is 0 (KAFKA-17011).
+        let features = [METADATA_VERSION, KRAFT_VERSION].into_iter();
+        let supported = features.filter(|(_, min, _)| reply_to.version >= 4 || *min > 0);
+        let finalized = self.image.features().iter().map(|(name, level)| FinalizedFeatureKey {
+            name: name.clone(),
+            max_version_level: *level,
+            min_version_level: *level,
+            ..FinalizedFeatureKey::default()
+        });
+        let response = ApiVersionsResponse {
+            api_keys: SERVED.into_iter().map(announced).collect(),
+            supported_features: supported
+                .map(|(name, min_version, max_version)| SupportedFeatureKey {
+                    name: Str::from_static(name),
+                    min_version,
+                    max_version,
+                    ..SupportedFeatureKey::default()
+                })
+                .collect(),
+            finalized_features_epoch: self.quorum.high_watermark().0 - 1,
+            finalized_features: finalized.collect(),
+            ..ApiVersionsResponse::default()
+        };
+        reply_to.respond(AnyResponse::ApiVersions(response), out);
+    }
+
+    pub(super) fn on_describe_configs(
+        &self,
+        reply_to: &ReplyTo,
+        request: &DescribeConfigsRequest,
+        out: &mut Outbox,
+    ) {
+        let results = request.resources.iter().map(|resource| {
+            let mut result = DescribeConfigsResult {
+                resource_type: resource.resource_type,
+                resource_name: resource.resource_name.clone(),
+                ..DescribeConfigsResult::default()
+            };
+            match self.describe_resource(resource) {
+                Ok(entries) => {
+                    result.configs = entries
+                        .into_iter()
+                        .map(|entry| {
+                            config_result(entry, request.include_synonyms, request.include_documentation)
+                        })
+                        .collect();
+                }
+                Err((code, message)) => {
+                    result.error_code = code.as_i16();
+                    result.error_message = Some(Str::from(message));
+                }
+            }
+            result
+        });
+        let response =
+            DescribeConfigsResponse { results: results.collect(), ..DescribeConfigsResponse::default() };
+        reply_to.respond(AnyResponse::DescribeConfigs(response), out);
+    }
+
+    fn describe_resource(
+        &self,
+        resource: &DescribeConfigsResource,
+    ) -> Result<Vec<ConfigEntry>, (ErrorCode, alloc::string::String)> {
+        let name = &resource.resource_name;
+        let none = Overrides::new();
+        let layers = self.layers(&none);
+        // An empty list of keys stands for all of them, as null does.
+        let wanted = resource.configuration_keys.as_deref().filter(|keys| !keys.is_empty());
+        match ConfigResource::from_code(resource.resource_type) {
+            Some(ConfigResource::Topic) => {
+                if self.image.topic_by_name(name).is_none() {
+                    let message = format!("there is no topic '{name}'");
+                    return Err((ErrorCode::UnknownTopicOrPartition, message));
+                }
+                let overrides = self.image.config(ConfigResource::Topic, name).unwrap_or(&none);
+                Ok(describe::topic(overrides, &layers, wanted))
+            }
+            Some(ConfigResource::Broker) => match Resource::of_broker_name(name, self.node_id()) {
+                Ok(Resource::ClusterDefault) => Ok(describe::cluster_default(&layers, wanted)),
+                Ok(Resource::Broker | Resource::Topic) => Ok(describe::broker(&layers, wanted)),
+                Err(error) => Err((ErrorCode::InvalidRequest, error.to_string())),
+            },
+            Some(ConfigResource::BrokerLogger | ConfigResource::ClientMetrics | ConfigResource::Group)
+            | None => {
+                let kind = resource.resource_type;
+                Err((
+                    ErrorCode::InvalidRequest,
+                    format!("resources of type {kind} are not described by this broker"),
+                ))
+            }
+        }
+    }
+
+    pub(super) fn on_describe_log_dirs(
+        &self,
+        reply_to: &ReplyTo,
+        request: &DescribeLogDirsRequest,
+        out: &mut Outbox,
+    ) {
+        let is_wanted = |topic: &Str, partition: i32| match &request.topics {
+            None => true,
+            Some(topics) => {
+                topics.iter().any(|wanted| wanted.topic == *topic && wanted.partitions.contains(&partition))
+            }
+        };
+        let results = self.log_dirs.iter().enumerate().map(|(index, dir)| {
+            let mut topics: BTreeMap<&Str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
+            let here =
+                self.partitions.values().filter(|partition| dir_index(partition.log().dir()) == Some(index));
+            for partition in here.filter(|partition| is_wanted(&partition.topic, partition.id.partition)) {
+                let described = DescribeLogDirsPartition {
+                    partition_index: partition.id.partition,
+                    partition_size: i64::try_from(partition.log().size()).unwrap_or(i64::MAX),
+                    offset_lag: 0,
+                    is_future_key: false,
+                    ..DescribeLogDirsPartition::default()
+                };
+                topics.entry(&partition.topic).or_default().push(described);
+            }
+            let topics = topics.into_iter().map(|(name, mut partitions)| {
+                partitions.sort_by_key(|partition| partition.partition_index);
+                DescribeLogDirsTopic { name: name.clone(), partitions, ..DescribeLogDirsTopic::default() }
+            });
+            DescribeLogDirsResult {
+                error_code: if dir.failed { ErrorCode::KafkaStorageError.as_i16() } else { 0 },
+                log_dir: Str::from(&*dir.path),
+                topics: if dir.failed { Vec::new() } else { topics.collect() },
+                // The size of the volume is not known to the core; -1 says so.
+                total_bytes: -1,
+                usable_bytes: -1,
+                ..DescribeLogDirsResult::default()
+            }
+        });
+        let response =
+            DescribeLogDirsResponse { results: results.collect(), ..DescribeLogDirsResponse::default() };
+        reply_to.respond(AnyResponse::DescribeLogDirs(response), out);
+    }
+
+    pub(super) fn on_init_producer_id(
+        &mut self,
+        reply_to: ReplyTo,
+        request: &InitProducerIdRequest,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        if request.transactional_id.is_some() {
+            let response = InitProducerIdResponse {
+                error_code: ErrorCode::CoordinatorNotAvailable.as_i16(),
+                producer_id: -1,
+                producer_epoch: -1,
+                ..InitProducerIdResponse::default()
+            };
+            return reply_to.respond(AnyResponse::InitProducerId(response), out);
+        }
+        self.waiting_for_producer_ids.push_back(reply_to);
+        self.hand_out_producer_ids(now, out);
+    }
+
+    /// Gives ids to those who wait, and reserves another block when there are too few.
+    pub(super) fn hand_out_producer_ids(&mut self, now: Now, out: &mut Outbox) {
+        while !self.producer_ids.is_empty() {
+            let Some(reply_to) = self.waiting_for_producer_ids.pop_front() else { return };
+            let producer_id = self.producer_ids.start;
+            self.producer_ids.start += 1;
+            let response = InitProducerIdResponse { producer_id, producer_epoch: 0, ..Default::default() };
+            reply_to.respond(AnyResponse::InitProducerId(response), out);
+        }
+        if !self.waiting_for_producer_ids.is_empty() && !self.producer_ids_requested {
+            self.producer_ids_requested = true;
+            let decision = self.controller.allocate_producer_ids(self.broker_epoch);
+            self.commit(decision.records, Committed::ProducerIds(decision.response), now, out);
+        }
+    }
+}
+
+fn config_result(
+    entry: ConfigEntry,
+    with_synonyms: bool,
+    with_documentation: bool,
+) -> DescribeConfigsResourceResult {
+    let config_type = entry.type_code();
+    let synonyms =
+        entry.synonyms.into_iter().filter(|_| with_synonyms).map(|synonym| DescribeConfigsSynonym {
+            name: synonym.name,
+            value: synonym.value,
+            source: synonym.source.code(),
+            ..DescribeConfigsSynonym::default()
+        });
+    DescribeConfigsResourceResult {
+        name: entry.name,
+        value: entry.value,
+        read_only: entry.read_only,
+        config_source: entry.source.code(),
+        is_sensitive: entry.is_sensitive,
+        synonyms: synonyms.collect(),
+        config_type,
+        documentation: with_documentation.then(|| Str::from_static(entry.documentation)),
+        ..DescribeConfigsResourceResult::default()
+    }
+}

@@ -1,0 +1,355 @@
+//! Fetch: answered with stretches of files as soon as enough bytes are visible, or time is up.
+
+use super::broker::{Broker, Parked, ReplyTo};
+use crate::fetch_session::{SessionPartition, SessionUse, Told, Wanted};
+use crate::ids::{LeaderEpoch, Offset, TopicIdPartition};
+use crate::log::lookup::BatchPlace;
+use crate::outbox::Outbox;
+use crate::partition::{ParkedId, Part, Resolved};
+use crate::time::Now;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::fetch_response::{
+    EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+};
+use sordini_protocol::messages::{FetchRequest, FetchResponse};
+use sordini_protocol::request::AnyResponse;
+use sordini_protocol::wire::{Records, StoredRange};
+
+/// A fetch that looks for its offsets, or waits for more bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct ParkedFetch {
+    pub(crate) reply_to: ReplyTo,
+    session: SessionUse,
+    read_committed: bool,
+    min_bytes: u64,
+    max_bytes: u64,
+    parts: Vec<FetchPart>,
+    /// Searches under way.
+    searching: usize,
+    /// Bytes that could be sent, over all parts.
+    ready_bytes: u64,
+    /// It does not wait for more bytes: something is to be told at once, or time is up.
+    is_due: bool,
+}
+
+#[derive(Clone, Debug)]
+struct FetchPart {
+    name: SessionPartition,
+    wanted: Wanted,
+    /// The partition's owner number, if this node leads it.
+    owner: Option<u32>,
+    state: PartState,
+    /// What of [`ParkedFetch::ready_bytes`] is this part's.
+    ready_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PartState {
+    Failed(ErrorCode),
+    /// The reader's log parts from this one: it has to go back to the end of this epoch (KIP-595).
+    Diverging {
+        epoch: LeaderEpoch,
+        end: Offset,
+    },
+    /// Where the offset lies is being looked up.
+    Searching,
+    /// Records begin here.
+    At(BatchPlace),
+    /// Nothing to read yet.
+    AtEnd,
+}
+
+/// The first version that tells clients where the leader went (KIP-951).
+const LEADER_HINTS_FROM: i16 = 16;
+
+impl Broker {
+    pub(super) fn on_fetch(&mut self, reply_to: ReplyTo, request: &FetchRequest, now: Now, out: &mut Outbox) {
+        let opened = self.sessions.open(request, reply_to.version, now.monotonic, &mut self.rng);
+        let (session, wanted) = match opened {
+            Ok(opened) => opened,
+            Err(code) => {
+                let response = FetchResponse { error_code: code.as_i16(), ..FetchResponse::default() };
+                return reply_to.respond(AnyResponse::Fetch(response), out);
+            }
+        };
+        let id = self.next_parked_id();
+        let asked = u64::try_from(request.max_bytes).unwrap_or(0);
+        let mut fetch = ParkedFetch {
+            reply_to,
+            session,
+            read_committed: request.isolation_level == 1,
+            min_bytes: u64::try_from(request.min_bytes).unwrap_or(0),
+            max_bytes: asked.min(u64::from(self.config.fetch_max_bytes)),
+            parts: Vec::with_capacity(wanted.len()),
+            searching: 0,
+            ready_bytes: 0,
+            // Nothing was asked for, or there is no time to wait.
+            is_due: wanted.is_empty() || request.max_wait_ms <= 0,
+        };
+        for (index, (name, wanted)) in wanted.into_iter().enumerate() {
+            let part = Part { parked: id, index };
+            let (owner, state) = self.begin_part(part, &name, wanted, fetch.read_committed, out);
+            fetch.parts.push(FetchPart { name, wanted, owner, state, ready_bytes: 0 });
+            self.count(&mut fetch, index);
+        }
+        if fetch.searching == 0 && (fetch.is_due || fetch.ready_bytes >= fetch.min_bytes) {
+            return self.answer_fetch(fetch, out);
+        }
+        for (index, part) in fetch.parts.iter().enumerate() {
+            if let Some(partition) = part.owner.and_then(|owner| self.partitions.get_mut(&owner)) {
+                partition.await_data(Part { parked: id, index });
+            }
+        }
+        let deadline = now.monotonic.plus_millis(i64::from(request.max_wait_ms));
+        self.park(id, Parked::Fetch(fetch), Some(deadline));
+    }
+
+    /// Looks at one partition: errors first, then where its records begin.
+    fn begin_part(
+        &mut self,
+        part: Part,
+        name: &SessionPartition,
+        wanted: Wanted,
+        read_committed: bool,
+        out: &mut Outbox,
+    ) -> (Option<u32>, PartState) {
+        let Some(topic) = self.image.find_topic(name.topic_id, &name.topic) else {
+            let unknown = if name.topic_id.is_zero() {
+                ErrorCode::UnknownTopicOrPartition
+            } else {
+                ErrorCode::UnknownTopicId
+            };
+            return (None, PartState::Failed(unknown));
+        };
+        if !topic.partitions.contains_key(&name.partition) {
+            return (None, PartState::Failed(ErrorCode::UnknownTopicOrPartition));
+        }
+        let id = TopicIdPartition { topic: topic.id, partition: name.partition };
+        let Some((owner, partition)) = self.led(id) else {
+            return (None, PartState::Failed(ErrorCode::NotLeaderOrFollower));
+        };
+        if partition.is_offline() {
+            return (None, PartState::Failed(ErrorCode::KafkaStorageError));
+        }
+        if let Err(code) = partition.check_leader_epoch(wanted.current_leader_epoch) {
+            return (None, PartState::Failed(code));
+        }
+        let (log_start, log_end) = (partition.log().log_start(), partition.log().next_offset());
+        if wanted.last_fetched_epoch != LeaderEpoch::UNKNOWN {
+            match partition.log().epochs().end_offset_for(wanted.last_fetched_epoch, log_end) {
+                None => return (None, PartState::Failed(ErrorCode::OffsetOutOfRange)),
+                Some((epoch, end)) if epoch != wanted.last_fetched_epoch || end < wanted.fetch_offset => {
+                    return (Some(owner), PartState::Diverging { epoch, end });
+                }
+                Some(_) => {}
+            }
+        }
+        if wanted.fetch_offset < log_start || wanted.fetch_offset > log_end {
+            return (None, PartState::Failed(ErrorCode::OffsetOutOfRange));
+        }
+        let visible_end = visible_end(partition, read_committed);
+        if wanted.fetch_offset >= visible_end {
+            return (Some(owner), PartState::AtEnd);
+        }
+        let state = match partition.find(wanted.fetch_offset, wanted.max_bytes, part, out) {
+            None => PartState::Searching,
+            Some(Resolved::Batch(place)) => PartState::At(place),
+            Some(Resolved::Nothing | Resolved::Record { .. }) => PartState::AtEnd,
+        };
+        (Some(owner), state)
+    }
+
+    /// Counts what a part can bring, after its state has changed.
+    fn count(&self, fetch: &mut ParkedFetch, index: usize) {
+        let read_committed = fetch.read_committed;
+        let part = &mut fetch.parts[index];
+        fetch.ready_bytes -= part.ready_bytes;
+        part.ready_bytes = 0;
+        match part.state {
+            PartState::Failed(_) | PartState::Diverging { .. } => fetch.is_due = true,
+            PartState::Searching => fetch.searching += 1,
+            PartState::AtEnd => {}
+            PartState::At(place) => {
+                let partition = part.owner.and_then(|owner| self.partitions.get(&owner));
+                let range = partition.and_then(|partition| {
+                    let end = visible_end(partition, read_committed);
+                    // A reader of an older segment than the active one has waited long enough: its segment is full.
+                    fetch.is_due |= place.segment < partition.log().active_base();
+                    partition.log().slice(place, end, part.wanted.max_bytes, true)
+                });
+                part.ready_bytes = range.map_or(0, |range| u64::from(range.len));
+            }
+        }
+        fetch.ready_bytes += part.ready_bytes;
+    }
+
+    /// A search of a parked fetch is over.
+    pub(super) fn on_fetch_located(&mut self, part: Part, resolved: Resolved, _now: Now, out: &mut Outbox) {
+        let Some(Parked::Fetch(fetch)) = self.parked.get_mut(&part.parked) else { return };
+        if fetch.parts[part.index].state != PartState::Searching {
+            return;
+        }
+        fetch.searching -= 1;
+        fetch.parts[part.index].state = match resolved {
+            Resolved::Batch(place) => PartState::At(place),
+            Resolved::Nothing | Resolved::Record { .. } => PartState::AtEnd,
+        };
+        self.recount(part, out);
+    }
+
+    /// A partition of a parked fetch has more to read, or is gone.
+    pub(super) fn on_more_data(&mut self, part: Part, _now: Now, out: &mut Outbox) {
+        let Some(Parked::Fetch(fetch)) = self.parked.get(&part.parked) else { return };
+        let FetchPart { name, wanted, owner, state, .. } = fetch.parts[part.index].clone();
+        if state == PartState::Searching && owner.is_some_and(|owner| self.partitions.contains_key(&owner)) {
+            return;
+        }
+        let read_committed = fetch.read_committed;
+        let keeps_place = matches!(state, PartState::At(_))
+            && owner
+                .and_then(|owner| self.partitions.get(&owner))
+                .is_some_and(|partition| !partition.is_offline());
+        if !keeps_place {
+            let (owner, state) = self.begin_part(part, &name, wanted, read_committed, out);
+            let Some(Parked::Fetch(fetch)) = self.parked.get_mut(&part.parked) else { return };
+            if fetch.parts[part.index].state == PartState::Searching {
+                fetch.searching -= 1;
+            }
+            fetch.parts[part.index].owner = owner;
+            fetch.parts[part.index].state = state;
+        }
+        self.recount(part, out);
+    }
+
+    fn recount(&mut self, part: Part, out: &mut Outbox) {
+        let Some(Parked::Fetch(mut fetch)) = self.parked.remove(&part.parked) else { return };
+        self.count(&mut fetch, part.index);
+        let is_over = fetch.searching == 0 && (fetch.is_due || fetch.ready_bytes >= fetch.min_bytes);
+        self.parked.insert(part.parked, Parked::Fetch(fetch));
+        if is_over {
+            self.finish_fetch(part.parked, out);
+        }
+    }
+
+    fn finish_fetch(&mut self, id: ParkedId, out: &mut Outbox) {
+        let Some(Parked::Fetch(fetch)) = self.unpark(id) else { return };
+        self.forget_fetch(id, &fetch);
+        self.answer_fetch(fetch, out);
+    }
+
+    /// The reader does not want to wait longer. A search under way is waited for: it takes a disk's time, not a
+    /// producer's.
+    pub(super) fn on_fetch_deadline(&mut self, id: ParkedId, out: &mut Outbox) {
+        let Some(Parked::Fetch(fetch)) = self.parked.get_mut(&id) else { return };
+        fetch.is_due = true;
+        if fetch.searching == 0 {
+            self.finish_fetch(id, out);
+        }
+    }
+
+    pub(super) fn forget_fetch(&mut self, id: ParkedId, fetch: &ParkedFetch) {
+        for (index, part) in fetch.parts.iter().enumerate() {
+            if let Some(partition) = part.owner.and_then(|owner| self.partitions.get_mut(&owner)) {
+                partition.forget_fetch(Part { parked: id, index });
+            }
+        }
+    }
+
+    fn answer_fetch(&mut self, fetch: ParkedFetch, out: &mut Outbox) {
+        let mut response = FetchResponse { session_id: fetch.session.id(), ..FetchResponse::default() };
+        let mut budget = fetch.max_bytes;
+        let mut is_first = true;
+        let mut lost = BTreeSet::new();
+        for part in &fetch.parts {
+            let mut data = PartitionData {
+                partition_index: part.name.partition,
+                high_watermark: -1,
+                last_stable_offset: -1,
+                log_start_offset: -1,
+                aborted_transactions: fetch.read_committed.then(Vec::new),
+                records: Some(Records::Bytes(bytes::Bytes::new())),
+                ..PartitionData::default()
+            };
+            let partition = part.owner.and_then(|owner| self.partitions.get(&owner));
+            if let Some(partition) = partition {
+                data.high_watermark = partition.high_watermark().0;
+                data.last_stable_offset = partition.last_stable_offset().0;
+                data.log_start_offset = partition.log().log_start().0;
+            }
+            let mut has_records = false;
+            match part.state {
+                PartState::Failed(code) => {
+                    data.error_code = code.as_i16();
+                    if code == ErrorCode::NotLeaderOrFollower || code == ErrorCode::FencedLeaderEpoch {
+                        lost.insert((part.name.clone(), code));
+                    }
+                }
+                PartState::Diverging { epoch, end } => {
+                    data.diverging_epoch =
+                        EpochEndOffset { epoch: epoch.0, end_offset: end.0, ..EpochEndOffset::default() };
+                }
+                PartState::Searching | PartState::AtEnd => {}
+                PartState::At(place) => {
+                    let range = partition.and_then(|partition| {
+                        let end = visible_end(partition, fetch.read_committed);
+                        let max_bytes = part.wanted.max_bytes.min(budget);
+                        partition.log().slice(place, end, max_bytes, is_first)
+                    });
+                    if let Some(StoredRange { len, .. }) = range {
+                        budget = budget.saturating_sub(u64::from(len));
+                        has_records = true;
+                        is_first = false;
+                    }
+                    data.records = range.map(Records::Stored).or(data.records);
+                }
+            }
+            let told = Told { high_watermark: data.high_watermark, log_start: data.log_start_offset };
+            let must_tell = matches!(part.state, PartState::Failed(_) | PartState::Diverging { .. });
+            if !self.sessions.is_news(fetch.session, &part.name, told, has_records, must_tell) {
+                continue;
+            }
+            match response.responses.last_mut() {
+                Some(topic) if topic.topic_id == part.name.topic_id && topic.topic == part.name.topic => {
+                    topic.partitions.push(data);
+                }
+                Some(_) | None => response.responses.push(FetchableTopicResponse {
+                    topic: part.name.topic.clone(),
+                    topic_id: part.name.topic_id,
+                    partitions: alloc::vec![data],
+                    ..FetchableTopicResponse::default()
+                }),
+            }
+        }
+        if fetch.reply_to.version >= LEADER_HINTS_FROM && !lost.is_empty() {
+            self.add_fetch_leader_hints(&mut response);
+        }
+        fetch.reply_to.respond(AnyResponse::Fetch(response), out);
+    }
+
+    fn add_fetch_leader_hints(&self, response: &mut FetchResponse) {
+        let mut leaders = BTreeSet::new();
+        let told = [ErrorCode::NotLeaderOrFollower.as_i16(), ErrorCode::FencedLeaderEpoch.as_i16()];
+        for topic in &mut response.responses {
+            let Some(known) = self.image.find_topic(topic.topic_id, &topic.topic) else { continue };
+            for data in topic.partitions.iter_mut().filter(|data| told.contains(&data.error_code)) {
+                let Some(state) = known.partitions.get(&data.partition_index) else { continue };
+                data.current_leader = LeaderIdAndEpoch {
+                    leader_id: state.leader.map_or(-1, |leader| leader.0),
+                    leader_epoch: state.leader_epoch.0,
+                    ..LeaderIdAndEpoch::default()
+                };
+                leaders.extend(state.leader);
+            }
+        }
+        for (id, host, port, rack) in self.endpoints(&leaders) {
+            let endpoint = NodeEndpoint { node_id: id.0, host, port, rack, ..NodeEndpoint::default() };
+            response.node_endpoints.push(endpoint);
+        }
+    }
+}
+
+const fn visible_end(partition: &crate::partition::Partition, read_committed: bool) -> Offset {
+    if read_committed { partition.last_stable_offset() } else { partition.high_watermark() }
+}

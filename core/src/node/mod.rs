@@ -1,0 +1,250 @@
+//! One process of the cluster: the only door to the core.
+//!
+//! [`Node::step`] takes one thing that happened and pushes what should happen. A node boots (`boot`: reads its disk), then
+//! serves (`broker`: everything else), each a state machine of its own; the files beside them hold the rules of one group
+//! of APIs each.
+
+mod boot;
+mod broker;
+mod describe;
+mod fetch;
+mod input;
+mod list_offsets;
+mod metadata;
+mod output;
+mod produce;
+
+pub use input::{Input, RequestBody, RequestContext};
+pub use output::Output;
+
+use crate::config::broker::BrokerConfig;
+use crate::controller::ControllerRequest;
+use crate::ids::{Offset, TopicIdPartition};
+use crate::outbox::Outbox;
+use crate::time::{Instant, Now};
+use alloc::boxed::Box;
+use alloc::string::String;
+use boot::{Boot, BootStep};
+use broker::{Broker, ReplyTo, Stage};
+use metadata::ParkedMetadata;
+use sordini_protocol::request::{AnyRequest, AnyResponse};
+
+/// What a node is told at its birth; all else it reads from its disk.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The static configuration, `server.properties`.
+    pub broker: BrokerConfig,
+    /// Seed of everything random in the node: ids, jitter.
+    pub seed: u64,
+}
+
+/// How far a node's life has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    /// Reading its disk; requests are refused by closing their connection.
+    Starting,
+    /// Serving.
+    Running,
+    /// Writing what a clean stop promises.
+    Stopping,
+    /// Nothing more will be pushed; the process may end.
+    Stopped,
+    /// It cannot go on; the process must end. The text is for the operator.
+    Failed(String),
+}
+
+#[derive(Clone, Debug)]
+enum Life {
+    Unborn(Box<NodeConfig>),
+    Booting(Box<Boot>),
+    Serving(Box<Broker>),
+    Failed(String),
+}
+
+/// What one process runs: the broker role, the controller role, or both.
+#[derive(Clone, Debug)]
+pub struct Node {
+    life: Life,
+}
+
+/// What an observer may know of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionView<'a> {
+    /// Name of the topic.
+    pub topic: &'a str,
+    /// Identity of the partition.
+    pub id: TopicIdPartition,
+    /// First offset that readers may have.
+    pub log_start: Offset,
+    /// Below it readers may see.
+    pub high_watermark: Offset,
+    /// Below it the disk has confirmed every byte to the process.
+    pub written_end: Offset,
+    /// Below it everything is durable.
+    pub flushed_end: Offset,
+    /// Offset of the next record.
+    pub log_end: Offset,
+    /// Directory of the log.
+    pub dir: &'a str,
+}
+
+impl Node {
+    /// A node that has not yet looked at its disk. Its first input is [`Input::Started`].
+    #[must_use]
+    pub fn new(config: NodeConfig) -> Self {
+        Self { life: Life::Unborn(Box::new(config)) }
+    }
+
+    /// Takes one thing that happened and pushes what should happen.
+    pub fn step(&mut self, now: Now, input: Input, out: &mut Outbox) {
+        match (&mut self.life, input) {
+            (Life::Unborn(config), Input::Started) => {
+                let boot = Boot::begin(config.broker.clone(), config.seed, out);
+                self.life = Life::Booting(Box::new(boot));
+            }
+            (Life::Booting(boot), Input::StorageCompleted { token, result }) => {
+                match boot.on_storage_completed(token, result, now, out) {
+                    Ok(BootStep::Pending) => {}
+                    Ok(BootStep::Done(broker)) => self.life = Life::Serving(Box::new(broker)),
+                    Err(why) => self.life = Life::Failed(why),
+                }
+            }
+            (Life::Serving(broker), input) => {
+                serve(broker, now, input, out);
+                if let Some(why) = broker.failure.take() {
+                    self.life = Life::Failed(why);
+                }
+            }
+            // Nobody is served before the node runs, or after it failed.
+            (_, Input::Request { connection, .. }) => out.push(Output::Close { connection }),
+            // A node that has not begun to serve has nothing that a stop would have to save.
+            (Life::Unborn(_) | Life::Booting(_), Input::StopRequested) => {
+                self.life = Life::Failed(String::from("stopped before it had started"));
+            }
+            // What happens to a node that is not there, or is no more, changes nothing.
+            (Life::Unborn(_) | Life::Booting(_) | Life::Failed(_), _) => {}
+        }
+    }
+
+    /// When the node wants [`Input::DeadlinePassed`], if ever.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        match &self.life {
+            Life::Serving(broker) if broker.stage != Stage::Stopped => broker.timers.earliest(),
+            Life::Unborn(_) | Life::Booting(_) | Life::Serving(_) | Life::Failed(_) => None,
+        }
+    }
+
+    /// How far its life has come.
+    #[must_use]
+    pub fn state(&self) -> NodeState {
+        match &self.life {
+            Life::Unborn(_) | Life::Booting(_) => NodeState::Starting,
+            Life::Serving(broker) => match broker.stage {
+                Stage::Joining => NodeState::Starting,
+                Stage::Running => NodeState::Running,
+                Stage::Closing | Stage::Marking => NodeState::Stopping,
+                Stage::Stopped => NodeState::Stopped,
+            },
+            Life::Failed(why) => NodeState::Failed(why.clone()),
+        }
+    }
+
+    /// The partitions that the node hosts, for observers: checks, metrics, reports.
+    pub fn partitions(&self) -> impl Iterator<Item = PartitionView<'_>> {
+        let broker = match &self.life {
+            Life::Serving(broker) => Some(broker),
+            Life::Unborn(_) | Life::Booting(_) | Life::Failed(_) => None,
+        };
+        broker.into_iter().flat_map(|broker| broker.partitions.values()).map(|partition| PartitionView {
+            topic: &partition.topic,
+            id: partition.id,
+            log_start: partition.log().log_start(),
+            high_watermark: partition.high_watermark(),
+            written_end: partition.log().written_end(),
+            flushed_end: partition.log().flushed_end(),
+            log_end: partition.log().next_offset(),
+            dir: partition.log().dir().as_str(),
+        })
+    }
+}
+
+fn serve(broker: &mut Broker, now: Now, input: Input, out: &mut Outbox) {
+    match input {
+        // A node is born once.
+        Input::Started => {}
+        Input::Request { connection, request, context, body } => {
+            if broker.stage != Stage::Running {
+                out.push(Output::Close { connection });
+                return;
+            }
+            let reply_to = ReplyTo { connection, request, version: context.api_version };
+            match body {
+                RequestBody::Produce(produce) => broker.on_produce(reply_to, produce, now, out),
+                RequestBody::UnsupportedApiVersions => {
+                    let reply_to = ReplyTo { version: 0, ..reply_to };
+                    reply_to.respond(AnyResponse::ApiVersions(describe::unsupported_api_versions()), out);
+                }
+                RequestBody::Other(body) => {
+                    if !on_request(broker, reply_to, context, body, now, out) {
+                        out.push(Output::Close { connection });
+                    }
+                }
+            }
+        }
+        Input::ConnectionClosed { connection } => broker.on_connection_closed(connection),
+        Input::StorageCompleted { token, result } => broker.on_storage_completed(token, result, now, out),
+        Input::DeadlinePassed => broker.on_deadline(now, out),
+        Input::StopRequested => broker.on_stop_requested(now, out),
+    }
+}
+
+/// Answers a request now or later; `false` when there is no answer but to close the connection.
+fn on_request(
+    broker: &mut Broker,
+    reply_to: ReplyTo,
+    context: RequestContext,
+    body: AnyRequest,
+    now: Now,
+    out: &mut Outbox,
+) -> bool {
+    let api = body.api_key();
+    if !describe::SERVED.contains(&api) || !describe::served_versions(api).contains(&reply_to.version) {
+        return false;
+    }
+    let decided = match body {
+        AnyRequest::CreateTopics(request) => Ok(ControllerRequest::CreateTopics(request)),
+        AnyRequest::DeleteTopics(request) => Ok(ControllerRequest::DeleteTopics(request)),
+        AnyRequest::CreatePartitions(request) => Ok(ControllerRequest::CreatePartitions(request)),
+        AnyRequest::IncrementalAlterConfigs(request) => {
+            Ok(ControllerRequest::IncrementalAlterConfigs(request))
+        }
+        AnyRequest::AlterConfigs(request) => Ok(ControllerRequest::AlterConfigs(request)),
+        other => Err(other),
+    };
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what is served is the list SERVED, checked above")]
+    match decided {
+        Ok(request) => broker.decide(&request, reply_to, now, out),
+        Err(AnyRequest::ApiVersions(request)) => broker.on_api_versions(&reply_to, &request, out),
+        Err(AnyRequest::Metadata(request)) => {
+            broker.on_metadata(ParkedMetadata { reply_to, listener: context.listener, request }, now, out);
+        }
+        Err(AnyRequest::DescribeCluster(request)) => {
+            broker.on_describe_cluster(&reply_to, &context.listener, &request, out);
+        }
+        Err(AnyRequest::DescribeTopicPartitions(request)) => {
+            return broker.on_describe_topic_partitions(&reply_to, &request, out);
+        }
+        Err(AnyRequest::Fetch(request)) => broker.on_fetch(reply_to, &request, now, out),
+        Err(AnyRequest::ListOffsets(request)) => broker.on_list_offsets(reply_to, &request, now, out),
+        Err(AnyRequest::OffsetForLeaderEpoch(request)) => {
+            broker.on_offset_for_leader_epoch(&reply_to, &request, out);
+        }
+        Err(AnyRequest::DeleteRecords(request)) => broker.on_delete_records(&reply_to, &request, now, out),
+        Err(AnyRequest::InitProducerId(request)) => broker.on_init_producer_id(reply_to, &request, now, out),
+        Err(AnyRequest::DescribeConfigs(request)) => broker.on_describe_configs(&reply_to, &request, out),
+        Err(AnyRequest::DescribeLogDirs(request)) => broker.on_describe_log_dirs(&reply_to, &request, out),
+        Err(_) => return false,
+    }
+    true
+}

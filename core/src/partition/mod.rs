@@ -1,0 +1,446 @@
+//! One replica of a partition as its leader: what may be appended, how far readers may see, and who waits for what.
+//!
+//! It does not know connections or requests: whoever waits is a name of the node's.
+
+use crate::config::topic::{Codec, CompressionType, MessageTimestampType, TopicConfig};
+use crate::ids::{LeaderEpoch, Offset, TopicIdPartition};
+use crate::log::lookup::{BatchPlace, Found, Target};
+use crate::log::partition_log::{LookupId, PartitionLog, Start};
+use crate::log::producer_state::SequenceVerdict;
+use crate::outbox::Outbox;
+use crate::storage_op::{Completion, StorageFault};
+use crate::time::Now;
+use alloc::borrow::Cow;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use alloc::{format, vec};
+use sordini_protocol::batch::{InvalidBatch, NO_TIMESTAMP, ValidatedBatch, assign};
+use sordini_protocol::compression::Compression;
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::wire::Str;
+
+/// Names a parked request within its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ParkedId(pub(crate) u64);
+
+/// One partition's part of a parked request: which request, and which of its partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Part {
+    pub(crate) parked: ParkedId,
+    pub(crate) index: usize,
+}
+
+/// What a replica is at the moment.
+#[derive(Clone, Debug)]
+enum Role {
+    /// It takes appends and serves readers.
+    Leader,
+    /// Its log directory failed. There is no way back but a restart.
+    Offline,
+}
+
+/// Where an accepted batch went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Appended {
+    pub(crate) base_offset: Offset,
+    /// The batch is in the log when everything below this is.
+    pub(crate) required_end: Offset,
+    /// For LogAppendTime.
+    pub(crate) log_append_time_ms: i64,
+}
+
+/// What waits for this partition and can go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Awakened {
+    /// Produce requests whose records are where their acks ask for.
+    pub(crate) produced: Vec<Part>,
+    /// Fetch requests that might have enough.
+    pub(crate) fetches: Vec<Part>,
+    /// Searches that are over: who waits, and what was found.
+    pub(crate) searches: Vec<(Part, Resolved)>,
+    /// Whether something became durable.
+    pub(crate) flushed: bool,
+}
+
+/// The result of a search, in terms of the partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resolved {
+    /// The batch that holds the offset, or follows it.
+    Batch(BatchPlace),
+    /// The record with the timestamp.
+    Record { offset: Offset, timestamp: i64, leader_epoch: LeaderEpoch },
+    /// There is none.
+    Nothing,
+}
+
+/// A partition hosted by this node.
+#[derive(Clone, Debug)]
+pub(crate) struct Partition {
+    pub(crate) id: TopicIdPartition,
+    pub(crate) topic: Str,
+    /// The epoch under which this replica leads.
+    leader_epoch: LeaderEpoch,
+    role: Role,
+    log: PartitionLog,
+    /// Below it every in-sync replica has the log. Never falls while this replica leads.
+    high_watermark: Offset,
+    config: Arc<TopicConfig>,
+    /// Produce requests with acks=all, by the high watermark they need.
+    waiting_for_high_watermark: BTreeSet<(Offset, Part)>,
+    /// Produce requests with acks=1, by the written end they need.
+    waiting_for_write: BTreeSet<(Offset, Part)>,
+    /// Fetch requests to be told when there is more to read.
+    waiting_for_data: BTreeSet<Part>,
+    /// Searches under way, and whom to tell.
+    searches: BTreeMap<LookupId, Search>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Search {
+    part: Part,
+    target: Target,
+    segment: Offset,
+}
+
+impl Partition {
+    /// A replica that begins to lead with the log it has. A leader that is its only in-sync replica has replicated
+    /// everything it has.
+    pub(crate) fn lead(
+        id: TopicIdPartition,
+        topic: Str,
+        leader_epoch: LeaderEpoch,
+        mut log: PartitionLog,
+        config: Arc<TopicConfig>,
+        out: &mut Outbox,
+    ) -> Self {
+        log.assign_epoch(leader_epoch, out);
+        Self {
+            id,
+            topic,
+            leader_epoch,
+            role: Role::Leader,
+            high_watermark: log.written_end(),
+            log,
+            config,
+            waiting_for_high_watermark: BTreeSet::new(),
+            waiting_for_write: BTreeSet::new(),
+            waiting_for_data: BTreeSet::new(),
+            searches: BTreeMap::new(),
+        }
+    }
+
+    /// Leads on under a new epoch.
+    pub(crate) fn continue_leading(&mut self, epoch: LeaderEpoch, out: &mut Outbox) {
+        assert!(self.leader_epoch <= epoch, "epochs do not fall");
+        self.leader_epoch = epoch;
+        self.log.assign_epoch(epoch, out);
+    }
+
+    /// Gives up: the disk under the log failed. Everybody who waits is to be told.
+    pub(crate) fn become_offline(&mut self) -> Awakened {
+        self.role = Role::Offline;
+        let mut awakened = Awakened::default();
+        awakened
+            .produced
+            .extend(core::mem::take(&mut self.waiting_for_high_watermark).into_iter().map(|(_, p)| p));
+        awakened.produced.extend(core::mem::take(&mut self.waiting_for_write).into_iter().map(|(_, p)| p));
+        awakened.fetches.extend(core::mem::take(&mut self.waiting_for_data));
+        let searches = core::mem::take(&mut self.searches);
+        awakened.searches.extend(searches.into_values().map(|search| (search.part, Resolved::Nothing)));
+        awakened
+    }
+
+    pub(crate) const fn is_offline(&self) -> bool {
+        matches!(self.role, Role::Offline)
+    }
+
+    pub(crate) const fn leader_epoch(&self) -> LeaderEpoch {
+        self.leader_epoch
+    }
+
+    pub(crate) const fn high_watermark(&self) -> Offset {
+        self.high_watermark
+    }
+
+    /// With no transaction open, everything below the high watermark is stable.
+    pub(crate) const fn last_stable_offset(&self) -> Offset {
+        self.high_watermark
+    }
+
+    pub(crate) const fn log(&self) -> &PartitionLog {
+        &self.log
+    }
+
+    pub(crate) const fn log_mut(&mut self) -> &mut PartitionLog {
+        &mut self.log
+    }
+
+    pub(crate) fn config(&self) -> &TopicConfig {
+        &self.config
+    }
+
+    pub(crate) fn set_config(&mut self, config: Arc<TopicConfig>) {
+        self.config = config;
+    }
+
+    /// Compares the epoch that a client or follower believes in with the one that holds (KIP-320).
+    pub(crate) fn check_leader_epoch(&self, believed: LeaderEpoch) -> Result<(), ErrorCode> {
+        if believed == LeaderEpoch::UNKNOWN || believed == self.leader_epoch {
+            Ok(())
+        } else if believed < self.leader_epoch {
+            Err(ErrorCode::FencedLeaderEpoch)
+        } else {
+            Err(ErrorCode::UnknownLeaderEpoch)
+        }
+    }
+
+    /// Judges a client's batch by the topic's configuration and its producer's past, and appends it.
+    pub(crate) fn append(
+        &mut self,
+        batch: ValidatedBatch,
+        now: Now,
+        out: &mut Outbox,
+    ) -> Result<Appended, InvalidBatch> {
+        let config = Arc::clone(&self.config);
+        let batch = self.as_configured(batch, &config, now)?;
+        let header = *batch.header();
+        if header.has_producer_id() {
+            let verdict = self.log.producers().judge(&header).map_err(|code| InvalidBatch {
+                code,
+                record_errors: Vec::new(),
+                message: Cow::Owned(format!(
+                    "producer {} epoch {} sent sequence {}",
+                    header.producer_id, header.producer_epoch, header.base_sequence
+                )),
+            })?;
+            if let SequenceVerdict::Duplicate { base_offset, timestamp } = verdict {
+                let is_log_append_time = config.message_timestamp_type == MessageTimestampType::LogAppendTime;
+                return Ok(Appended {
+                    base_offset,
+                    required_end: base_offset.plus(i64::from(header.last_offset_delta) + 1),
+                    log_append_time_ms: if is_log_append_time { timestamp } else { NO_TIMESTAMP },
+                });
+            }
+        }
+        let log_append_time =
+            (config.message_timestamp_type == MessageTimestampType::LogAppendTime).then_some(now.wall_ms);
+        let base_offset = self.log.next_offset();
+        let batch = assign(batch, base_offset.0, self.leader_epoch.0, log_append_time);
+        self.log.append(batch, &config, now, out);
+        Ok(Appended {
+            base_offset,
+            required_end: self.log.next_offset(),
+            log_append_time_ms: log_append_time.unwrap_or(NO_TIMESTAMP),
+        })
+    }
+
+    fn as_configured(
+        &self,
+        batch: ValidatedBatch,
+        config: &TopicConfig,
+        now: Now,
+    ) -> Result<ValidatedBatch, InvalidBatch> {
+        let refusal =
+            |code, message| InvalidBatch { code, record_errors: Vec::new(), message: Cow::Owned(message) };
+        if config.message_timestamp_type == MessageTimestampType::CreateTime {
+            check_timestamps(&batch, config, now)?;
+        }
+        if let Some(index) = batch.first_keyless_record().filter(|_| config.cleanup_policy.compact) {
+            let why = "a record of a compacted topic must have a key";
+            return Err(InvalidBatch {
+                code: ErrorCode::InvalidRecord,
+                record_errors: vec![(index, Cow::Borrowed(why))],
+                message: Cow::Borrowed(why),
+            });
+        }
+        let codec = match config.compression_type {
+            CompressionType::Producer => None,
+            CompressionType::Codec(Codec::Uncompressed) => Some((Compression::None, None)),
+            CompressionType::Codec(Codec::Gzip) => {
+                Some((Compression::Gzip, Some(config.compression_gzip_level)))
+            }
+            CompressionType::Codec(Codec::Snappy) => Some((Compression::Snappy, None)),
+            CompressionType::Codec(Codec::Lz4) => {
+                Some((Compression::Lz4, Some(config.compression_lz4_level)))
+            }
+            CompressionType::Codec(Codec::Zstd) => {
+                Some((Compression::Zstd, Some(config.compression_zstd_level)))
+            }
+        };
+        let batch = match codec {
+            Some((codec, level)) if batch.header().compression().ok() != Some(codec) => {
+                batch.recompress(codec, level).map_err(InvalidBatch::from)?
+            }
+            Some(_) | None => batch,
+        };
+        let size = batch.header().size();
+        if size > config.max_message_bytes as usize {
+            let limit = config.max_message_bytes;
+            let message = format!("the batch has {size} bytes, max.message.bytes allows {limit}");
+            return Err(refusal(ErrorCode::MessageTooLarge, message));
+        }
+        if size > config.segment_bytes as usize {
+            let limit = config.segment_bytes;
+            let message = format!("the batch has {size} bytes, a segment holds {limit}");
+            return Err(refusal(ErrorCode::RecordListTooLarge, message));
+        }
+        Ok(batch)
+    }
+
+    /// Has `part` told when the log is written up to `end` (acks=1) or replicated up to it (acks=all). `false` when
+    /// that is so already.
+    pub(crate) fn await_produced(&mut self, end: Offset, all: bool, part: Part) -> bool {
+        let (reached, waiting) = if all {
+            (self.high_watermark, &mut self.waiting_for_high_watermark)
+        } else {
+            (self.log.written_end(), &mut self.waiting_for_write)
+        };
+        reached < end && waiting.insert((end, part))
+    }
+
+    /// Has `part` told whenever there is more to read, until [`Self::forget`].
+    pub(crate) fn await_data(&mut self, part: Part) {
+        self.waiting_for_data.insert(part);
+    }
+
+    /// Forgets a part of a fetch that is over. A search of its goes on, since its reads are under way; the result finds
+    /// nobody.
+    pub(crate) fn forget_fetch(&mut self, part: Part) {
+        self.waiting_for_data.remove(&part);
+    }
+
+    /// Forgets a part of a produce request that is over: it timed out, or its client is gone.
+    pub(crate) fn forget_produce(&mut self, part: Part) {
+        self.waiting_for_high_watermark.retain(|(_, waiting)| *waiting != part);
+        self.waiting_for_write.retain(|(_, waiting)| *waiting != part);
+    }
+
+    /// Where reading from `offset` begins; `None` when `part` will be told.
+    pub(crate) fn find(
+        &mut self,
+        offset: Offset,
+        max_bytes: u64,
+        part: Part,
+        out: &mut Outbox,
+    ) -> Option<Resolved> {
+        let start = self.log.find(offset, max_bytes, out);
+        let segment = offset;
+        self.resolve(start, Search { part, target: Target::Offset { offset, max_bytes }, segment })
+    }
+
+    /// The first record with `timestamp` or a later one; `None` when `part` will be told.
+    pub(crate) fn find_timestamp(
+        &mut self,
+        timestamp: i64,
+        part: Part,
+        out: &mut Outbox,
+    ) -> Option<Resolved> {
+        let (start, segment) = self.log.find_timestamp(timestamp, out);
+        let target = Target::Timestamp { timestamp, from: self.log.log_start() };
+        self.resolve(start, Search { part, target, segment })
+    }
+
+    fn resolve(&mut self, start: Start, search: Search) -> Option<Resolved> {
+        match start {
+            Start::Known(place) => Some(Resolved::Batch(place)),
+            Start::End => Some(Resolved::Nothing),
+            Start::Searching(id) => {
+                self.searches.insert(id, search);
+                None
+            }
+        }
+    }
+
+    /// Takes note of a completed storage operation, and answers who can go on.
+    pub(crate) fn on_storage_completed(
+        &mut self,
+        sequence: u64,
+        result: Result<Completion, StorageFault>,
+        out: &mut Outbox,
+    ) -> Result<Awakened, StorageFault> {
+        let progress = self.log.on_completed(sequence, result, out)?;
+        let mut awakened = Awakened { flushed: progress.flushed, ..Awakened::default() };
+        if progress.written {
+            take_reached(&mut self.waiting_for_write, self.log.written_end(), &mut awakened.produced);
+            self.maybe_advance_high_watermark(&mut awakened);
+        }
+        if let Some((id, found)) = progress.found
+            && let Some(search) = self.searches.remove(&id)
+        {
+            let resolved = match found {
+                Found::Batch(place) => Some(Resolved::Batch(place)),
+                Found::Record { offset, timestamp, leader_epoch } => {
+                    Some(Resolved::Record { offset, timestamp, leader_epoch: LeaderEpoch(leader_epoch) })
+                }
+                Found::Nothing => {
+                    let start = self.log.find_after(search.segment, search.target, out);
+                    let segment = self.log.segment_after(search.segment);
+                    self.resolve(start, Search { segment, ..search })
+                }
+            };
+            awakened.searches.extend(resolved.map(|resolved| (search.part, resolved)));
+        }
+        Ok(awakened)
+    }
+
+    /// The high watermark is the least log end of the in-sync replicas: with this one alone, its own.
+    fn maybe_advance_high_watermark(&mut self, awakened: &mut Awakened) {
+        let end = self.log.written_end();
+        assert!(self.high_watermark <= end, "the high watermark does not fall while a replica leads");
+        if end == self.high_watermark {
+            return;
+        }
+        self.high_watermark = end;
+        take_reached(&mut self.waiting_for_high_watermark, end, &mut awakened.produced);
+        awakened.fetches.extend(&self.waiting_for_data);
+    }
+
+    /// Deletes records below `offset` at a client's request; -1 stands for the high watermark.
+    pub(crate) fn delete_records(
+        &mut self,
+        offset: Offset,
+        now: Now,
+        out: &mut Outbox,
+    ) -> Result<Offset, ErrorCode> {
+        let to = if offset.0 == -1 { self.high_watermark } else { offset };
+        if to < Offset(0) || to > self.high_watermark {
+            return Err(ErrorCode::OffsetOutOfRange);
+        }
+        let config = Arc::clone(&self.config);
+        self.log.advance_log_start(to, &config, now, out);
+        Ok(self.log.log_start())
+    }
+
+    /// Deletes what the retention limits allow.
+    pub(crate) fn apply_retention(&mut self, now: Now, out: &mut Outbox) {
+        let config = Arc::clone(&self.config);
+        self.log.apply_retention(self.high_watermark, &config, now, out);
+    }
+}
+
+fn take_reached(waiting: &mut BTreeSet<(Offset, Part)>, end: Offset, reached: &mut Vec<Part>) {
+    while let Some((needed, part)) = waiting.first().copied().filter(|(needed, _)| *needed <= end) {
+        waiting.remove(&(needed, part));
+        reached.push(part);
+    }
+}
+
+fn check_timestamps(batch: &ValidatedBatch, config: &TopicConfig, now: Now) -> Result<(), InvalidBatch> {
+    let earliest = now.wall_ms.saturating_sub(config.message_timestamp_before_max_ms);
+    let latest = now.wall_ms.saturating_add(config.message_timestamp_after_max_ms);
+    let is_allowed = |timestamp: i64| timestamp == NO_TIMESTAMP || (earliest..=latest).contains(&timestamp);
+    if is_allowed(batch.min_timestamp()) && is_allowed(batch.max_timestamp()) {
+        return Ok(());
+    }
+    let why =
+        "the timestamp lies outside of message.timestamp.before.max.ms and message.timestamp.after.max.ms";
+    let records = batch.records().map_err(InvalidBatch::from)?;
+    let record_errors = records
+        .enumerate()
+        .filter_map(|(index, record)| Some((i32::try_from(index).ok()?, record.ok()?.timestamp)))
+        .filter(|(_, timestamp)| !is_allowed(*timestamp))
+        .map(|(index, _)| (index, Cow::Borrowed(why)))
+        .collect();
+    Err(InvalidBatch { code: ErrorCode::InvalidTimestamp, record_errors, message: Cow::Borrowed(why) })
+}
