@@ -32,6 +32,11 @@ impl Rng {
         u64::try_from(wide >> 64).expect("the upper half of a product of two words is a word")
     }
 
+    /// An index into something with `len` elements, which is not empty.
+    pub fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).expect("what is below a length is one")
+    }
+
     /// A version 4 UUID that Kafka accepts as an id: not reserved (0..100) and, as Kafka's own generator does, not
     /// beginning with a dash in its text form, so that command lines do not take it for a flag.
     pub fn uuid(&mut self) -> Uuid {

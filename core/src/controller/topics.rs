@@ -175,8 +175,8 @@ impl Controller {
         let result = CreatableTopicResult {
             name: name.clone(),
             topic_id,
-            num_partitions: i32::try_from(assignments.len()).expect("at most 10,000"),
-            replication_factor: i16::try_from(assignments[0].len()).expect("checked against the brokers"),
+            num_partitions: partition_count(assignments.len()),
+            replication_factor: replica_count(assignments[0].len()),
             configs: Some(configs.collect()),
             ..CreatableTopicResult::default()
         };
@@ -253,14 +253,14 @@ impl Controller {
                 return Err(Refusal::new(ErrorCode::InvalidReplicationFactor, message));
             }
         };
-        let count = usize::try_from(partitions).expect("it is positive");
+        let count = usize::try_from(partitions).unwrap_or(0);
         if count > PARTITIONS_PER_REQUEST_MAX {
             return Err(Refusal::new(
                 ErrorCode::PolicyViolation,
                 format!("a request may create at most {PARTITIONS_PER_REQUEST_MAX} partitions"),
             ));
         }
-        let factor = usize::try_from(replication_factor).expect("it is positive");
+        let factor = usize::try_from(replication_factor).unwrap_or(0);
         self.place(count, factor, rng)
     }
 
@@ -273,7 +273,7 @@ impl Controller {
                 format!("{factor} replicas need as many brokers, and {} are alive", live.len()),
             ));
         }
-        let first = usize::try_from(rng.below(live.len() as u64)).expect("it is below a length");
+        let first = rng.index(live.len());
         let replicas = |partition: usize| -> Vec<NodeId> {
             (0..factor).map(|replica| live[(first + partition + replica) % live.len()]).collect()
         };
@@ -438,12 +438,23 @@ impl Controller {
                 checked
             }
         };
-        let first = i32::try_from(present).expect("partitions are numbered in 32 bits");
+        let first = partition_count(present);
         Ok((first..)
             .zip(&assignments)
             .map(|(index, replicas)| self.new_partition(topic.id, index, replicas).into())
             .collect())
     }
+}
+
+/// A number of partitions, as messages carry it.
+fn partition_count(count: usize) -> i32 {
+    i32::try_from(count)
+        .expect("a topic grows by at most 10,000 partitions at a time, and they are counted in 32 bits")
+}
+
+/// A number of replicas, as messages carry it.
+fn replica_count(count: usize) -> i16 {
+    i16::try_from(count).expect("there are at most as many replicas as a request could name")
 }
 
 /// Names that give the same metric name are one name.

@@ -404,8 +404,7 @@ impl PartitionLog {
             }
             Wait::Flush { number } => {
                 result?;
-                let at =
-                    usize::try_from(number - self.first_flush).expect("a flush under way is in the list");
+                let at = self.flush_index(number);
                 self.flushes[at].remaining -= 1;
                 while let Some(flush) = self.flushes.front().copied().filter(|flush| flush.remaining == 0) {
                     assert!(self.flushed_end <= flush.end, "the recovery point does not fall");
@@ -439,6 +438,10 @@ impl PartitionLog {
         }
         self.assert_invariants();
         Ok(progress)
+    }
+
+    fn flush_index(&self, number: u64) -> usize {
+        usize::try_from(number - self.first_flush).expect("a flush under way is in the list")
     }
 
     fn resume_lookup(&mut self, id: LookupId, bytes: &Bytes, out: &mut Outbox) -> Option<Found> {
@@ -539,8 +542,9 @@ impl PartitionLog {
         let mut len = available.min(max_bytes);
         if len < available {
             let limit = place.position + len;
-            let boundary =
-                self.boundary_at_or_below(limit, segment.base).or(place.boundary.filter(|at| *at <= limit));
+            let boundary = self
+                .boundary_at_or_below(limit, segment.base)
+                .or_else(|| place.boundary.filter(|at| *at <= limit));
             if let Some(boundary) = boundary.filter(|at| *at > place.position) {
                 len = boundary - place.position;
             }

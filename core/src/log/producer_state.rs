@@ -238,7 +238,8 @@ mod tests {
             states.apply(&batch(3, sequence, 2, index * 2));
         }
         let duplicate = |base| Ok(SequenceVerdict::Duplicate { base_offset: Offset(base), timestamp: 1000 });
-        let table: [(&str, i16, i32, i32, Result<SequenceVerdict, ErrorCode>); 9] = [
+        type Row = (&'static str, i16, i32, i32, Result<SequenceVerdict, ErrorCode>);
+        let table: [Row; 9] = [
             ("next", 3, 14, 3, Ok(SequenceVerdict::Next)),
             ("newest again", 3, 12, 2, duplicate(12)),
             ("oldest of the five again", 3, 4, 2, duplicate(4)),

@@ -556,7 +556,7 @@ impl Broker {
     /// The partition that a request names, if this node leads it.
     pub(super) fn led(&mut self, id: TopicIdPartition) -> Option<(u32, &mut Partition)> {
         let owner = *self.owners.get(&id)?;
-        Some((owner, self.partitions.get_mut(&owner).expect("owners and partitions agree")))
+        Some((owner, self.partitions.get_mut(&owner)?))
     }
 
     pub(super) fn arm_log_timer(&mut self, owner: u32) {

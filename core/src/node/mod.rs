@@ -212,39 +212,43 @@ fn on_request(
     if !describe::SERVED.contains(&api) || !describe::served_versions(api).contains(&reply_to.version) {
         return false;
     }
-    let decided = match body {
-        AnyRequest::CreateTopics(request) => Ok(ControllerRequest::CreateTopics(request)),
-        AnyRequest::DeleteTopics(request) => Ok(ControllerRequest::DeleteTopics(request)),
-        AnyRequest::CreatePartitions(request) => Ok(ControllerRequest::CreatePartitions(request)),
-        AnyRequest::IncrementalAlterConfigs(request) => {
-            Ok(ControllerRequest::IncrementalAlterConfigs(request))
-        }
-        AnyRequest::AlterConfigs(request) => Ok(ControllerRequest::AlterConfigs(request)),
-        other => Err(other),
-    };
     #[expect(clippy::wildcard_enum_match_arm, reason = "what is served is the list SERVED, checked above")]
-    match decided {
-        Ok(request) => broker.decide(&request, reply_to, now, out),
-        Err(AnyRequest::ApiVersions(request)) => broker.on_api_versions(&reply_to, &request, out),
-        Err(AnyRequest::Metadata(request)) => {
+    match body {
+        AnyRequest::CreateTopics(request) => {
+            broker.decide(&ControllerRequest::CreateTopics(request), reply_to, now, out)
+        }
+        AnyRequest::DeleteTopics(request) => {
+            broker.decide(&ControllerRequest::DeleteTopics(request), reply_to, now, out)
+        }
+        AnyRequest::CreatePartitions(request) => {
+            broker.decide(&ControllerRequest::CreatePartitions(request), reply_to, now, out)
+        }
+        AnyRequest::IncrementalAlterConfigs(request) => {
+            broker.decide(&ControllerRequest::IncrementalAlterConfigs(request), reply_to, now, out);
+        }
+        AnyRequest::AlterConfigs(request) => {
+            broker.decide(&ControllerRequest::AlterConfigs(request), reply_to, now, out)
+        }
+        AnyRequest::ApiVersions(request) => broker.on_api_versions(&reply_to, &request, out),
+        AnyRequest::Metadata(request) => {
             broker.on_metadata(ParkedMetadata { reply_to, listener: context.listener, request }, now, out);
         }
-        Err(AnyRequest::DescribeCluster(request)) => {
+        AnyRequest::DescribeCluster(request) => {
             broker.on_describe_cluster(&reply_to, &context.listener, &request, out);
         }
-        Err(AnyRequest::DescribeTopicPartitions(request)) => {
+        AnyRequest::DescribeTopicPartitions(request) => {
             return broker.on_describe_topic_partitions(&reply_to, &request, out);
         }
-        Err(AnyRequest::Fetch(request)) => broker.on_fetch(reply_to, &request, now, out),
-        Err(AnyRequest::ListOffsets(request)) => broker.on_list_offsets(reply_to, &request, now, out),
-        Err(AnyRequest::OffsetForLeaderEpoch(request)) => {
-            broker.on_offset_for_leader_epoch(&reply_to, &request, out);
+        AnyRequest::Fetch(request) => broker.on_fetch(reply_to, &request, now, out),
+        AnyRequest::ListOffsets(request) => broker.on_list_offsets(reply_to, &request, now, out),
+        AnyRequest::OffsetForLeaderEpoch(request) => {
+            broker.on_offset_for_leader_epoch(&reply_to, &request, out)
         }
-        Err(AnyRequest::DeleteRecords(request)) => broker.on_delete_records(&reply_to, &request, now, out),
-        Err(AnyRequest::InitProducerId(request)) => broker.on_init_producer_id(reply_to, &request, now, out),
-        Err(AnyRequest::DescribeConfigs(request)) => broker.on_describe_configs(&reply_to, &request, out),
-        Err(AnyRequest::DescribeLogDirs(request)) => broker.on_describe_log_dirs(&reply_to, &request, out),
-        Err(_) => return false,
+        AnyRequest::DeleteRecords(request) => broker.on_delete_records(&reply_to, &request, now, out),
+        AnyRequest::InitProducerId(request) => broker.on_init_producer_id(reply_to, &request, now, out),
+        AnyRequest::DescribeConfigs(request) => broker.on_describe_configs(&reply_to, &request, out),
+        AnyRequest::DescribeLogDirs(request) => broker.on_describe_log_dirs(&reply_to, &request, out),
+        _ => return false,
     }
     true
 }

@@ -7,6 +7,10 @@ use super::{DecodeError, Records, Str, Structure, TaggedFields, Uuid};
 /// The longest text, as Kafka's decoder limits it also where the length is an unsigned integer of 32 bits.
 const STRING_LEN_MAX: usize = 0x7fff;
 
+/// How many elements of an array to make room for at once, so that arrays in arrays whose lengths lie do not each cost
+/// as much as the input could hold.
+const RESERVED_ELEMENTS_MAX: usize = 1024;
+
 /// Reads fields from the front of a buffer; see the module for what happens after an error.
 #[derive(Debug)]
 pub struct Reader<'a> {
@@ -235,7 +239,7 @@ impl<'a> Reader<'a> {
             None => return self.null(nullable),
             Some(count) => self.checked_count(count, element_len_min),
         };
-        let mut elements = Vec::with_capacity(count);
+        let mut elements = Vec::with_capacity(count.min(RESERVED_ELEMENTS_MAX));
         for _ in 0..count {
             elements.push(T::read(self, version));
             if self.failed() {

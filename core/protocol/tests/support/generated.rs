@@ -6,293 +6,2661 @@ use sordini_protocol::wire::Message;
 use sordini_protocol::{messages, records};
 
 /// What is done with each message.
-pub trait Visitor {
+pub(crate) trait Visitor {
     /// Is given the message.
     fn visit<M: Message>(&mut self, one_of_each: M);
 }
 
 /// Gives the message of a name to a visitor, if there is one.
-pub fn visit(name: &str, visitor: &mut impl Visitor) -> bool {
+pub(crate) fn visit(name: &str, visitor: &mut impl Visitor) -> bool {
     match name {
-"RequestHeader" => visitor.visit(messages::request_header::RequestHeader::default()),
-"ResponseHeader" => visitor.visit(messages::response_header::ResponseHeader::default()),
-"ProduceRequest" => visitor.visit(messages::produce_request::ProduceRequest { topic_data: vec![messages::produce_request::TopicProduceData { partition_data: vec![messages::produce_request::PartitionProduceData::default()], ..Default::default() }], ..Default::default() }),
-"ProduceResponse" => visitor.visit(messages::produce_response::ProduceResponse { responses: vec![messages::produce_response::TopicProduceResponse { partition_responses: vec![messages::produce_response::PartitionProduceResponse { record_errors: vec![messages::produce_response::BatchIndexAndErrorMessage::default()], ..Default::default() }], ..Default::default() }], node_endpoints: vec![messages::produce_response::NodeEndpoint::default()], ..Default::default() }),
-"FetchRequest" => visitor.visit(messages::fetch_request::FetchRequest { topics: vec![messages::fetch_request::FetchTopic { partitions: vec![messages::fetch_request::FetchPartition::default()], ..Default::default() }], forgotten_topics_data: vec![messages::fetch_request::ForgottenTopic::default()], ..Default::default() }),
-"FetchResponse" => visitor.visit(messages::fetch_response::FetchResponse { responses: vec![messages::fetch_response::FetchableTopicResponse { partitions: vec![messages::fetch_response::PartitionData { aborted_transactions: Some(vec![messages::fetch_response::AbortedTransaction::default()]), ..Default::default() }], ..Default::default() }], node_endpoints: vec![messages::fetch_response::NodeEndpoint::default()], ..Default::default() }),
-"ListOffsetsRequest" => visitor.visit(messages::list_offsets_request::ListOffsetsRequest { topics: vec![messages::list_offsets_request::ListOffsetsTopic { partitions: vec![messages::list_offsets_request::ListOffsetsPartition::default()], ..Default::default() }], ..Default::default() }),
-"ListOffsetsResponse" => visitor.visit(messages::list_offsets_response::ListOffsetsResponse { topics: vec![messages::list_offsets_response::ListOffsetsTopicResponse { partitions: vec![messages::list_offsets_response::ListOffsetsPartitionResponse::default()], ..Default::default() }], ..Default::default() }),
-"MetadataRequest" => visitor.visit(messages::metadata_request::MetadataRequest { topics: Some(vec![messages::metadata_request::MetadataRequestTopic::default()]), ..Default::default() }),
-"MetadataResponse" => visitor.visit(messages::metadata_response::MetadataResponse { brokers: vec![messages::metadata_response::MetadataResponseBroker::default()], topics: vec![messages::metadata_response::MetadataResponseTopic { partitions: vec![messages::metadata_response::MetadataResponsePartition::default()], ..Default::default() }], ..Default::default() }),
-"OffsetCommitRequest" => visitor.visit(messages::offset_commit_request::OffsetCommitRequest { topics: vec![messages::offset_commit_request::OffsetCommitRequestTopic { partitions: vec![messages::offset_commit_request::OffsetCommitRequestPartition::default()], ..Default::default() }], ..Default::default() }),
-"OffsetCommitResponse" => visitor.visit(messages::offset_commit_response::OffsetCommitResponse { topics: vec![messages::offset_commit_response::OffsetCommitResponseTopic { partitions: vec![messages::offset_commit_response::OffsetCommitResponsePartition::default()], ..Default::default() }], ..Default::default() }),
-"OffsetFetchRequest" => visitor.visit(messages::offset_fetch_request::OffsetFetchRequest { topics: Some(vec![messages::offset_fetch_request::OffsetFetchRequestTopic::default()]), groups: vec![messages::offset_fetch_request::OffsetFetchRequestGroup { topics: Some(vec![messages::offset_fetch_request::OffsetFetchRequestTopics::default()]), ..Default::default() }], ..Default::default() }),
-"OffsetFetchResponse" => visitor.visit(messages::offset_fetch_response::OffsetFetchResponse { topics: vec![messages::offset_fetch_response::OffsetFetchResponseTopic { partitions: vec![messages::offset_fetch_response::OffsetFetchResponsePartition::default()], ..Default::default() }], groups: vec![messages::offset_fetch_response::OffsetFetchResponseGroup { topics: vec![messages::offset_fetch_response::OffsetFetchResponseTopics { partitions: vec![messages::offset_fetch_response::OffsetFetchResponsePartitions::default()], ..Default::default() }], ..Default::default() }], ..Default::default() }),
-"FindCoordinatorRequest" => visitor.visit(messages::find_coordinator_request::FindCoordinatorRequest::default()),
-"FindCoordinatorResponse" => visitor.visit(messages::find_coordinator_response::FindCoordinatorResponse { coordinators: vec![messages::find_coordinator_response::Coordinator::default()], ..Default::default() }),
-"JoinGroupRequest" => visitor.visit(messages::join_group_request::JoinGroupRequest { protocols: vec![messages::join_group_request::JoinGroupRequestProtocol::default()], ..Default::default() }),
-"JoinGroupResponse" => visitor.visit(messages::join_group_response::JoinGroupResponse { members: vec![messages::join_group_response::JoinGroupResponseMember::default()], ..Default::default() }),
-"HeartbeatRequest" => visitor.visit(messages::heartbeat_request::HeartbeatRequest::default()),
-"HeartbeatResponse" => visitor.visit(messages::heartbeat_response::HeartbeatResponse::default()),
-"LeaveGroupRequest" => visitor.visit(messages::leave_group_request::LeaveGroupRequest { members: vec![messages::leave_group_request::MemberIdentity::default()], ..Default::default() }),
-"LeaveGroupResponse" => visitor.visit(messages::leave_group_response::LeaveGroupResponse { members: vec![messages::leave_group_response::MemberResponse::default()], ..Default::default() }),
-"SyncGroupRequest" => visitor.visit(messages::sync_group_request::SyncGroupRequest { assignments: vec![messages::sync_group_request::SyncGroupRequestAssignment::default()], ..Default::default() }),
-"SyncGroupResponse" => visitor.visit(messages::sync_group_response::SyncGroupResponse::default()),
-"DescribeGroupsRequest" => visitor.visit(messages::describe_groups_request::DescribeGroupsRequest::default()),
-"DescribeGroupsResponse" => visitor.visit(messages::describe_groups_response::DescribeGroupsResponse { groups: vec![messages::describe_groups_response::DescribedGroup { members: vec![messages::describe_groups_response::DescribedGroupMember::default()], ..Default::default() }], ..Default::default() }),
-"ListGroupsRequest" => visitor.visit(messages::list_groups_request::ListGroupsRequest::default()),
-"ListGroupsResponse" => visitor.visit(messages::list_groups_response::ListGroupsResponse { groups: vec![messages::list_groups_response::ListedGroup::default()], ..Default::default() }),
-"SaslHandshakeRequest" => visitor.visit(messages::sasl_handshake_request::SaslHandshakeRequest::default()),
-"SaslHandshakeResponse" => visitor.visit(messages::sasl_handshake_response::SaslHandshakeResponse::default()),
-"ApiVersionsRequest" => visitor.visit(messages::api_versions_request::ApiVersionsRequest::default()),
-"ApiVersionsResponse" => visitor.visit(messages::api_versions_response::ApiVersionsResponse { api_keys: vec![messages::api_versions_response::ApiVersion::default()], supported_features: vec![messages::api_versions_response::SupportedFeatureKey::default()], finalized_features: vec![messages::api_versions_response::FinalizedFeatureKey::default()], ..Default::default() }),
-"CreateTopicsRequest" => visitor.visit(messages::create_topics_request::CreateTopicsRequest { topics: vec![messages::create_topics_request::CreatableTopic { assignments: vec![messages::create_topics_request::CreatableReplicaAssignment::default()], configs: vec![messages::create_topics_request::CreatableTopicConfig::default()], ..Default::default() }], ..Default::default() }),
-"CreateTopicsResponse" => visitor.visit(messages::create_topics_response::CreateTopicsResponse { topics: vec![messages::create_topics_response::CreatableTopicResult { configs: Some(vec![messages::create_topics_response::CreatableTopicConfigs::default()]), ..Default::default() }], ..Default::default() }),
-"DeleteTopicsRequest" => visitor.visit(messages::delete_topics_request::DeleteTopicsRequest { topics: vec![messages::delete_topics_request::DeleteTopicState::default()], ..Default::default() }),
-"DeleteTopicsResponse" => visitor.visit(messages::delete_topics_response::DeleteTopicsResponse { responses: vec![messages::delete_topics_response::DeletableTopicResult::default()], ..Default::default() }),
-"DeleteRecordsRequest" => visitor.visit(messages::delete_records_request::DeleteRecordsRequest { topics: vec![messages::delete_records_request::DeleteRecordsTopic { partitions: vec![messages::delete_records_request::DeleteRecordsPartition::default()], ..Default::default() }], ..Default::default() }),
-"DeleteRecordsResponse" => visitor.visit(messages::delete_records_response::DeleteRecordsResponse { topics: vec![messages::delete_records_response::DeleteRecordsTopicResult { partitions: vec![messages::delete_records_response::DeleteRecordsPartitionResult::default()], ..Default::default() }], ..Default::default() }),
-"InitProducerIdRequest" => visitor.visit(messages::init_producer_id_request::InitProducerIdRequest::default()),
-"InitProducerIdResponse" => visitor.visit(messages::init_producer_id_response::InitProducerIdResponse::default()),
-"OffsetForLeaderEpochRequest" => visitor.visit(messages::offset_for_leader_epoch_request::OffsetForLeaderEpochRequest { topics: vec![messages::offset_for_leader_epoch_request::OffsetForLeaderTopic { partitions: vec![messages::offset_for_leader_epoch_request::OffsetForLeaderPartition::default()], ..Default::default() }], ..Default::default() }),
-"OffsetForLeaderEpochResponse" => visitor.visit(messages::offset_for_leader_epoch_response::OffsetForLeaderEpochResponse { topics: vec![messages::offset_for_leader_epoch_response::OffsetForLeaderTopicResult { partitions: vec![messages::offset_for_leader_epoch_response::EpochEndOffset::default()], ..Default::default() }], ..Default::default() }),
-"AddPartitionsToTxnRequest" => visitor.visit(messages::add_partitions_to_txn_request::AddPartitionsToTxnRequest { transactions: vec![messages::add_partitions_to_txn_request::AddPartitionsToTxnTransaction { topics: vec![messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic::default()], ..Default::default() }], v3_and_below_topics: vec![messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic::default()], ..Default::default() }),
-"AddPartitionsToTxnResponse" => visitor.visit(messages::add_partitions_to_txn_response::AddPartitionsToTxnResponse { results_by_transaction: vec![messages::add_partitions_to_txn_response::AddPartitionsToTxnResult { topic_results: vec![messages::add_partitions_to_txn_response::AddPartitionsToTxnTopicResult { results_by_partition: vec![messages::add_partitions_to_txn_response::AddPartitionsToTxnPartitionResult::default()], ..Default::default() }], ..Default::default() }], results_by_topic_v3_and_below: vec![messages::add_partitions_to_txn_response::AddPartitionsToTxnTopicResult { results_by_partition: vec![messages::add_partitions_to_txn_response::AddPartitionsToTxnPartitionResult::default()], ..Default::default() }], ..Default::default() }),
-"AddOffsetsToTxnRequest" => visitor.visit(messages::add_offsets_to_txn_request::AddOffsetsToTxnRequest::default()),
-"AddOffsetsToTxnResponse" => visitor.visit(messages::add_offsets_to_txn_response::AddOffsetsToTxnResponse::default()),
-"EndTxnRequest" => visitor.visit(messages::end_txn_request::EndTxnRequest::default()),
-"EndTxnResponse" => visitor.visit(messages::end_txn_response::EndTxnResponse::default()),
-"WriteTxnMarkersRequest" => visitor.visit(messages::write_txn_markers_request::WriteTxnMarkersRequest { markers: vec![messages::write_txn_markers_request::WritableTxnMarker { topics: vec![messages::write_txn_markers_request::WritableTxnMarkerTopic::default()], ..Default::default() }], ..Default::default() }),
-"WriteTxnMarkersResponse" => visitor.visit(messages::write_txn_markers_response::WriteTxnMarkersResponse { markers: vec![messages::write_txn_markers_response::WritableTxnMarkerResult { topics: vec![messages::write_txn_markers_response::WritableTxnMarkerTopicResult { partitions: vec![messages::write_txn_markers_response::WritableTxnMarkerPartitionResult::default()], ..Default::default() }], ..Default::default() }], ..Default::default() }),
-"TxnOffsetCommitRequest" => visitor.visit(messages::txn_offset_commit_request::TxnOffsetCommitRequest { topics: vec![messages::txn_offset_commit_request::TxnOffsetCommitRequestTopic { partitions: vec![messages::txn_offset_commit_request::TxnOffsetCommitRequestPartition::default()], ..Default::default() }], ..Default::default() }),
-"TxnOffsetCommitResponse" => visitor.visit(messages::txn_offset_commit_response::TxnOffsetCommitResponse { topics: vec![messages::txn_offset_commit_response::TxnOffsetCommitResponseTopic { partitions: vec![messages::txn_offset_commit_response::TxnOffsetCommitResponsePartition::default()], ..Default::default() }], ..Default::default() }),
-"DescribeAclsRequest" => visitor.visit(messages::describe_acls_request::DescribeAclsRequest::default()),
-"DescribeAclsResponse" => visitor.visit(messages::describe_acls_response::DescribeAclsResponse { resources: vec![messages::describe_acls_response::DescribeAclsResource { acls: vec![messages::describe_acls_response::AclDescription::default()], ..Default::default() }], ..Default::default() }),
-"CreateAclsRequest" => visitor.visit(messages::create_acls_request::CreateAclsRequest { creations: vec![messages::create_acls_request::AclCreation::default()], ..Default::default() }),
-"CreateAclsResponse" => visitor.visit(messages::create_acls_response::CreateAclsResponse { results: vec![messages::create_acls_response::AclCreationResult::default()], ..Default::default() }),
-"DeleteAclsRequest" => visitor.visit(messages::delete_acls_request::DeleteAclsRequest { filters: vec![messages::delete_acls_request::DeleteAclsFilter::default()], ..Default::default() }),
-"DeleteAclsResponse" => visitor.visit(messages::delete_acls_response::DeleteAclsResponse { filter_results: vec![messages::delete_acls_response::DeleteAclsFilterResult { matching_acls: vec![messages::delete_acls_response::DeleteAclsMatchingAcl::default()], ..Default::default() }], ..Default::default() }),
-"DescribeConfigsRequest" => visitor.visit(messages::describe_configs_request::DescribeConfigsRequest { resources: vec![messages::describe_configs_request::DescribeConfigsResource::default()], ..Default::default() }),
-"DescribeConfigsResponse" => visitor.visit(messages::describe_configs_response::DescribeConfigsResponse { results: vec![messages::describe_configs_response::DescribeConfigsResult { configs: vec![messages::describe_configs_response::DescribeConfigsResourceResult { synonyms: vec![messages::describe_configs_response::DescribeConfigsSynonym::default()], ..Default::default() }], ..Default::default() }], ..Default::default() }),
-"AlterConfigsRequest" => visitor.visit(messages::alter_configs_request::AlterConfigsRequest { resources: vec![messages::alter_configs_request::AlterConfigsResource { configs: vec![messages::alter_configs_request::AlterableConfig::default()], ..Default::default() }], ..Default::default() }),
-"AlterConfigsResponse" => visitor.visit(messages::alter_configs_response::AlterConfigsResponse { responses: vec![messages::alter_configs_response::AlterConfigsResourceResponse::default()], ..Default::default() }),
-"AlterReplicaLogDirsRequest" => visitor.visit(messages::alter_replica_log_dirs_request::AlterReplicaLogDirsRequest { dirs: vec![messages::alter_replica_log_dirs_request::AlterReplicaLogDir { topics: vec![messages::alter_replica_log_dirs_request::AlterReplicaLogDirTopic::default()], ..Default::default() }], ..Default::default() }),
-"AlterReplicaLogDirsResponse" => visitor.visit(messages::alter_replica_log_dirs_response::AlterReplicaLogDirsResponse { results: vec![messages::alter_replica_log_dirs_response::AlterReplicaLogDirTopicResult { partitions: vec![messages::alter_replica_log_dirs_response::AlterReplicaLogDirPartitionResult::default()], ..Default::default() }], ..Default::default() }),
-"DescribeLogDirsRequest" => visitor.visit(messages::describe_log_dirs_request::DescribeLogDirsRequest { topics: Some(vec![messages::describe_log_dirs_request::DescribableLogDirTopic::default()]), ..Default::default() }),
-"DescribeLogDirsResponse" => visitor.visit(messages::describe_log_dirs_response::DescribeLogDirsResponse { results: vec![messages::describe_log_dirs_response::DescribeLogDirsResult { topics: vec![messages::describe_log_dirs_response::DescribeLogDirsTopic { partitions: vec![messages::describe_log_dirs_response::DescribeLogDirsPartition::default()], ..Default::default() }], ..Default::default() }], ..Default::default() }),
-"SaslAuthenticateRequest" => visitor.visit(messages::sasl_authenticate_request::SaslAuthenticateRequest::default()),
-"SaslAuthenticateResponse" => visitor.visit(messages::sasl_authenticate_response::SaslAuthenticateResponse::default()),
-"CreatePartitionsRequest" => visitor.visit(messages::create_partitions_request::CreatePartitionsRequest { topics: vec![messages::create_partitions_request::CreatePartitionsTopic { assignments: Some(vec![messages::create_partitions_request::CreatePartitionsAssignment::default()]), ..Default::default() }], ..Default::default() }),
-"CreatePartitionsResponse" => visitor.visit(messages::create_partitions_response::CreatePartitionsResponse { results: vec![messages::create_partitions_response::CreatePartitionsTopicResult::default()], ..Default::default() }),
-"CreateDelegationTokenRequest" => visitor.visit(messages::create_delegation_token_request::CreateDelegationTokenRequest { renewers: vec![messages::create_delegation_token_request::CreatableRenewers::default()], ..Default::default() }),
-"CreateDelegationTokenResponse" => visitor.visit(messages::create_delegation_token_response::CreateDelegationTokenResponse::default()),
-"RenewDelegationTokenRequest" => visitor.visit(messages::renew_delegation_token_request::RenewDelegationTokenRequest::default()),
-"RenewDelegationTokenResponse" => visitor.visit(messages::renew_delegation_token_response::RenewDelegationTokenResponse::default()),
-"ExpireDelegationTokenRequest" => visitor.visit(messages::expire_delegation_token_request::ExpireDelegationTokenRequest::default()),
-"ExpireDelegationTokenResponse" => visitor.visit(messages::expire_delegation_token_response::ExpireDelegationTokenResponse::default()),
-"DescribeDelegationTokenRequest" => visitor.visit(messages::describe_delegation_token_request::DescribeDelegationTokenRequest { owners: Some(vec![messages::describe_delegation_token_request::DescribeDelegationTokenOwner::default()]), ..Default::default() }),
-"DescribeDelegationTokenResponse" => visitor.visit(messages::describe_delegation_token_response::DescribeDelegationTokenResponse { tokens: vec![messages::describe_delegation_token_response::DescribedDelegationToken { renewers: vec![messages::describe_delegation_token_response::DescribedDelegationTokenRenewer::default()], ..Default::default() }], ..Default::default() }),
-"DeleteGroupsRequest" => visitor.visit(messages::delete_groups_request::DeleteGroupsRequest::default()),
-"DeleteGroupsResponse" => visitor.visit(messages::delete_groups_response::DeleteGroupsResponse { results: vec![messages::delete_groups_response::DeletableGroupResult::default()], ..Default::default() }),
-"ElectLeadersRequest" => visitor.visit(messages::elect_leaders_request::ElectLeadersRequest { topic_partitions: Some(vec![messages::elect_leaders_request::TopicPartitions::default()]), ..Default::default() }),
-"ElectLeadersResponse" => visitor.visit(messages::elect_leaders_response::ElectLeadersResponse { replica_election_results: vec![messages::elect_leaders_response::ReplicaElectionResult { partition_result: vec![messages::elect_leaders_response::PartitionResult::default()], ..Default::default() }], ..Default::default() }),
-"IncrementalAlterConfigsRequest" => visitor.visit(messages::incremental_alter_configs_request::IncrementalAlterConfigsRequest { resources: vec![messages::incremental_alter_configs_request::AlterConfigsResource { configs: vec![messages::incremental_alter_configs_request::AlterableConfig::default()], ..Default::default() }], ..Default::default() }),
-"IncrementalAlterConfigsResponse" => visitor.visit(messages::incremental_alter_configs_response::IncrementalAlterConfigsResponse { responses: vec![messages::incremental_alter_configs_response::AlterConfigsResourceResponse::default()], ..Default::default() }),
-"AlterPartitionReassignmentsRequest" => visitor.visit(messages::alter_partition_reassignments_request::AlterPartitionReassignmentsRequest { topics: vec![messages::alter_partition_reassignments_request::ReassignableTopic { partitions: vec![messages::alter_partition_reassignments_request::ReassignablePartition::default()], ..Default::default() }], ..Default::default() }),
-"AlterPartitionReassignmentsResponse" => visitor.visit(messages::alter_partition_reassignments_response::AlterPartitionReassignmentsResponse { responses: vec![messages::alter_partition_reassignments_response::ReassignableTopicResponse { partitions: vec![messages::alter_partition_reassignments_response::ReassignablePartitionResponse::default()], ..Default::default() }], ..Default::default() }),
-"ListPartitionReassignmentsRequest" => visitor.visit(messages::list_partition_reassignments_request::ListPartitionReassignmentsRequest { topics: Some(vec![messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics::default()]), ..Default::default() }),
-"ListPartitionReassignmentsResponse" => visitor.visit(messages::list_partition_reassignments_response::ListPartitionReassignmentsResponse { topics: vec![messages::list_partition_reassignments_response::OngoingTopicReassignment { partitions: vec![messages::list_partition_reassignments_response::OngoingPartitionReassignment::default()], ..Default::default() }], ..Default::default() }),
-"OffsetDeleteRequest" => visitor.visit(messages::offset_delete_request::OffsetDeleteRequest { topics: vec![messages::offset_delete_request::OffsetDeleteRequestTopic { partitions: vec![messages::offset_delete_request::OffsetDeleteRequestPartition::default()], ..Default::default() }], ..Default::default() }),
-"OffsetDeleteResponse" => visitor.visit(messages::offset_delete_response::OffsetDeleteResponse { topics: vec![messages::offset_delete_response::OffsetDeleteResponseTopic { partitions: vec![messages::offset_delete_response::OffsetDeleteResponsePartition::default()], ..Default::default() }], ..Default::default() }),
-"DescribeClientQuotasRequest" => visitor.visit(messages::describe_client_quotas_request::DescribeClientQuotasRequest { components: vec![messages::describe_client_quotas_request::ComponentData::default()], ..Default::default() }),
-"DescribeClientQuotasResponse" => visitor.visit(messages::describe_client_quotas_response::DescribeClientQuotasResponse { entries: Some(vec![messages::describe_client_quotas_response::EntryData { entity: vec![messages::describe_client_quotas_response::EntityData::default()], values: vec![messages::describe_client_quotas_response::ValueData::default()], ..Default::default() }]), ..Default::default() }),
-"AlterClientQuotasRequest" => visitor.visit(messages::alter_client_quotas_request::AlterClientQuotasRequest { entries: vec![messages::alter_client_quotas_request::EntryData { entity: vec![messages::alter_client_quotas_request::EntityData::default()], ops: vec![messages::alter_client_quotas_request::OpData::default()], ..Default::default() }], ..Default::default() }),
-"AlterClientQuotasResponse" => visitor.visit(messages::alter_client_quotas_response::AlterClientQuotasResponse { entries: vec![messages::alter_client_quotas_response::EntryData { entity: vec![messages::alter_client_quotas_response::EntityData::default()], ..Default::default() }], ..Default::default() }),
-"DescribeUserScramCredentialsRequest" => visitor.visit(messages::describe_user_scram_credentials_request::DescribeUserScramCredentialsRequest { users: Some(vec![messages::describe_user_scram_credentials_request::UserName::default()]), ..Default::default() }),
-"DescribeUserScramCredentialsResponse" => visitor.visit(messages::describe_user_scram_credentials_response::DescribeUserScramCredentialsResponse { results: vec![messages::describe_user_scram_credentials_response::DescribeUserScramCredentialsResult { credential_infos: vec![messages::describe_user_scram_credentials_response::CredentialInfo::default()], ..Default::default() }], ..Default::default() }),
-"AlterUserScramCredentialsRequest" => visitor.visit(messages::alter_user_scram_credentials_request::AlterUserScramCredentialsRequest { deletions: vec![messages::alter_user_scram_credentials_request::ScramCredentialDeletion::default()], upsertions: vec![messages::alter_user_scram_credentials_request::ScramCredentialUpsertion::default()], ..Default::default() }),
-"AlterUserScramCredentialsResponse" => visitor.visit(messages::alter_user_scram_credentials_response::AlterUserScramCredentialsResponse { results: vec![messages::alter_user_scram_credentials_response::AlterUserScramCredentialsResult::default()], ..Default::default() }),
-"VoteRequest" => visitor.visit(messages::vote_request::VoteRequest { topics: vec![messages::vote_request::TopicData { partitions: vec![messages::vote_request::PartitionData::default()], ..Default::default() }], ..Default::default() }),
-"VoteResponse" => visitor.visit(messages::vote_response::VoteResponse { topics: vec![messages::vote_response::TopicData { partitions: vec![messages::vote_response::PartitionData::default()], ..Default::default() }], node_endpoints: vec![messages::vote_response::NodeEndpoint::default()], ..Default::default() }),
-"BeginQuorumEpochRequest" => visitor.visit(messages::begin_quorum_epoch_request::BeginQuorumEpochRequest { topics: vec![messages::begin_quorum_epoch_request::TopicData { partitions: vec![messages::begin_quorum_epoch_request::PartitionData::default()], ..Default::default() }], leader_endpoints: vec![messages::begin_quorum_epoch_request::LeaderEndpoint::default()], ..Default::default() }),
-"BeginQuorumEpochResponse" => visitor.visit(messages::begin_quorum_epoch_response::BeginQuorumEpochResponse { topics: vec![messages::begin_quorum_epoch_response::TopicData { partitions: vec![messages::begin_quorum_epoch_response::PartitionData::default()], ..Default::default() }], node_endpoints: vec![messages::begin_quorum_epoch_response::NodeEndpoint::default()], ..Default::default() }),
-"EndQuorumEpochRequest" => visitor.visit(messages::end_quorum_epoch_request::EndQuorumEpochRequest { topics: vec![messages::end_quorum_epoch_request::TopicData { partitions: vec![messages::end_quorum_epoch_request::PartitionData { preferred_candidates: vec![messages::end_quorum_epoch_request::ReplicaInfo::default()], ..Default::default() }], ..Default::default() }], leader_endpoints: vec![messages::end_quorum_epoch_request::LeaderEndpoint::default()], ..Default::default() }),
-"EndQuorumEpochResponse" => visitor.visit(messages::end_quorum_epoch_response::EndQuorumEpochResponse { topics: vec![messages::end_quorum_epoch_response::TopicData { partitions: vec![messages::end_quorum_epoch_response::PartitionData::default()], ..Default::default() }], node_endpoints: vec![messages::end_quorum_epoch_response::NodeEndpoint::default()], ..Default::default() }),
-"DescribeQuorumRequest" => visitor.visit(messages::describe_quorum_request::DescribeQuorumRequest { topics: vec![messages::describe_quorum_request::TopicData { partitions: vec![messages::describe_quorum_request::PartitionData::default()], ..Default::default() }], ..Default::default() }),
-"DescribeQuorumResponse" => visitor.visit(messages::describe_quorum_response::DescribeQuorumResponse { topics: vec![messages::describe_quorum_response::TopicData { partitions: vec![messages::describe_quorum_response::PartitionData { current_voters: vec![messages::describe_quorum_response::ReplicaState::default()], observers: vec![messages::describe_quorum_response::ReplicaState::default()], ..Default::default() }], ..Default::default() }], nodes: vec![messages::describe_quorum_response::Node { listeners: vec![messages::describe_quorum_response::Listener::default()], ..Default::default() }], ..Default::default() }),
-"AlterPartitionRequest" => visitor.visit(messages::alter_partition_request::AlterPartitionRequest { topics: vec![messages::alter_partition_request::TopicData { partitions: vec![messages::alter_partition_request::PartitionData { new_isr_with_epochs: vec![messages::alter_partition_request::BrokerState::default()], ..Default::default() }], ..Default::default() }], ..Default::default() }),
-"AlterPartitionResponse" => visitor.visit(messages::alter_partition_response::AlterPartitionResponse { topics: vec![messages::alter_partition_response::TopicData { partitions: vec![messages::alter_partition_response::PartitionData::default()], ..Default::default() }], ..Default::default() }),
-"UpdateFeaturesRequest" => visitor.visit(messages::update_features_request::UpdateFeaturesRequest { feature_updates: vec![messages::update_features_request::FeatureUpdateKey::default()], ..Default::default() }),
-"UpdateFeaturesResponse" => visitor.visit(messages::update_features_response::UpdateFeaturesResponse { results: vec![messages::update_features_response::UpdatableFeatureResult::default()], ..Default::default() }),
-"EnvelopeRequest" => visitor.visit(messages::envelope_request::EnvelopeRequest::default()),
-"EnvelopeResponse" => visitor.visit(messages::envelope_response::EnvelopeResponse::default()),
-"FetchSnapshotRequest" => visitor.visit(messages::fetch_snapshot_request::FetchSnapshotRequest { topics: vec![messages::fetch_snapshot_request::TopicSnapshot { partitions: vec![messages::fetch_snapshot_request::PartitionSnapshot::default()], ..Default::default() }], ..Default::default() }),
-"FetchSnapshotResponse" => visitor.visit(messages::fetch_snapshot_response::FetchSnapshotResponse { topics: vec![messages::fetch_snapshot_response::TopicSnapshot { partitions: vec![messages::fetch_snapshot_response::PartitionSnapshot::default()], ..Default::default() }], node_endpoints: vec![messages::fetch_snapshot_response::NodeEndpoint::default()], ..Default::default() }),
-"DescribeClusterRequest" => visitor.visit(messages::describe_cluster_request::DescribeClusterRequest::default()),
-"DescribeClusterResponse" => visitor.visit(messages::describe_cluster_response::DescribeClusterResponse { brokers: vec![messages::describe_cluster_response::DescribeClusterBroker::default()], ..Default::default() }),
-"DescribeProducersRequest" => visitor.visit(messages::describe_producers_request::DescribeProducersRequest { topics: vec![messages::describe_producers_request::TopicRequest::default()], ..Default::default() }),
-"DescribeProducersResponse" => visitor.visit(messages::describe_producers_response::DescribeProducersResponse { topics: vec![messages::describe_producers_response::TopicResponse { partitions: vec![messages::describe_producers_response::PartitionResponse { active_producers: vec![messages::describe_producers_response::ProducerState::default()], ..Default::default() }], ..Default::default() }], ..Default::default() }),
-"BrokerRegistrationRequest" => visitor.visit(messages::broker_registration_request::BrokerRegistrationRequest { listeners: vec![messages::broker_registration_request::Listener::default()], features: vec![messages::broker_registration_request::Feature::default()], ..Default::default() }),
-"BrokerRegistrationResponse" => visitor.visit(messages::broker_registration_response::BrokerRegistrationResponse::default()),
-"BrokerHeartbeatRequest" => visitor.visit(messages::broker_heartbeat_request::BrokerHeartbeatRequest::default()),
-"BrokerHeartbeatResponse" => visitor.visit(messages::broker_heartbeat_response::BrokerHeartbeatResponse::default()),
-"UnregisterBrokerRequest" => visitor.visit(messages::unregister_broker_request::UnregisterBrokerRequest::default()),
-"UnregisterBrokerResponse" => visitor.visit(messages::unregister_broker_response::UnregisterBrokerResponse::default()),
-"DescribeTransactionsRequest" => visitor.visit(messages::describe_transactions_request::DescribeTransactionsRequest::default()),
-"DescribeTransactionsResponse" => visitor.visit(messages::describe_transactions_response::DescribeTransactionsResponse { transaction_states: vec![messages::describe_transactions_response::TransactionState { topics: vec![messages::describe_transactions_response::TopicData::default()], ..Default::default() }], ..Default::default() }),
-"ListTransactionsRequest" => visitor.visit(messages::list_transactions_request::ListTransactionsRequest::default()),
-"ListTransactionsResponse" => visitor.visit(messages::list_transactions_response::ListTransactionsResponse { transaction_states: vec![messages::list_transactions_response::TransactionState::default()], ..Default::default() }),
-"AllocateProducerIdsRequest" => visitor.visit(messages::allocate_producer_ids_request::AllocateProducerIdsRequest::default()),
-"AllocateProducerIdsResponse" => visitor.visit(messages::allocate_producer_ids_response::AllocateProducerIdsResponse::default()),
-"ConsumerGroupHeartbeatRequest" => visitor.visit(messages::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest { topic_partitions: Some(vec![messages::consumer_group_heartbeat_request::TopicPartitions::default()]), ..Default::default() }),
-"ConsumerGroupHeartbeatResponse" => visitor.visit(messages::consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse::default()),
-"ConsumerGroupDescribeRequest" => visitor.visit(messages::consumer_group_describe_request::ConsumerGroupDescribeRequest::default()),
-"ConsumerGroupDescribeResponse" => visitor.visit(messages::consumer_group_describe_response::ConsumerGroupDescribeResponse { groups: vec![messages::consumer_group_describe_response::DescribedGroup { members: vec![messages::consumer_group_describe_response::Member { assignment: messages::consumer_group_describe_response::Assignment { topic_partitions: vec![messages::consumer_group_describe_response::TopicPartitions::default()], ..Default::default() }, target_assignment: messages::consumer_group_describe_response::Assignment { topic_partitions: vec![messages::consumer_group_describe_response::TopicPartitions::default()], ..Default::default() }, ..Default::default() }], ..Default::default() }], ..Default::default() }),
-"ControllerRegistrationRequest" => visitor.visit(messages::controller_registration_request::ControllerRegistrationRequest { listeners: vec![messages::controller_registration_request::Listener::default()], features: vec![messages::controller_registration_request::Feature::default()], ..Default::default() }),
-"ControllerRegistrationResponse" => visitor.visit(messages::controller_registration_response::ControllerRegistrationResponse::default()),
-"GetTelemetrySubscriptionsRequest" => visitor.visit(messages::get_telemetry_subscriptions_request::GetTelemetrySubscriptionsRequest::default()),
-"GetTelemetrySubscriptionsResponse" => visitor.visit(messages::get_telemetry_subscriptions_response::GetTelemetrySubscriptionsResponse::default()),
-"PushTelemetryRequest" => visitor.visit(messages::push_telemetry_request::PushTelemetryRequest::default()),
-"PushTelemetryResponse" => visitor.visit(messages::push_telemetry_response::PushTelemetryResponse::default()),
-"AssignReplicasToDirsRequest" => visitor.visit(messages::assign_replicas_to_dirs_request::AssignReplicasToDirsRequest { directories: vec![messages::assign_replicas_to_dirs_request::DirectoryData { topics: vec![messages::assign_replicas_to_dirs_request::TopicData { partitions: vec![messages::assign_replicas_to_dirs_request::PartitionData::default()], ..Default::default() }], ..Default::default() }], ..Default::default() }),
-"AssignReplicasToDirsResponse" => visitor.visit(messages::assign_replicas_to_dirs_response::AssignReplicasToDirsResponse { directories: vec![messages::assign_replicas_to_dirs_response::DirectoryData { topics: vec![messages::assign_replicas_to_dirs_response::TopicData { partitions: vec![messages::assign_replicas_to_dirs_response::PartitionData::default()], ..Default::default() }], ..Default::default() }], ..Default::default() }),
-"ListConfigResourcesRequest" => visitor.visit(messages::list_config_resources_request::ListConfigResourcesRequest::default()),
-"ListConfigResourcesResponse" => visitor.visit(messages::list_config_resources_response::ListConfigResourcesResponse { config_resources: vec![messages::list_config_resources_response::ConfigResource::default()], ..Default::default() }),
-"DescribeTopicPartitionsRequest" => visitor.visit(messages::describe_topic_partitions_request::DescribeTopicPartitionsRequest { topics: vec![messages::describe_topic_partitions_request::TopicRequest::default()], ..Default::default() }),
-"DescribeTopicPartitionsResponse" => visitor.visit(messages::describe_topic_partitions_response::DescribeTopicPartitionsResponse { topics: vec![messages::describe_topic_partitions_response::DescribeTopicPartitionsResponseTopic { partitions: vec![messages::describe_topic_partitions_response::DescribeTopicPartitionsResponsePartition::default()], ..Default::default() }], ..Default::default() }),
-"ShareGroupHeartbeatRequest" => visitor.visit(messages::share_group_heartbeat_request::ShareGroupHeartbeatRequest::default()),
-"ShareGroupHeartbeatResponse" => visitor.visit(messages::share_group_heartbeat_response::ShareGroupHeartbeatResponse::default()),
-"ShareGroupDescribeRequest" => visitor.visit(messages::share_group_describe_request::ShareGroupDescribeRequest::default()),
-"ShareGroupDescribeResponse" => visitor.visit(messages::share_group_describe_response::ShareGroupDescribeResponse { groups: vec![messages::share_group_describe_response::DescribedGroup { members: vec![messages::share_group_describe_response::Member { assignment: messages::share_group_describe_response::Assignment { topic_partitions: vec![messages::share_group_describe_response::TopicPartitions::default()], ..Default::default() }, ..Default::default() }], ..Default::default() }], ..Default::default() }),
-"ShareFetchRequest" => visitor.visit(messages::share_fetch_request::ShareFetchRequest { topics: vec![messages::share_fetch_request::FetchTopic { partitions: vec![messages::share_fetch_request::FetchPartition { acknowledgement_batches: vec![messages::share_fetch_request::AcknowledgementBatch::default()], ..Default::default() }], ..Default::default() }], forgotten_topics_data: vec![messages::share_fetch_request::ForgottenTopic::default()], ..Default::default() }),
-"ShareFetchResponse" => visitor.visit(messages::share_fetch_response::ShareFetchResponse { responses: vec![messages::share_fetch_response::ShareFetchableTopicResponse { partitions: vec![messages::share_fetch_response::PartitionData { acquired_records: vec![messages::share_fetch_response::AcquiredRecords::default()], ..Default::default() }], ..Default::default() }], node_endpoints: vec![messages::share_fetch_response::NodeEndpoint::default()], ..Default::default() }),
-"ShareAcknowledgeRequest" => visitor.visit(messages::share_acknowledge_request::ShareAcknowledgeRequest { topics: vec![messages::share_acknowledge_request::AcknowledgeTopic { partitions: vec![messages::share_acknowledge_request::AcknowledgePartition { acknowledgement_batches: vec![messages::share_acknowledge_request::AcknowledgementBatch::default()], ..Default::default() }], ..Default::default() }], ..Default::default() }),
-"ShareAcknowledgeResponse" => visitor.visit(messages::share_acknowledge_response::ShareAcknowledgeResponse { responses: vec![messages::share_acknowledge_response::ShareAcknowledgeTopicResponse { partitions: vec![messages::share_acknowledge_response::PartitionData::default()], ..Default::default() }], node_endpoints: vec![messages::share_acknowledge_response::NodeEndpoint::default()], ..Default::default() }),
-"AddRaftVoterRequest" => visitor.visit(messages::add_raft_voter_request::AddRaftVoterRequest { listeners: vec![messages::add_raft_voter_request::Listener::default()], ..Default::default() }),
-"AddRaftVoterResponse" => visitor.visit(messages::add_raft_voter_response::AddRaftVoterResponse::default()),
-"RemoveRaftVoterRequest" => visitor.visit(messages::remove_raft_voter_request::RemoveRaftVoterRequest::default()),
-"RemoveRaftVoterResponse" => visitor.visit(messages::remove_raft_voter_response::RemoveRaftVoterResponse::default()),
-"UpdateRaftVoterRequest" => visitor.visit(messages::update_raft_voter_request::UpdateRaftVoterRequest { listeners: vec![messages::update_raft_voter_request::Listener::default()], ..Default::default() }),
-"UpdateRaftVoterResponse" => visitor.visit(messages::update_raft_voter_response::UpdateRaftVoterResponse::default()),
-"InitializeShareGroupStateRequest" => visitor.visit(messages::initialize_share_group_state_request::InitializeShareGroupStateRequest { topics: vec![messages::initialize_share_group_state_request::InitializeStateData { partitions: vec![messages::initialize_share_group_state_request::PartitionData::default()], ..Default::default() }], ..Default::default() }),
-"InitializeShareGroupStateResponse" => visitor.visit(messages::initialize_share_group_state_response::InitializeShareGroupStateResponse { results: vec![messages::initialize_share_group_state_response::InitializeStateResult { partitions: vec![messages::initialize_share_group_state_response::PartitionResult::default()], ..Default::default() }], ..Default::default() }),
-"ReadShareGroupStateRequest" => visitor.visit(messages::read_share_group_state_request::ReadShareGroupStateRequest { topics: vec![messages::read_share_group_state_request::ReadStateData { partitions: vec![messages::read_share_group_state_request::PartitionData::default()], ..Default::default() }], ..Default::default() }),
-"ReadShareGroupStateResponse" => visitor.visit(messages::read_share_group_state_response::ReadShareGroupStateResponse { results: vec![messages::read_share_group_state_response::ReadStateResult { partitions: vec![messages::read_share_group_state_response::PartitionResult { state_batches: vec![messages::read_share_group_state_response::StateBatch::default()], ..Default::default() }], ..Default::default() }], ..Default::default() }),
-"WriteShareGroupStateRequest" => visitor.visit(messages::write_share_group_state_request::WriteShareGroupStateRequest { topics: vec![messages::write_share_group_state_request::WriteStateData { partitions: vec![messages::write_share_group_state_request::PartitionData { state_batches: vec![messages::write_share_group_state_request::StateBatch::default()], ..Default::default() }], ..Default::default() }], ..Default::default() }),
-"WriteShareGroupStateResponse" => visitor.visit(messages::write_share_group_state_response::WriteShareGroupStateResponse { results: vec![messages::write_share_group_state_response::WriteStateResult { partitions: vec![messages::write_share_group_state_response::PartitionResult::default()], ..Default::default() }], ..Default::default() }),
-"DeleteShareGroupStateRequest" => visitor.visit(messages::delete_share_group_state_request::DeleteShareGroupStateRequest { topics: vec![messages::delete_share_group_state_request::DeleteStateData { partitions: vec![messages::delete_share_group_state_request::PartitionData::default()], ..Default::default() }], ..Default::default() }),
-"DeleteShareGroupStateResponse" => visitor.visit(messages::delete_share_group_state_response::DeleteShareGroupStateResponse { results: vec![messages::delete_share_group_state_response::DeleteStateResult { partitions: vec![messages::delete_share_group_state_response::PartitionResult::default()], ..Default::default() }], ..Default::default() }),
-"ReadShareGroupStateSummaryRequest" => visitor.visit(messages::read_share_group_state_summary_request::ReadShareGroupStateSummaryRequest { topics: vec![messages::read_share_group_state_summary_request::ReadStateSummaryData { partitions: vec![messages::read_share_group_state_summary_request::PartitionData::default()], ..Default::default() }], ..Default::default() }),
-"ReadShareGroupStateSummaryResponse" => visitor.visit(messages::read_share_group_state_summary_response::ReadShareGroupStateSummaryResponse { results: vec![messages::read_share_group_state_summary_response::ReadStateSummaryResult { partitions: vec![messages::read_share_group_state_summary_response::PartitionResult::default()], ..Default::default() }], ..Default::default() }),
-"StreamsGroupHeartbeatRequest" => visitor.visit(messages::streams_group_heartbeat_request::StreamsGroupHeartbeatRequest { active_tasks: Some(vec![messages::streams_group_heartbeat_request::TaskIds::default()]), standby_tasks: Some(vec![messages::streams_group_heartbeat_request::TaskIds::default()]), warmup_tasks: Some(vec![messages::streams_group_heartbeat_request::TaskIds::default()]), client_tags: Some(vec![messages::streams_group_heartbeat_request::KeyValue::default()]), task_offsets: Some(vec![messages::streams_group_heartbeat_request::TaskOffset::default()]), task_end_offsets: Some(vec![messages::streams_group_heartbeat_request::TaskOffset::default()]), ..Default::default() }),
-"StreamsGroupHeartbeatResponse" => visitor.visit(messages::streams_group_heartbeat_response::StreamsGroupHeartbeatResponse { status: Some(vec![messages::streams_group_heartbeat_response::Status::default()]), active_tasks: Some(vec![messages::streams_group_heartbeat_response::TaskIds::default()]), standby_tasks: Some(vec![messages::streams_group_heartbeat_response::TaskIds::default()]), warmup_tasks: Some(vec![messages::streams_group_heartbeat_response::TaskIds::default()]), partitions_by_user_endpoint: Some(vec![messages::streams_group_heartbeat_response::EndpointToPartitions { active_partitions: vec![messages::streams_group_heartbeat_response::TopicPartition::default()], standby_partitions: vec![messages::streams_group_heartbeat_response::TopicPartition::default()], ..Default::default() }]), ..Default::default() }),
-"StreamsGroupDescribeRequest" => visitor.visit(messages::streams_group_describe_request::StreamsGroupDescribeRequest::default()),
-"StreamsGroupDescribeResponse" => visitor.visit(messages::streams_group_describe_response::StreamsGroupDescribeResponse { groups: vec![messages::streams_group_describe_response::DescribedGroup { members: vec![messages::streams_group_describe_response::Member { client_tags: vec![messages::streams_group_describe_response::KeyValue::default()], task_offsets: vec![messages::streams_group_describe_response::TaskOffset::default()], task_end_offsets: vec![messages::streams_group_describe_response::TaskOffset::default()], assignment: messages::streams_group_describe_response::Assignment { active_tasks: vec![messages::streams_group_describe_response::TaskIds::default()], standby_tasks: vec![messages::streams_group_describe_response::TaskIds::default()], warmup_tasks: vec![messages::streams_group_describe_response::TaskIds::default()], ..Default::default() }, target_assignment: messages::streams_group_describe_response::Assignment { active_tasks: vec![messages::streams_group_describe_response::TaskIds::default()], standby_tasks: vec![messages::streams_group_describe_response::TaskIds::default()], warmup_tasks: vec![messages::streams_group_describe_response::TaskIds::default()], ..Default::default() }, ..Default::default() }], ..Default::default() }], ..Default::default() }),
-"DescribeShareGroupOffsetsRequest" => visitor.visit(messages::describe_share_group_offsets_request::DescribeShareGroupOffsetsRequest { groups: vec![messages::describe_share_group_offsets_request::DescribeShareGroupOffsetsRequestGroup { topics: Some(vec![messages::describe_share_group_offsets_request::DescribeShareGroupOffsetsRequestTopic::default()]), ..Default::default() }], ..Default::default() }),
-"DescribeShareGroupOffsetsResponse" => visitor.visit(messages::describe_share_group_offsets_response::DescribeShareGroupOffsetsResponse { groups: vec![messages::describe_share_group_offsets_response::DescribeShareGroupOffsetsResponseGroup { topics: vec![messages::describe_share_group_offsets_response::DescribeShareGroupOffsetsResponseTopic { partitions: vec![messages::describe_share_group_offsets_response::DescribeShareGroupOffsetsResponsePartition::default()], ..Default::default() }], ..Default::default() }], ..Default::default() }),
-"AlterShareGroupOffsetsRequest" => visitor.visit(messages::alter_share_group_offsets_request::AlterShareGroupOffsetsRequest { topics: vec![messages::alter_share_group_offsets_request::AlterShareGroupOffsetsRequestTopic { partitions: vec![messages::alter_share_group_offsets_request::AlterShareGroupOffsetsRequestPartition::default()], ..Default::default() }], ..Default::default() }),
-"AlterShareGroupOffsetsResponse" => visitor.visit(messages::alter_share_group_offsets_response::AlterShareGroupOffsetsResponse { responses: vec![messages::alter_share_group_offsets_response::AlterShareGroupOffsetsResponseTopic { partitions: vec![messages::alter_share_group_offsets_response::AlterShareGroupOffsetsResponsePartition::default()], ..Default::default() }], ..Default::default() }),
-"DeleteShareGroupOffsetsRequest" => visitor.visit(messages::delete_share_group_offsets_request::DeleteShareGroupOffsetsRequest { topics: vec![messages::delete_share_group_offsets_request::DeleteShareGroupOffsetsRequestTopic::default()], ..Default::default() }),
-"DeleteShareGroupOffsetsResponse" => visitor.visit(messages::delete_share_group_offsets_response::DeleteShareGroupOffsetsResponse { responses: vec![messages::delete_share_group_offsets_response::DeleteShareGroupOffsetsResponseTopic::default()], ..Default::default() }),
-"RegisterBrokerRecord" => visitor.visit(records::register_broker_record::RegisterBrokerRecord { end_points: vec![records::register_broker_record::BrokerEndpoint::default()], features: vec![records::register_broker_record::BrokerFeature::default()], ..Default::default() }),
-"UnregisterBrokerRecord" => visitor.visit(records::unregister_broker_record::UnregisterBrokerRecord::default()),
-"TopicRecord" => visitor.visit(records::topic_record::TopicRecord::default()),
-"PartitionRecord" => visitor.visit(records::partition_record::PartitionRecord::default()),
-"ConfigRecord" => visitor.visit(records::config_record::ConfigRecord::default()),
-"PartitionChangeRecord" => visitor.visit(records::partition_change_record::PartitionChangeRecord::default()),
-"FenceBrokerRecord" => visitor.visit(records::fence_broker_record::FenceBrokerRecord::default()),
-"UnfenceBrokerRecord" => visitor.visit(records::unfence_broker_record::UnfenceBrokerRecord::default()),
-"RemoveTopicRecord" => visitor.visit(records::remove_topic_record::RemoveTopicRecord::default()),
-"DelegationTokenRecord" => visitor.visit(records::delegation_token_record::DelegationTokenRecord::default()),
-"UserScramCredentialRecord" => visitor.visit(records::user_scram_credential_record::UserScramCredentialRecord::default()),
-"FeatureLevelRecord" => visitor.visit(records::feature_level_record::FeatureLevelRecord::default()),
-"ClientQuotaRecord" => visitor.visit(records::client_quota_record::ClientQuotaRecord { entity: vec![records::client_quota_record::EntityData::default()], ..Default::default() }),
-"ProducerIdsRecord" => visitor.visit(records::producer_ids_record::ProducerIdsRecord::default()),
-"BrokerRegistrationChangeRecord" => visitor.visit(records::broker_registration_change_record::BrokerRegistrationChangeRecord::default()),
-"AccessControlEntryRecord" => visitor.visit(records::access_control_entry_record::AccessControlEntryRecord::default()),
-"RemoveAccessControlEntryRecord" => visitor.visit(records::remove_access_control_entry_record::RemoveAccessControlEntryRecord::default()),
-"NoOpRecord" => visitor.visit(records::no_op_record::NoOpRecord::default()),
-"ZkMigrationStateRecord" => visitor.visit(records::zk_migration_state_record::ZkMigrationStateRecord::default()),
-"RemoveUserScramCredentialRecord" => visitor.visit(records::remove_user_scram_credential_record::RemoveUserScramCredentialRecord::default()),
-"BeginTransactionRecord" => visitor.visit(records::begin_transaction_record::BeginTransactionRecord::default()),
-"EndTransactionRecord" => visitor.visit(records::end_transaction_record::EndTransactionRecord::default()),
-"AbortTransactionRecord" => visitor.visit(records::abort_transaction_record::AbortTransactionRecord::default()),
-"RemoveDelegationTokenRecord" => visitor.visit(records::remove_delegation_token_record::RemoveDelegationTokenRecord::default()),
-"RegisterControllerRecord" => visitor.visit(records::register_controller_record::RegisterControllerRecord { end_points: vec![records::register_controller_record::ControllerEndpoint::default()], features: vec![records::register_controller_record::ControllerFeature::default()], ..Default::default() }),
-"ClearElrRecord" => visitor.visit(records::clear_elr_record::ClearElrRecord::default()),
-"LegacyOffsetCommitKey" => visitor.visit(records::legacy_offset_commit_key::LegacyOffsetCommitKey::default()),
-"LegacyOffsetCommitValue" => visitor.visit(records::legacy_offset_commit_value::LegacyOffsetCommitValue::default()),
-"OffsetCommitKey" => visitor.visit(records::offset_commit_key::OffsetCommitKey::default()),
-"OffsetCommitValue" => visitor.visit(records::offset_commit_value::OffsetCommitValue::default()),
-"GroupMetadataKey" => visitor.visit(records::group_metadata_key::GroupMetadataKey::default()),
-"GroupMetadataValue" => visitor.visit(records::group_metadata_value::GroupMetadataValue { members: vec![records::group_metadata_value::MemberMetadata::default()], ..Default::default() }),
-"ConsumerGroupMetadataKey" => visitor.visit(records::consumer_group_metadata_key::ConsumerGroupMetadataKey::default()),
-"ConsumerGroupMetadataValue" => visitor.visit(records::consumer_group_metadata_value::ConsumerGroupMetadataValue::default()),
-"ConsumerGroupPartitionMetadataKey" => visitor.visit(records::consumer_group_partition_metadata_key::ConsumerGroupPartitionMetadataKey::default()),
-"ConsumerGroupPartitionMetadataValue" => visitor.visit(records::consumer_group_partition_metadata_value::ConsumerGroupPartitionMetadataValue { topics: vec![records::consumer_group_partition_metadata_value::TopicMetadata { partition_metadata: vec![records::consumer_group_partition_metadata_value::PartitionMetadata::default()], ..Default::default() }], ..Default::default() }),
-"ConsumerGroupMemberMetadataKey" => visitor.visit(records::consumer_group_member_metadata_key::ConsumerGroupMemberMetadataKey::default()),
-"ConsumerGroupMemberMetadataValue" => visitor.visit(records::consumer_group_member_metadata_value::ConsumerGroupMemberMetadataValue { classic_member_metadata: Some(records::consumer_group_member_metadata_value::ClassicMemberMetadata { supported_protocols: vec![records::consumer_group_member_metadata_value::ClassicProtocol::default()], ..Default::default() }), ..Default::default() }),
-"ConsumerGroupTargetAssignmentMetadataKey" => visitor.visit(records::consumer_group_target_assignment_metadata_key::ConsumerGroupTargetAssignmentMetadataKey::default()),
-"ConsumerGroupTargetAssignmentMetadataValue" => visitor.visit(records::consumer_group_target_assignment_metadata_value::ConsumerGroupTargetAssignmentMetadataValue::default()),
-"ConsumerGroupTargetAssignmentMemberKey" => visitor.visit(records::consumer_group_target_assignment_member_key::ConsumerGroupTargetAssignmentMemberKey::default()),
-"ConsumerGroupTargetAssignmentMemberValue" => visitor.visit(records::consumer_group_target_assignment_member_value::ConsumerGroupTargetAssignmentMemberValue { topic_partitions: vec![records::consumer_group_target_assignment_member_value::TopicPartition::default()], ..Default::default() }),
-"ConsumerGroupCurrentMemberAssignmentKey" => visitor.visit(records::consumer_group_current_member_assignment_key::ConsumerGroupCurrentMemberAssignmentKey::default()),
-"ConsumerGroupCurrentMemberAssignmentValue" => visitor.visit(records::consumer_group_current_member_assignment_value::ConsumerGroupCurrentMemberAssignmentValue { assigned_partitions: vec![records::consumer_group_current_member_assignment_value::TopicPartitions::default()], partitions_pending_revocation: vec![records::consumer_group_current_member_assignment_value::TopicPartitions::default()], ..Default::default() }),
-"ShareGroupMemberMetadataKey" => visitor.visit(records::share_group_member_metadata_key::ShareGroupMemberMetadataKey::default()),
-"ShareGroupMemberMetadataValue" => visitor.visit(records::share_group_member_metadata_value::ShareGroupMemberMetadataValue::default()),
-"ShareGroupMetadataKey" => visitor.visit(records::share_group_metadata_key::ShareGroupMetadataKey::default()),
-"ShareGroupMetadataValue" => visitor.visit(records::share_group_metadata_value::ShareGroupMetadataValue::default()),
-"ShareGroupTargetAssignmentMetadataKey" => visitor.visit(records::share_group_target_assignment_metadata_key::ShareGroupTargetAssignmentMetadataKey::default()),
-"ShareGroupTargetAssignmentMetadataValue" => visitor.visit(records::share_group_target_assignment_metadata_value::ShareGroupTargetAssignmentMetadataValue::default()),
-"ShareGroupTargetAssignmentMemberKey" => visitor.visit(records::share_group_target_assignment_member_key::ShareGroupTargetAssignmentMemberKey::default()),
-"ShareGroupTargetAssignmentMemberValue" => visitor.visit(records::share_group_target_assignment_member_value::ShareGroupTargetAssignmentMemberValue { topic_partitions: vec![records::share_group_target_assignment_member_value::TopicPartition::default()], ..Default::default() }),
-"ShareGroupCurrentMemberAssignmentKey" => visitor.visit(records::share_group_current_member_assignment_key::ShareGroupCurrentMemberAssignmentKey::default()),
-"ShareGroupCurrentMemberAssignmentValue" => visitor.visit(records::share_group_current_member_assignment_value::ShareGroupCurrentMemberAssignmentValue { assigned_partitions: vec![records::share_group_current_member_assignment_value::TopicPartitions::default()], ..Default::default() }),
-"ShareGroupStatePartitionMetadataKey" => visitor.visit(records::share_group_state_partition_metadata_key::ShareGroupStatePartitionMetadataKey::default()),
-"ShareGroupStatePartitionMetadataValue" => visitor.visit(records::share_group_state_partition_metadata_value::ShareGroupStatePartitionMetadataValue { initializing_topics: vec![records::share_group_state_partition_metadata_value::TopicPartitionsInfo::default()], initialized_topics: vec![records::share_group_state_partition_metadata_value::TopicPartitionsInfo::default()], deleting_topics: vec![records::share_group_state_partition_metadata_value::TopicInfo::default()], ..Default::default() }),
-"ConsumerGroupRegularExpressionKey" => visitor.visit(records::consumer_group_regular_expression_key::ConsumerGroupRegularExpressionKey::default()),
-"ConsumerGroupRegularExpressionValue" => visitor.visit(records::consumer_group_regular_expression_value::ConsumerGroupRegularExpressionValue::default()),
-"StreamsGroupMetadataKey" => visitor.visit(records::streams_group_metadata_key::StreamsGroupMetadataKey::default()),
-"StreamsGroupMetadataValue" => visitor.visit(records::streams_group_metadata_value::StreamsGroupMetadataValue { last_assignment_configs: Some(vec![records::streams_group_metadata_value::LastAssignmentConfig::default()]), ..Default::default() }),
-"StreamsGroupMemberMetadataKey" => visitor.visit(records::streams_group_member_metadata_key::StreamsGroupMemberMetadataKey::default()),
-"StreamsGroupMemberMetadataValue" => visitor.visit(records::streams_group_member_metadata_value::StreamsGroupMemberMetadataValue { client_tags: vec![records::streams_group_member_metadata_value::KeyValue::default()], ..Default::default() }),
-"StreamsGroupTargetAssignmentMetadataKey" => visitor.visit(records::streams_group_target_assignment_metadata_key::StreamsGroupTargetAssignmentMetadataKey::default()),
-"StreamsGroupTargetAssignmentMetadataValue" => visitor.visit(records::streams_group_target_assignment_metadata_value::StreamsGroupTargetAssignmentMetadataValue::default()),
-"StreamsGroupTargetAssignmentMemberKey" => visitor.visit(records::streams_group_target_assignment_member_key::StreamsGroupTargetAssignmentMemberKey::default()),
-"StreamsGroupTargetAssignmentMemberValue" => visitor.visit(records::streams_group_target_assignment_member_value::StreamsGroupTargetAssignmentMemberValue { active_tasks: vec![records::streams_group_target_assignment_member_value::TaskIds::default()], standby_tasks: vec![records::streams_group_target_assignment_member_value::TaskIds::default()], warmup_tasks: vec![records::streams_group_target_assignment_member_value::TaskIds::default()], ..Default::default() }),
-"StreamsGroupCurrentMemberAssignmentKey" => visitor.visit(records::streams_group_current_member_assignment_key::StreamsGroupCurrentMemberAssignmentKey::default()),
-"StreamsGroupCurrentMemberAssignmentValue" => visitor.visit(records::streams_group_current_member_assignment_value::StreamsGroupCurrentMemberAssignmentValue { active_tasks: vec![records::streams_group_current_member_assignment_value::TaskIds::default()], standby_tasks: vec![records::streams_group_current_member_assignment_value::TaskIds::default()], warmup_tasks: vec![records::streams_group_current_member_assignment_value::TaskIds::default()], active_tasks_pending_revocation: vec![records::streams_group_current_member_assignment_value::TaskIds::default()], standby_tasks_pending_revocation: vec![records::streams_group_current_member_assignment_value::TaskIds::default()], warmup_tasks_pending_revocation: vec![records::streams_group_current_member_assignment_value::TaskIds::default()], ..Default::default() }),
-"StreamsGroupTopologyKey" => visitor.visit(records::streams_group_topology_key::StreamsGroupTopologyKey::default()),
-"StreamsGroupTopologyValue" => visitor.visit(records::streams_group_topology_value::StreamsGroupTopologyValue { subtopologies: vec![records::streams_group_topology_value::Subtopology { state_changelog_topics: vec![records::streams_group_topology_value::TopicInfo { topic_configs: vec![records::streams_group_topology_value::TopicConfig::default()], ..Default::default() }], repartition_source_topics: vec![records::streams_group_topology_value::TopicInfo { topic_configs: vec![records::streams_group_topology_value::TopicConfig::default()], ..Default::default() }], copartition_groups: vec![records::streams_group_topology_value::CopartitionGroup::default()], ..Default::default() }], ..Default::default() }),
-"TransactionLogKey" => visitor.visit(records::transaction_log_key::TransactionLogKey::default()),
-"TransactionLogValue" => visitor.visit(records::transaction_log_value::TransactionLogValue { transaction_partitions: Some(vec![records::transaction_log_value::PartitionsSchema::default()]), ..Default::default() }),
-"ShareSnapshotKey" => visitor.visit(records::share_snapshot_key::ShareSnapshotKey::default()),
-"ShareSnapshotValue" => visitor.visit(records::share_snapshot_value::ShareSnapshotValue { state_batches: vec![records::share_snapshot_value::StateBatch::default()], ..Default::default() }),
-"ShareUpdateKey" => visitor.visit(records::share_update_key::ShareUpdateKey::default()),
-"ShareUpdateValue" => visitor.visit(records::share_update_value::ShareUpdateValue { state_batches: vec![records::share_update_value::StateBatch::default()], ..Default::default() }),
-"RemoteLogSegmentMetadataRecord" => visitor.visit(records::remote_log_segment_metadata_record::RemoteLogSegmentMetadataRecord { segment_leader_epochs: vec![records::remote_log_segment_metadata_record::SegmentLeaderEpochEntry::default()], ..Default::default() }),
-"RemoteLogSegmentMetadataUpdateRecord" => visitor.visit(records::remote_log_segment_metadata_update_record::RemoteLogSegmentMetadataUpdateRecord::default()),
-"RemotePartitionDeleteMetadataRecord" => visitor.visit(records::remote_partition_delete_metadata_record::RemotePartitionDeleteMetadataRecord::default()),
-"RemoteLogSegmentMetadataSnapshotRecord" => visitor.visit(records::remote_log_segment_metadata_snapshot_record::RemoteLogSegmentMetadataSnapshotRecord { segment_leader_epochs: vec![records::remote_log_segment_metadata_snapshot_record::SegmentLeaderEpochEntry::default()], ..Default::default() }),
-"ProducerSnapshot" => visitor.visit(records::producer_snapshot::ProducerSnapshot { producer_entries: vec![records::producer_snapshot::ProducerEntry::default()], ..Default::default() }),
-"ConsumerProtocolAssignment" => visitor.visit(records::consumer_protocol_assignment::ConsumerProtocolAssignment { assigned_partitions: vec![records::consumer_protocol_assignment::TopicPartition::default()], ..Default::default() }),
-"ConsumerProtocolSubscription" => visitor.visit(records::consumer_protocol_subscription::ConsumerProtocolSubscription { owned_partitions: vec![records::consumer_protocol_subscription::TopicPartition::default()], ..Default::default() }),
-"ControlRecordTypeSchema" => visitor.visit(records::control_record_type_schema::ControlRecordTypeSchema::default()),
-"DefaultPrincipalData" => visitor.visit(records::default_principal_data::DefaultPrincipalData::default()),
-"EndTxnMarker" => visitor.visit(records::end_txn_marker::EndTxnMarker::default()),
-"KRaftVersionRecord" => visitor.visit(records::kraft_version_record::KRaftVersionRecord::default()),
-"LeaderChangeMessage" => visitor.visit(records::leader_change_message::LeaderChangeMessage { voters: vec![records::leader_change_message::Voter::default()], granting_voters: vec![records::leader_change_message::Voter::default()], ..Default::default() }),
-"SnapshotFooterRecord" => visitor.visit(records::snapshot_footer_record::SnapshotFooterRecord::default()),
-"SnapshotHeaderRecord" => visitor.visit(records::snapshot_header_record::SnapshotHeaderRecord::default()),
-"VotersRecord" => visitor.visit(records::voters_record::VotersRecord { voters: vec![records::voters_record::Voter { endpoints: vec![records::voters_record::Endpoint::default()], ..Default::default() }], ..Default::default() }),
-"QuorumStateData" => visitor.visit(records::quorum_state_data::QuorumStateData { current_voters: Some(vec![records::quorum_state_data::Voter::default()]), ..Default::default() }),
-_ => return false,
-}
+        "RequestHeader" => visitor.visit(request_header()),
+        "ResponseHeader" => visitor.visit(response_header()),
+        "ProduceRequest" => visitor.visit(produce_request()),
+        "ProduceResponse" => visitor.visit(produce_response()),
+        "FetchRequest" => visitor.visit(fetch_request()),
+        "FetchResponse" => visitor.visit(fetch_response()),
+        "ListOffsetsRequest" => visitor.visit(list_offsets_request()),
+        "ListOffsetsResponse" => visitor.visit(list_offsets_response()),
+        "MetadataRequest" => visitor.visit(metadata_request()),
+        "MetadataResponse" => visitor.visit(metadata_response()),
+        "OffsetCommitRequest" => visitor.visit(offset_commit_request()),
+        "OffsetCommitResponse" => visitor.visit(offset_commit_response()),
+        "OffsetFetchRequest" => visitor.visit(offset_fetch_request()),
+        "OffsetFetchResponse" => visitor.visit(offset_fetch_response()),
+        "FindCoordinatorRequest" => visitor.visit(find_coordinator_request()),
+        "FindCoordinatorResponse" => visitor.visit(find_coordinator_response()),
+        "JoinGroupRequest" => visitor.visit(join_group_request()),
+        "JoinGroupResponse" => visitor.visit(join_group_response()),
+        "HeartbeatRequest" => visitor.visit(heartbeat_request()),
+        "HeartbeatResponse" => visitor.visit(heartbeat_response()),
+        "LeaveGroupRequest" => visitor.visit(leave_group_request()),
+        "LeaveGroupResponse" => visitor.visit(leave_group_response()),
+        "SyncGroupRequest" => visitor.visit(sync_group_request()),
+        "SyncGroupResponse" => visitor.visit(sync_group_response()),
+        "DescribeGroupsRequest" => visitor.visit(describe_groups_request()),
+        "DescribeGroupsResponse" => visitor.visit(describe_groups_response()),
+        "ListGroupsRequest" => visitor.visit(list_groups_request()),
+        "ListGroupsResponse" => visitor.visit(list_groups_response()),
+        "SaslHandshakeRequest" => visitor.visit(sasl_handshake_request()),
+        "SaslHandshakeResponse" => visitor.visit(sasl_handshake_response()),
+        "ApiVersionsRequest" => visitor.visit(api_versions_request()),
+        "ApiVersionsResponse" => visitor.visit(api_versions_response()),
+        "CreateTopicsRequest" => visitor.visit(create_topics_request()),
+        "CreateTopicsResponse" => visitor.visit(create_topics_response()),
+        "DeleteTopicsRequest" => visitor.visit(delete_topics_request()),
+        "DeleteTopicsResponse" => visitor.visit(delete_topics_response()),
+        "DeleteRecordsRequest" => visitor.visit(delete_records_request()),
+        "DeleteRecordsResponse" => visitor.visit(delete_records_response()),
+        "InitProducerIdRequest" => visitor.visit(init_producer_id_request()),
+        "InitProducerIdResponse" => visitor.visit(init_producer_id_response()),
+        "OffsetForLeaderEpochRequest" => visitor.visit(offset_for_leader_epoch_request()),
+        "OffsetForLeaderEpochResponse" => visitor.visit(offset_for_leader_epoch_response()),
+        "AddPartitionsToTxnRequest" => visitor.visit(add_partitions_to_txn_request()),
+        "AddPartitionsToTxnResponse" => visitor.visit(add_partitions_to_txn_response()),
+        "AddOffsetsToTxnRequest" => visitor.visit(add_offsets_to_txn_request()),
+        "AddOffsetsToTxnResponse" => visitor.visit(add_offsets_to_txn_response()),
+        "EndTxnRequest" => visitor.visit(end_txn_request()),
+        "EndTxnResponse" => visitor.visit(end_txn_response()),
+        "WriteTxnMarkersRequest" => visitor.visit(write_txn_markers_request()),
+        "WriteTxnMarkersResponse" => visitor.visit(write_txn_markers_response()),
+        "TxnOffsetCommitRequest" => visitor.visit(txn_offset_commit_request()),
+        "TxnOffsetCommitResponse" => visitor.visit(txn_offset_commit_response()),
+        "DescribeAclsRequest" => visitor.visit(describe_acls_request()),
+        "DescribeAclsResponse" => visitor.visit(describe_acls_response()),
+        "CreateAclsRequest" => visitor.visit(create_acls_request()),
+        "CreateAclsResponse" => visitor.visit(create_acls_response()),
+        "DeleteAclsRequest" => visitor.visit(delete_acls_request()),
+        "DeleteAclsResponse" => visitor.visit(delete_acls_response()),
+        "DescribeConfigsRequest" => visitor.visit(describe_configs_request()),
+        "DescribeConfigsResponse" => visitor.visit(describe_configs_response()),
+        "AlterConfigsRequest" => visitor.visit(alter_configs_request()),
+        "AlterConfigsResponse" => visitor.visit(alter_configs_response()),
+        "AlterReplicaLogDirsRequest" => visitor.visit(alter_replica_log_dirs_request()),
+        "AlterReplicaLogDirsResponse" => visitor.visit(alter_replica_log_dirs_response()),
+        "DescribeLogDirsRequest" => visitor.visit(describe_log_dirs_request()),
+        "DescribeLogDirsResponse" => visitor.visit(describe_log_dirs_response()),
+        "SaslAuthenticateRequest" => visitor.visit(sasl_authenticate_request()),
+        "SaslAuthenticateResponse" => visitor.visit(sasl_authenticate_response()),
+        "CreatePartitionsRequest" => visitor.visit(create_partitions_request()),
+        "CreatePartitionsResponse" => visitor.visit(create_partitions_response()),
+        "CreateDelegationTokenRequest" => visitor.visit(create_delegation_token_request()),
+        "CreateDelegationTokenResponse" => visitor.visit(create_delegation_token_response()),
+        "RenewDelegationTokenRequest" => visitor.visit(renew_delegation_token_request()),
+        "RenewDelegationTokenResponse" => visitor.visit(renew_delegation_token_response()),
+        "ExpireDelegationTokenRequest" => visitor.visit(expire_delegation_token_request()),
+        "ExpireDelegationTokenResponse" => visitor.visit(expire_delegation_token_response()),
+        "DescribeDelegationTokenRequest" => visitor.visit(describe_delegation_token_request()),
+        "DescribeDelegationTokenResponse" => visitor.visit(describe_delegation_token_response()),
+        "DeleteGroupsRequest" => visitor.visit(delete_groups_request()),
+        "DeleteGroupsResponse" => visitor.visit(delete_groups_response()),
+        "ElectLeadersRequest" => visitor.visit(elect_leaders_request()),
+        "ElectLeadersResponse" => visitor.visit(elect_leaders_response()),
+        "IncrementalAlterConfigsRequest" => visitor.visit(incremental_alter_configs_request()),
+        "IncrementalAlterConfigsResponse" => visitor.visit(incremental_alter_configs_response()),
+        "AlterPartitionReassignmentsRequest" => visitor.visit(alter_partition_reassignments_request()),
+        "AlterPartitionReassignmentsResponse" => visitor.visit(alter_partition_reassignments_response()),
+        "ListPartitionReassignmentsRequest" => visitor.visit(list_partition_reassignments_request()),
+        "ListPartitionReassignmentsResponse" => visitor.visit(list_partition_reassignments_response()),
+        "OffsetDeleteRequest" => visitor.visit(offset_delete_request()),
+        "OffsetDeleteResponse" => visitor.visit(offset_delete_response()),
+        "DescribeClientQuotasRequest" => visitor.visit(describe_client_quotas_request()),
+        "DescribeClientQuotasResponse" => visitor.visit(describe_client_quotas_response()),
+        "AlterClientQuotasRequest" => visitor.visit(alter_client_quotas_request()),
+        "AlterClientQuotasResponse" => visitor.visit(alter_client_quotas_response()),
+        "DescribeUserScramCredentialsRequest" => visitor.visit(describe_user_scram_credentials_request()),
+        "DescribeUserScramCredentialsResponse" => visitor.visit(describe_user_scram_credentials_response()),
+        "AlterUserScramCredentialsRequest" => visitor.visit(alter_user_scram_credentials_request()),
+        "AlterUserScramCredentialsResponse" => visitor.visit(alter_user_scram_credentials_response()),
+        "VoteRequest" => visitor.visit(vote_request()),
+        "VoteResponse" => visitor.visit(vote_response()),
+        "BeginQuorumEpochRequest" => visitor.visit(begin_quorum_epoch_request()),
+        "BeginQuorumEpochResponse" => visitor.visit(begin_quorum_epoch_response()),
+        "EndQuorumEpochRequest" => visitor.visit(end_quorum_epoch_request()),
+        "EndQuorumEpochResponse" => visitor.visit(end_quorum_epoch_response()),
+        "DescribeQuorumRequest" => visitor.visit(describe_quorum_request()),
+        "DescribeQuorumResponse" => visitor.visit(describe_quorum_response()),
+        "AlterPartitionRequest" => visitor.visit(alter_partition_request()),
+        "AlterPartitionResponse" => visitor.visit(alter_partition_response()),
+        "UpdateFeaturesRequest" => visitor.visit(update_features_request()),
+        "UpdateFeaturesResponse" => visitor.visit(update_features_response()),
+        "EnvelopeRequest" => visitor.visit(envelope_request()),
+        "EnvelopeResponse" => visitor.visit(envelope_response()),
+        "FetchSnapshotRequest" => visitor.visit(fetch_snapshot_request()),
+        "FetchSnapshotResponse" => visitor.visit(fetch_snapshot_response()),
+        "DescribeClusterRequest" => visitor.visit(describe_cluster_request()),
+        "DescribeClusterResponse" => visitor.visit(describe_cluster_response()),
+        "DescribeProducersRequest" => visitor.visit(describe_producers_request()),
+        "DescribeProducersResponse" => visitor.visit(describe_producers_response()),
+        "BrokerRegistrationRequest" => visitor.visit(broker_registration_request()),
+        "BrokerRegistrationResponse" => visitor.visit(broker_registration_response()),
+        "BrokerHeartbeatRequest" => visitor.visit(broker_heartbeat_request()),
+        "BrokerHeartbeatResponse" => visitor.visit(broker_heartbeat_response()),
+        "UnregisterBrokerRequest" => visitor.visit(unregister_broker_request()),
+        "UnregisterBrokerResponse" => visitor.visit(unregister_broker_response()),
+        "DescribeTransactionsRequest" => visitor.visit(describe_transactions_request()),
+        "DescribeTransactionsResponse" => visitor.visit(describe_transactions_response()),
+        "ListTransactionsRequest" => visitor.visit(list_transactions_request()),
+        "ListTransactionsResponse" => visitor.visit(list_transactions_response()),
+        "AllocateProducerIdsRequest" => visitor.visit(allocate_producer_ids_request()),
+        "AllocateProducerIdsResponse" => visitor.visit(allocate_producer_ids_response()),
+        "ConsumerGroupHeartbeatRequest" => visitor.visit(consumer_group_heartbeat_request()),
+        "ConsumerGroupHeartbeatResponse" => visitor.visit(consumer_group_heartbeat_response()),
+        "ConsumerGroupDescribeRequest" => visitor.visit(consumer_group_describe_request()),
+        "ConsumerGroupDescribeResponse" => visitor.visit(consumer_group_describe_response()),
+        "ControllerRegistrationRequest" => visitor.visit(controller_registration_request()),
+        "ControllerRegistrationResponse" => visitor.visit(controller_registration_response()),
+        "GetTelemetrySubscriptionsRequest" => visitor.visit(get_telemetry_subscriptions_request()),
+        "GetTelemetrySubscriptionsResponse" => visitor.visit(get_telemetry_subscriptions_response()),
+        "PushTelemetryRequest" => visitor.visit(push_telemetry_request()),
+        "PushTelemetryResponse" => visitor.visit(push_telemetry_response()),
+        "AssignReplicasToDirsRequest" => visitor.visit(assign_replicas_to_dirs_request()),
+        "AssignReplicasToDirsResponse" => visitor.visit(assign_replicas_to_dirs_response()),
+        "ListConfigResourcesRequest" => visitor.visit(list_config_resources_request()),
+        "ListConfigResourcesResponse" => visitor.visit(list_config_resources_response()),
+        "DescribeTopicPartitionsRequest" => visitor.visit(describe_topic_partitions_request()),
+        "DescribeTopicPartitionsResponse" => visitor.visit(describe_topic_partitions_response()),
+        "ShareGroupHeartbeatRequest" => visitor.visit(share_group_heartbeat_request()),
+        "ShareGroupHeartbeatResponse" => visitor.visit(share_group_heartbeat_response()),
+        "ShareGroupDescribeRequest" => visitor.visit(share_group_describe_request()),
+        "ShareGroupDescribeResponse" => visitor.visit(share_group_describe_response()),
+        "ShareFetchRequest" => visitor.visit(share_fetch_request()),
+        "ShareFetchResponse" => visitor.visit(share_fetch_response()),
+        "ShareAcknowledgeRequest" => visitor.visit(share_acknowledge_request()),
+        "ShareAcknowledgeResponse" => visitor.visit(share_acknowledge_response()),
+        "AddRaftVoterRequest" => visitor.visit(add_raft_voter_request()),
+        "AddRaftVoterResponse" => visitor.visit(add_raft_voter_response()),
+        "RemoveRaftVoterRequest" => visitor.visit(remove_raft_voter_request()),
+        "RemoveRaftVoterResponse" => visitor.visit(remove_raft_voter_response()),
+        "UpdateRaftVoterRequest" => visitor.visit(update_raft_voter_request()),
+        "UpdateRaftVoterResponse" => visitor.visit(update_raft_voter_response()),
+        "InitializeShareGroupStateRequest" => visitor.visit(initialize_share_group_state_request()),
+        "InitializeShareGroupStateResponse" => visitor.visit(initialize_share_group_state_response()),
+        "ReadShareGroupStateRequest" => visitor.visit(read_share_group_state_request()),
+        "ReadShareGroupStateResponse" => visitor.visit(read_share_group_state_response()),
+        "WriteShareGroupStateRequest" => visitor.visit(write_share_group_state_request()),
+        "WriteShareGroupStateResponse" => visitor.visit(write_share_group_state_response()),
+        "DeleteShareGroupStateRequest" => visitor.visit(delete_share_group_state_request()),
+        "DeleteShareGroupStateResponse" => visitor.visit(delete_share_group_state_response()),
+        "ReadShareGroupStateSummaryRequest" => visitor.visit(read_share_group_state_summary_request()),
+        "ReadShareGroupStateSummaryResponse" => visitor.visit(read_share_group_state_summary_response()),
+        "StreamsGroupHeartbeatRequest" => visitor.visit(streams_group_heartbeat_request()),
+        "StreamsGroupHeartbeatResponse" => visitor.visit(streams_group_heartbeat_response()),
+        "StreamsGroupDescribeRequest" => visitor.visit(streams_group_describe_request()),
+        "StreamsGroupDescribeResponse" => visitor.visit(streams_group_describe_response()),
+        "DescribeShareGroupOffsetsRequest" => visitor.visit(describe_share_group_offsets_request()),
+        "DescribeShareGroupOffsetsResponse" => visitor.visit(describe_share_group_offsets_response()),
+        "AlterShareGroupOffsetsRequest" => visitor.visit(alter_share_group_offsets_request()),
+        "AlterShareGroupOffsetsResponse" => visitor.visit(alter_share_group_offsets_response()),
+        "DeleteShareGroupOffsetsRequest" => visitor.visit(delete_share_group_offsets_request()),
+        "DeleteShareGroupOffsetsResponse" => visitor.visit(delete_share_group_offsets_response()),
+        "RegisterBrokerRecord" => visitor.visit(register_broker_record()),
+        "UnregisterBrokerRecord" => visitor.visit(unregister_broker_record()),
+        "TopicRecord" => visitor.visit(topic_record()),
+        "PartitionRecord" => visitor.visit(partition_record()),
+        "ConfigRecord" => visitor.visit(config_record()),
+        "PartitionChangeRecord" => visitor.visit(partition_change_record()),
+        "FenceBrokerRecord" => visitor.visit(fence_broker_record()),
+        "UnfenceBrokerRecord" => visitor.visit(unfence_broker_record()),
+        "RemoveTopicRecord" => visitor.visit(remove_topic_record()),
+        "DelegationTokenRecord" => visitor.visit(delegation_token_record()),
+        "UserScramCredentialRecord" => visitor.visit(user_scram_credential_record()),
+        "FeatureLevelRecord" => visitor.visit(feature_level_record()),
+        "ClientQuotaRecord" => visitor.visit(client_quota_record()),
+        "ProducerIdsRecord" => visitor.visit(producer_ids_record()),
+        "BrokerRegistrationChangeRecord" => visitor.visit(broker_registration_change_record()),
+        "AccessControlEntryRecord" => visitor.visit(access_control_entry_record()),
+        "RemoveAccessControlEntryRecord" => visitor.visit(remove_access_control_entry_record()),
+        "NoOpRecord" => visitor.visit(no_op_record()),
+        "ZkMigrationStateRecord" => visitor.visit(zk_migration_state_record()),
+        "RemoveUserScramCredentialRecord" => visitor.visit(remove_user_scram_credential_record()),
+        "BeginTransactionRecord" => visitor.visit(begin_transaction_record()),
+        "EndTransactionRecord" => visitor.visit(end_transaction_record()),
+        "AbortTransactionRecord" => visitor.visit(abort_transaction_record()),
+        "RemoveDelegationTokenRecord" => visitor.visit(remove_delegation_token_record()),
+        "RegisterControllerRecord" => visitor.visit(register_controller_record()),
+        "ClearElrRecord" => visitor.visit(clear_elr_record()),
+        "LegacyOffsetCommitKey" => visitor.visit(legacy_offset_commit_key()),
+        "LegacyOffsetCommitValue" => visitor.visit(legacy_offset_commit_value()),
+        "OffsetCommitKey" => visitor.visit(offset_commit_key()),
+        "OffsetCommitValue" => visitor.visit(offset_commit_value()),
+        "GroupMetadataKey" => visitor.visit(group_metadata_key()),
+        "GroupMetadataValue" => visitor.visit(group_metadata_value()),
+        "ConsumerGroupMetadataKey" => visitor.visit(consumer_group_metadata_key()),
+        "ConsumerGroupMetadataValue" => visitor.visit(consumer_group_metadata_value()),
+        "ConsumerGroupPartitionMetadataKey" => visitor.visit(consumer_group_partition_metadata_key()),
+        "ConsumerGroupPartitionMetadataValue" => visitor.visit(consumer_group_partition_metadata_value()),
+        "ConsumerGroupMemberMetadataKey" => visitor.visit(consumer_group_member_metadata_key()),
+        "ConsumerGroupMemberMetadataValue" => visitor.visit(consumer_group_member_metadata_value()),
+        "ConsumerGroupTargetAssignmentMetadataKey" => {
+            visitor.visit(consumer_group_target_assignment_metadata_key())
+        }
+        "ConsumerGroupTargetAssignmentMetadataValue" => {
+            visitor.visit(consumer_group_target_assignment_metadata_value())
+        }
+        "ConsumerGroupTargetAssignmentMemberKey" => {
+            visitor.visit(consumer_group_target_assignment_member_key())
+        }
+        "ConsumerGroupTargetAssignmentMemberValue" => {
+            visitor.visit(consumer_group_target_assignment_member_value())
+        }
+        "ConsumerGroupCurrentMemberAssignmentKey" => {
+            visitor.visit(consumer_group_current_member_assignment_key())
+        }
+        "ConsumerGroupCurrentMemberAssignmentValue" => {
+            visitor.visit(consumer_group_current_member_assignment_value())
+        }
+        "ShareGroupMemberMetadataKey" => visitor.visit(share_group_member_metadata_key()),
+        "ShareGroupMemberMetadataValue" => visitor.visit(share_group_member_metadata_value()),
+        "ShareGroupMetadataKey" => visitor.visit(share_group_metadata_key()),
+        "ShareGroupMetadataValue" => visitor.visit(share_group_metadata_value()),
+        "ShareGroupTargetAssignmentMetadataKey" => {
+            visitor.visit(share_group_target_assignment_metadata_key())
+        }
+        "ShareGroupTargetAssignmentMetadataValue" => {
+            visitor.visit(share_group_target_assignment_metadata_value())
+        }
+        "ShareGroupTargetAssignmentMemberKey" => visitor.visit(share_group_target_assignment_member_key()),
+        "ShareGroupTargetAssignmentMemberValue" => {
+            visitor.visit(share_group_target_assignment_member_value())
+        }
+        "ShareGroupCurrentMemberAssignmentKey" => visitor.visit(share_group_current_member_assignment_key()),
+        "ShareGroupCurrentMemberAssignmentValue" => {
+            visitor.visit(share_group_current_member_assignment_value())
+        }
+        "ShareGroupStatePartitionMetadataKey" => visitor.visit(share_group_state_partition_metadata_key()),
+        "ShareGroupStatePartitionMetadataValue" => {
+            visitor.visit(share_group_state_partition_metadata_value())
+        }
+        "ConsumerGroupRegularExpressionKey" => visitor.visit(consumer_group_regular_expression_key()),
+        "ConsumerGroupRegularExpressionValue" => visitor.visit(consumer_group_regular_expression_value()),
+        "StreamsGroupMetadataKey" => visitor.visit(streams_group_metadata_key()),
+        "StreamsGroupMetadataValue" => visitor.visit(streams_group_metadata_value()),
+        "StreamsGroupMemberMetadataKey" => visitor.visit(streams_group_member_metadata_key()),
+        "StreamsGroupMemberMetadataValue" => visitor.visit(streams_group_member_metadata_value()),
+        "StreamsGroupTargetAssignmentMetadataKey" => {
+            visitor.visit(streams_group_target_assignment_metadata_key())
+        }
+        "StreamsGroupTargetAssignmentMetadataValue" => {
+            visitor.visit(streams_group_target_assignment_metadata_value())
+        }
+        "StreamsGroupTargetAssignmentMemberKey" => {
+            visitor.visit(streams_group_target_assignment_member_key())
+        }
+        "StreamsGroupTargetAssignmentMemberValue" => {
+            visitor.visit(streams_group_target_assignment_member_value())
+        }
+        "StreamsGroupCurrentMemberAssignmentKey" => {
+            visitor.visit(streams_group_current_member_assignment_key())
+        }
+        "StreamsGroupCurrentMemberAssignmentValue" => {
+            visitor.visit(streams_group_current_member_assignment_value())
+        }
+        "StreamsGroupTopologyKey" => visitor.visit(streams_group_topology_key()),
+        "StreamsGroupTopologyValue" => visitor.visit(streams_group_topology_value()),
+        "TransactionLogKey" => visitor.visit(transaction_log_key()),
+        "TransactionLogValue" => visitor.visit(transaction_log_value()),
+        "ShareSnapshotKey" => visitor.visit(share_snapshot_key()),
+        "ShareSnapshotValue" => visitor.visit(share_snapshot_value()),
+        "ShareUpdateKey" => visitor.visit(share_update_key()),
+        "ShareUpdateValue" => visitor.visit(share_update_value()),
+        "RemoteLogSegmentMetadataRecord" => visitor.visit(remote_log_segment_metadata_record()),
+        "RemoteLogSegmentMetadataUpdateRecord" => visitor.visit(remote_log_segment_metadata_update_record()),
+        "RemotePartitionDeleteMetadataRecord" => visitor.visit(remote_partition_delete_metadata_record()),
+        "RemoteLogSegmentMetadataSnapshotRecord" => {
+            visitor.visit(remote_log_segment_metadata_snapshot_record())
+        }
+        "ProducerSnapshot" => visitor.visit(producer_snapshot()),
+        "ConsumerProtocolAssignment" => visitor.visit(consumer_protocol_assignment()),
+        "ConsumerProtocolSubscription" => visitor.visit(consumer_protocol_subscription()),
+        "ControlRecordTypeSchema" => visitor.visit(control_record_type_schema()),
+        "DefaultPrincipalData" => visitor.visit(default_principal_data()),
+        "EndTxnMarker" => visitor.visit(end_txn_marker()),
+        "KRaftVersionRecord" => visitor.visit(kraft_version_record()),
+        "LeaderChangeMessage" => visitor.visit(leader_change_message()),
+        "SnapshotFooterRecord" => visitor.visit(snapshot_footer_record()),
+        "SnapshotHeaderRecord" => visitor.visit(snapshot_header_record()),
+        "VotersRecord" => visitor.visit(voters_record()),
+        "QuorumStateData" => visitor.visit(quorum_state_data()),
+        _ => return false,
+    }
     true
 }
 
+fn request_header() -> messages::RequestHeader {
+    use messages::request_header::*;
+
+    RequestHeader::default()
+}
+
+fn response_header() -> messages::ResponseHeader {
+    use messages::response_header::*;
+
+    ResponseHeader::default()
+}
+
+fn produce_request() -> messages::ProduceRequest {
+    use messages::produce_request::*;
+
+    ProduceRequest {
+        topic_data: vec![TopicProduceData {
+            partition_data: vec![PartitionProduceData::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn produce_response() -> messages::ProduceResponse {
+    use messages::produce_response::*;
+
+    ProduceResponse {
+        responses: vec![TopicProduceResponse {
+            partition_responses: vec![PartitionProduceResponse {
+                record_errors: vec![BatchIndexAndErrorMessage::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        node_endpoints: vec![NodeEndpoint::default()],
+        ..Default::default()
+    }
+}
+
+fn fetch_request() -> messages::FetchRequest {
+    use messages::fetch_request::*;
+
+    FetchRequest {
+        topics: vec![FetchTopic { partitions: vec![FetchPartition::default()], ..Default::default() }],
+        forgotten_topics_data: vec![ForgottenTopic::default()],
+        ..Default::default()
+    }
+}
+
+fn fetch_response() -> messages::FetchResponse {
+    use messages::fetch_response::*;
+
+    FetchResponse {
+        responses: vec![FetchableTopicResponse {
+            partitions: vec![PartitionData {
+                aborted_transactions: Some(vec![AbortedTransaction::default()]),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        node_endpoints: vec![NodeEndpoint::default()],
+        ..Default::default()
+    }
+}
+
+fn list_offsets_request() -> messages::ListOffsetsRequest {
+    use messages::list_offsets_request::*;
+
+    ListOffsetsRequest {
+        topics: vec![ListOffsetsTopic {
+            partitions: vec![ListOffsetsPartition::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn list_offsets_response() -> messages::ListOffsetsResponse {
+    use messages::list_offsets_response::*;
+
+    ListOffsetsResponse {
+        topics: vec![ListOffsetsTopicResponse {
+            partitions: vec![ListOffsetsPartitionResponse::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn metadata_request() -> messages::MetadataRequest {
+    use messages::metadata_request::*;
+
+    MetadataRequest { topics: Some(vec![MetadataRequestTopic::default()]), ..Default::default() }
+}
+
+fn metadata_response() -> messages::MetadataResponse {
+    use messages::metadata_response::*;
+
+    MetadataResponse {
+        brokers: vec![MetadataResponseBroker::default()],
+        topics: vec![MetadataResponseTopic {
+            partitions: vec![MetadataResponsePartition::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn offset_commit_request() -> messages::OffsetCommitRequest {
+    use messages::offset_commit_request::*;
+
+    OffsetCommitRequest {
+        topics: vec![OffsetCommitRequestTopic {
+            partitions: vec![OffsetCommitRequestPartition::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn offset_commit_response() -> messages::OffsetCommitResponse {
+    use messages::offset_commit_response::*;
+
+    OffsetCommitResponse {
+        topics: vec![OffsetCommitResponseTopic {
+            partitions: vec![OffsetCommitResponsePartition::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn offset_fetch_request() -> messages::OffsetFetchRequest {
+    use messages::offset_fetch_request::*;
+
+    OffsetFetchRequest {
+        topics: Some(vec![OffsetFetchRequestTopic::default()]),
+        groups: vec![OffsetFetchRequestGroup {
+            topics: Some(vec![OffsetFetchRequestTopics::default()]),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn offset_fetch_response() -> messages::OffsetFetchResponse {
+    use messages::offset_fetch_response::*;
+
+    OffsetFetchResponse {
+        topics: vec![OffsetFetchResponseTopic {
+            partitions: vec![OffsetFetchResponsePartition::default()],
+            ..Default::default()
+        }],
+        groups: vec![OffsetFetchResponseGroup {
+            topics: vec![OffsetFetchResponseTopics {
+                partitions: vec![OffsetFetchResponsePartitions::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn find_coordinator_request() -> messages::FindCoordinatorRequest {
+    use messages::find_coordinator_request::*;
+
+    FindCoordinatorRequest::default()
+}
+
+fn find_coordinator_response() -> messages::FindCoordinatorResponse {
+    use messages::find_coordinator_response::*;
+
+    FindCoordinatorResponse { coordinators: vec![Coordinator::default()], ..Default::default() }
+}
+
+fn join_group_request() -> messages::JoinGroupRequest {
+    use messages::join_group_request::*;
+
+    JoinGroupRequest { protocols: vec![JoinGroupRequestProtocol::default()], ..Default::default() }
+}
+
+fn join_group_response() -> messages::JoinGroupResponse {
+    use messages::join_group_response::*;
+
+    JoinGroupResponse { members: vec![JoinGroupResponseMember::default()], ..Default::default() }
+}
+
+fn heartbeat_request() -> messages::HeartbeatRequest {
+    use messages::heartbeat_request::*;
+
+    HeartbeatRequest::default()
+}
+
+fn heartbeat_response() -> messages::HeartbeatResponse {
+    use messages::heartbeat_response::*;
+
+    HeartbeatResponse::default()
+}
+
+fn leave_group_request() -> messages::LeaveGroupRequest {
+    use messages::leave_group_request::*;
+
+    LeaveGroupRequest { members: vec![MemberIdentity::default()], ..Default::default() }
+}
+
+fn leave_group_response() -> messages::LeaveGroupResponse {
+    use messages::leave_group_response::*;
+
+    LeaveGroupResponse { members: vec![MemberResponse::default()], ..Default::default() }
+}
+
+fn sync_group_request() -> messages::SyncGroupRequest {
+    use messages::sync_group_request::*;
+
+    SyncGroupRequest { assignments: vec![SyncGroupRequestAssignment::default()], ..Default::default() }
+}
+
+fn sync_group_response() -> messages::SyncGroupResponse {
+    use messages::sync_group_response::*;
+
+    SyncGroupResponse::default()
+}
+
+fn describe_groups_request() -> messages::DescribeGroupsRequest {
+    use messages::describe_groups_request::*;
+
+    DescribeGroupsRequest::default()
+}
+
+fn describe_groups_response() -> messages::DescribeGroupsResponse {
+    use messages::describe_groups_response::*;
+
+    DescribeGroupsResponse {
+        groups: vec![DescribedGroup { members: vec![DescribedGroupMember::default()], ..Default::default() }],
+        ..Default::default()
+    }
+}
+
+fn list_groups_request() -> messages::ListGroupsRequest {
+    use messages::list_groups_request::*;
+
+    ListGroupsRequest::default()
+}
+
+fn list_groups_response() -> messages::ListGroupsResponse {
+    use messages::list_groups_response::*;
+
+    ListGroupsResponse { groups: vec![ListedGroup::default()], ..Default::default() }
+}
+
+fn sasl_handshake_request() -> messages::SaslHandshakeRequest {
+    use messages::sasl_handshake_request::*;
+
+    SaslHandshakeRequest::default()
+}
+
+fn sasl_handshake_response() -> messages::SaslHandshakeResponse {
+    use messages::sasl_handshake_response::*;
+
+    SaslHandshakeResponse::default()
+}
+
+fn api_versions_request() -> messages::ApiVersionsRequest {
+    use messages::api_versions_request::*;
+
+    ApiVersionsRequest::default()
+}
+
+fn api_versions_response() -> messages::ApiVersionsResponse {
+    use messages::api_versions_response::*;
+
+    ApiVersionsResponse {
+        api_keys: vec![ApiVersion::default()],
+        supported_features: vec![SupportedFeatureKey::default()],
+        finalized_features: vec![FinalizedFeatureKey::default()],
+        ..Default::default()
+    }
+}
+
+fn create_topics_request() -> messages::CreateTopicsRequest {
+    use messages::create_topics_request::*;
+
+    CreateTopicsRequest {
+        topics: vec![CreatableTopic {
+            assignments: vec![CreatableReplicaAssignment::default()],
+            configs: vec![CreatableTopicConfig::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn create_topics_response() -> messages::CreateTopicsResponse {
+    use messages::create_topics_response::*;
+
+    CreateTopicsResponse {
+        topics: vec![CreatableTopicResult {
+            configs: Some(vec![CreatableTopicConfigs::default()]),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn delete_topics_request() -> messages::DeleteTopicsRequest {
+    use messages::delete_topics_request::*;
+
+    DeleteTopicsRequest { topics: vec![DeleteTopicState::default()], ..Default::default() }
+}
+
+fn delete_topics_response() -> messages::DeleteTopicsResponse {
+    use messages::delete_topics_response::*;
+
+    DeleteTopicsResponse { responses: vec![DeletableTopicResult::default()], ..Default::default() }
+}
+
+fn delete_records_request() -> messages::DeleteRecordsRequest {
+    use messages::delete_records_request::*;
+
+    DeleteRecordsRequest {
+        topics: vec![DeleteRecordsTopic {
+            partitions: vec![DeleteRecordsPartition::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn delete_records_response() -> messages::DeleteRecordsResponse {
+    use messages::delete_records_response::*;
+
+    DeleteRecordsResponse {
+        topics: vec![DeleteRecordsTopicResult {
+            partitions: vec![DeleteRecordsPartitionResult::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn init_producer_id_request() -> messages::InitProducerIdRequest {
+    use messages::init_producer_id_request::*;
+
+    InitProducerIdRequest::default()
+}
+
+fn init_producer_id_response() -> messages::InitProducerIdResponse {
+    use messages::init_producer_id_response::*;
+
+    InitProducerIdResponse::default()
+}
+
+fn offset_for_leader_epoch_request() -> messages::OffsetForLeaderEpochRequest {
+    use messages::offset_for_leader_epoch_request::*;
+
+    OffsetForLeaderEpochRequest {
+        topics: vec![OffsetForLeaderTopic {
+            partitions: vec![OffsetForLeaderPartition::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn offset_for_leader_epoch_response() -> messages::OffsetForLeaderEpochResponse {
+    use messages::offset_for_leader_epoch_response::*;
+
+    OffsetForLeaderEpochResponse {
+        topics: vec![OffsetForLeaderTopicResult {
+            partitions: vec![EpochEndOffset::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn add_partitions_to_txn_request() -> messages::AddPartitionsToTxnRequest {
+    use messages::add_partitions_to_txn_request::*;
+
+    AddPartitionsToTxnRequest {
+        transactions: vec![AddPartitionsToTxnTransaction {
+            topics: vec![AddPartitionsToTxnTopic::default()],
+            ..Default::default()
+        }],
+        v3_and_below_topics: vec![AddPartitionsToTxnTopic::default()],
+        ..Default::default()
+    }
+}
+
+fn add_partitions_to_txn_response() -> messages::AddPartitionsToTxnResponse {
+    use messages::add_partitions_to_txn_response::*;
+
+    AddPartitionsToTxnResponse {
+        results_by_transaction: vec![AddPartitionsToTxnResult {
+            topic_results: vec![AddPartitionsToTxnTopicResult {
+                results_by_partition: vec![AddPartitionsToTxnPartitionResult::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        results_by_topic_v3_and_below: vec![AddPartitionsToTxnTopicResult {
+            results_by_partition: vec![AddPartitionsToTxnPartitionResult::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn add_offsets_to_txn_request() -> messages::AddOffsetsToTxnRequest {
+    use messages::add_offsets_to_txn_request::*;
+
+    AddOffsetsToTxnRequest::default()
+}
+
+fn add_offsets_to_txn_response() -> messages::AddOffsetsToTxnResponse {
+    use messages::add_offsets_to_txn_response::*;
+
+    AddOffsetsToTxnResponse::default()
+}
+
+fn end_txn_request() -> messages::EndTxnRequest {
+    use messages::end_txn_request::*;
+
+    EndTxnRequest::default()
+}
+
+fn end_txn_response() -> messages::EndTxnResponse {
+    use messages::end_txn_response::*;
+
+    EndTxnResponse::default()
+}
+
+fn write_txn_markers_request() -> messages::WriteTxnMarkersRequest {
+    use messages::write_txn_markers_request::*;
+
+    WriteTxnMarkersRequest {
+        markers: vec![WritableTxnMarker {
+            topics: vec![WritableTxnMarkerTopic::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn write_txn_markers_response() -> messages::WriteTxnMarkersResponse {
+    use messages::write_txn_markers_response::*;
+
+    WriteTxnMarkersResponse {
+        markers: vec![WritableTxnMarkerResult {
+            topics: vec![WritableTxnMarkerTopicResult {
+                partitions: vec![WritableTxnMarkerPartitionResult::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn txn_offset_commit_request() -> messages::TxnOffsetCommitRequest {
+    use messages::txn_offset_commit_request::*;
+
+    TxnOffsetCommitRequest {
+        topics: vec![TxnOffsetCommitRequestTopic {
+            partitions: vec![TxnOffsetCommitRequestPartition::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn txn_offset_commit_response() -> messages::TxnOffsetCommitResponse {
+    use messages::txn_offset_commit_response::*;
+
+    TxnOffsetCommitResponse {
+        topics: vec![TxnOffsetCommitResponseTopic {
+            partitions: vec![TxnOffsetCommitResponsePartition::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn describe_acls_request() -> messages::DescribeAclsRequest {
+    use messages::describe_acls_request::*;
+
+    DescribeAclsRequest::default()
+}
+
+fn describe_acls_response() -> messages::DescribeAclsResponse {
+    use messages::describe_acls_response::*;
+
+    DescribeAclsResponse {
+        resources: vec![DescribeAclsResource { acls: vec![AclDescription::default()], ..Default::default() }],
+        ..Default::default()
+    }
+}
+
+fn create_acls_request() -> messages::CreateAclsRequest {
+    use messages::create_acls_request::*;
+
+    CreateAclsRequest { creations: vec![AclCreation::default()], ..Default::default() }
+}
+
+fn create_acls_response() -> messages::CreateAclsResponse {
+    use messages::create_acls_response::*;
+
+    CreateAclsResponse { results: vec![AclCreationResult::default()], ..Default::default() }
+}
+
+fn delete_acls_request() -> messages::DeleteAclsRequest {
+    use messages::delete_acls_request::*;
+
+    DeleteAclsRequest { filters: vec![DeleteAclsFilter::default()], ..Default::default() }
+}
+
+fn delete_acls_response() -> messages::DeleteAclsResponse {
+    use messages::delete_acls_response::*;
+
+    DeleteAclsResponse {
+        filter_results: vec![DeleteAclsFilterResult {
+            matching_acls: vec![DeleteAclsMatchingAcl::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn describe_configs_request() -> messages::DescribeConfigsRequest {
+    use messages::describe_configs_request::*;
+
+    DescribeConfigsRequest { resources: vec![DescribeConfigsResource::default()], ..Default::default() }
+}
+
+fn describe_configs_response() -> messages::DescribeConfigsResponse {
+    use messages::describe_configs_response::*;
+
+    DescribeConfigsResponse {
+        results: vec![DescribeConfigsResult {
+            configs: vec![DescribeConfigsResourceResult {
+                synonyms: vec![DescribeConfigsSynonym::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn alter_configs_request() -> messages::AlterConfigsRequest {
+    use messages::alter_configs_request::*;
+
+    AlterConfigsRequest {
+        resources: vec![AlterConfigsResource {
+            configs: vec![AlterableConfig::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn alter_configs_response() -> messages::AlterConfigsResponse {
+    use messages::alter_configs_response::*;
+
+    AlterConfigsResponse { responses: vec![AlterConfigsResourceResponse::default()], ..Default::default() }
+}
+
+fn alter_replica_log_dirs_request() -> messages::AlterReplicaLogDirsRequest {
+    use messages::alter_replica_log_dirs_request::*;
+
+    AlterReplicaLogDirsRequest {
+        dirs: vec![AlterReplicaLogDir {
+            topics: vec![AlterReplicaLogDirTopic::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn alter_replica_log_dirs_response() -> messages::AlterReplicaLogDirsResponse {
+    use messages::alter_replica_log_dirs_response::*;
+
+    AlterReplicaLogDirsResponse {
+        results: vec![AlterReplicaLogDirTopicResult {
+            partitions: vec![AlterReplicaLogDirPartitionResult::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn describe_log_dirs_request() -> messages::DescribeLogDirsRequest {
+    use messages::describe_log_dirs_request::*;
+
+    DescribeLogDirsRequest { topics: Some(vec![DescribableLogDirTopic::default()]), ..Default::default() }
+}
+
+fn describe_log_dirs_response() -> messages::DescribeLogDirsResponse {
+    use messages::describe_log_dirs_response::*;
+
+    DescribeLogDirsResponse {
+        results: vec![DescribeLogDirsResult {
+            topics: vec![DescribeLogDirsTopic {
+                partitions: vec![DescribeLogDirsPartition::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn sasl_authenticate_request() -> messages::SaslAuthenticateRequest {
+    use messages::sasl_authenticate_request::*;
+
+    SaslAuthenticateRequest::default()
+}
+
+fn sasl_authenticate_response() -> messages::SaslAuthenticateResponse {
+    use messages::sasl_authenticate_response::*;
+
+    SaslAuthenticateResponse::default()
+}
+
+fn create_partitions_request() -> messages::CreatePartitionsRequest {
+    use messages::create_partitions_request::*;
+
+    CreatePartitionsRequest {
+        topics: vec![CreatePartitionsTopic {
+            assignments: Some(vec![CreatePartitionsAssignment::default()]),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn create_partitions_response() -> messages::CreatePartitionsResponse {
+    use messages::create_partitions_response::*;
+
+    CreatePartitionsResponse { results: vec![CreatePartitionsTopicResult::default()], ..Default::default() }
+}
+
+fn create_delegation_token_request() -> messages::CreateDelegationTokenRequest {
+    use messages::create_delegation_token_request::*;
+
+    CreateDelegationTokenRequest { renewers: vec![CreatableRenewers::default()], ..Default::default() }
+}
+
+fn create_delegation_token_response() -> messages::CreateDelegationTokenResponse {
+    use messages::create_delegation_token_response::*;
+
+    CreateDelegationTokenResponse::default()
+}
+
+fn renew_delegation_token_request() -> messages::RenewDelegationTokenRequest {
+    use messages::renew_delegation_token_request::*;
+
+    RenewDelegationTokenRequest::default()
+}
+
+fn renew_delegation_token_response() -> messages::RenewDelegationTokenResponse {
+    use messages::renew_delegation_token_response::*;
+
+    RenewDelegationTokenResponse::default()
+}
+
+fn expire_delegation_token_request() -> messages::ExpireDelegationTokenRequest {
+    use messages::expire_delegation_token_request::*;
+
+    ExpireDelegationTokenRequest::default()
+}
+
+fn expire_delegation_token_response() -> messages::ExpireDelegationTokenResponse {
+    use messages::expire_delegation_token_response::*;
+
+    ExpireDelegationTokenResponse::default()
+}
+
+fn describe_delegation_token_request() -> messages::DescribeDelegationTokenRequest {
+    use messages::describe_delegation_token_request::*;
+
+    DescribeDelegationTokenRequest {
+        owners: Some(vec![DescribeDelegationTokenOwner::default()]),
+        ..Default::default()
+    }
+}
+
+fn describe_delegation_token_response() -> messages::DescribeDelegationTokenResponse {
+    use messages::describe_delegation_token_response::*;
+
+    DescribeDelegationTokenResponse {
+        tokens: vec![DescribedDelegationToken {
+            renewers: vec![DescribedDelegationTokenRenewer::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn delete_groups_request() -> messages::DeleteGroupsRequest {
+    use messages::delete_groups_request::*;
+
+    DeleteGroupsRequest::default()
+}
+
+fn delete_groups_response() -> messages::DeleteGroupsResponse {
+    use messages::delete_groups_response::*;
+
+    DeleteGroupsResponse { results: vec![DeletableGroupResult::default()], ..Default::default() }
+}
+
+fn elect_leaders_request() -> messages::ElectLeadersRequest {
+    use messages::elect_leaders_request::*;
+
+    ElectLeadersRequest { topic_partitions: Some(vec![TopicPartitions::default()]), ..Default::default() }
+}
+
+fn elect_leaders_response() -> messages::ElectLeadersResponse {
+    use messages::elect_leaders_response::*;
+
+    ElectLeadersResponse {
+        replica_election_results: vec![ReplicaElectionResult {
+            partition_result: vec![PartitionResult::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn incremental_alter_configs_request() -> messages::IncrementalAlterConfigsRequest {
+    use messages::incremental_alter_configs_request::*;
+
+    IncrementalAlterConfigsRequest {
+        resources: vec![AlterConfigsResource {
+            configs: vec![AlterableConfig::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn incremental_alter_configs_response() -> messages::IncrementalAlterConfigsResponse {
+    use messages::incremental_alter_configs_response::*;
+
+    IncrementalAlterConfigsResponse {
+        responses: vec![AlterConfigsResourceResponse::default()],
+        ..Default::default()
+    }
+}
+
+fn alter_partition_reassignments_request() -> messages::AlterPartitionReassignmentsRequest {
+    use messages::alter_partition_reassignments_request::*;
+
+    AlterPartitionReassignmentsRequest {
+        topics: vec![ReassignableTopic {
+            partitions: vec![ReassignablePartition::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn alter_partition_reassignments_response() -> messages::AlterPartitionReassignmentsResponse {
+    use messages::alter_partition_reassignments_response::*;
+
+    AlterPartitionReassignmentsResponse {
+        responses: vec![ReassignableTopicResponse {
+            partitions: vec![ReassignablePartitionResponse::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn list_partition_reassignments_request() -> messages::ListPartitionReassignmentsRequest {
+    use messages::list_partition_reassignments_request::*;
+
+    ListPartitionReassignmentsRequest {
+        topics: Some(vec![ListPartitionReassignmentsTopics::default()]),
+        ..Default::default()
+    }
+}
+
+fn list_partition_reassignments_response() -> messages::ListPartitionReassignmentsResponse {
+    use messages::list_partition_reassignments_response::*;
+
+    ListPartitionReassignmentsResponse {
+        topics: vec![OngoingTopicReassignment {
+            partitions: vec![OngoingPartitionReassignment::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn offset_delete_request() -> messages::OffsetDeleteRequest {
+    use messages::offset_delete_request::*;
+
+    OffsetDeleteRequest {
+        topics: vec![OffsetDeleteRequestTopic {
+            partitions: vec![OffsetDeleteRequestPartition::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn offset_delete_response() -> messages::OffsetDeleteResponse {
+    use messages::offset_delete_response::*;
+
+    OffsetDeleteResponse {
+        topics: vec![OffsetDeleteResponseTopic {
+            partitions: vec![OffsetDeleteResponsePartition::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn describe_client_quotas_request() -> messages::DescribeClientQuotasRequest {
+    use messages::describe_client_quotas_request::*;
+
+    DescribeClientQuotasRequest { components: vec![ComponentData::default()], ..Default::default() }
+}
+
+fn describe_client_quotas_response() -> messages::DescribeClientQuotasResponse {
+    use messages::describe_client_quotas_response::*;
+
+    DescribeClientQuotasResponse {
+        entries: Some(vec![EntryData {
+            entity: vec![EntityData::default()],
+            values: vec![ValueData::default()],
+            ..Default::default()
+        }]),
+        ..Default::default()
+    }
+}
+
+fn alter_client_quotas_request() -> messages::AlterClientQuotasRequest {
+    use messages::alter_client_quotas_request::*;
+
+    AlterClientQuotasRequest {
+        entries: vec![EntryData {
+            entity: vec![EntityData::default()],
+            ops: vec![OpData::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn alter_client_quotas_response() -> messages::AlterClientQuotasResponse {
+    use messages::alter_client_quotas_response::*;
+
+    AlterClientQuotasResponse {
+        entries: vec![EntryData { entity: vec![EntityData::default()], ..Default::default() }],
+        ..Default::default()
+    }
+}
+
+fn describe_user_scram_credentials_request() -> messages::DescribeUserScramCredentialsRequest {
+    use messages::describe_user_scram_credentials_request::*;
+
+    DescribeUserScramCredentialsRequest { users: Some(vec![UserName::default()]), ..Default::default() }
+}
+
+fn describe_user_scram_credentials_response() -> messages::DescribeUserScramCredentialsResponse {
+    use messages::describe_user_scram_credentials_response::*;
+
+    DescribeUserScramCredentialsResponse {
+        results: vec![DescribeUserScramCredentialsResult {
+            credential_infos: vec![CredentialInfo::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn alter_user_scram_credentials_request() -> messages::AlterUserScramCredentialsRequest {
+    use messages::alter_user_scram_credentials_request::*;
+
+    AlterUserScramCredentialsRequest {
+        deletions: vec![ScramCredentialDeletion::default()],
+        upsertions: vec![ScramCredentialUpsertion::default()],
+        ..Default::default()
+    }
+}
+
+fn alter_user_scram_credentials_response() -> messages::AlterUserScramCredentialsResponse {
+    use messages::alter_user_scram_credentials_response::*;
+
+    AlterUserScramCredentialsResponse {
+        results: vec![AlterUserScramCredentialsResult::default()],
+        ..Default::default()
+    }
+}
+
+fn vote_request() -> messages::VoteRequest {
+    use messages::vote_request::*;
+
+    VoteRequest {
+        topics: vec![TopicData { partitions: vec![PartitionData::default()], ..Default::default() }],
+        ..Default::default()
+    }
+}
+
+fn vote_response() -> messages::VoteResponse {
+    use messages::vote_response::*;
+
+    VoteResponse {
+        topics: vec![TopicData { partitions: vec![PartitionData::default()], ..Default::default() }],
+        node_endpoints: vec![NodeEndpoint::default()],
+        ..Default::default()
+    }
+}
+
+fn begin_quorum_epoch_request() -> messages::BeginQuorumEpochRequest {
+    use messages::begin_quorum_epoch_request::*;
+
+    BeginQuorumEpochRequest {
+        topics: vec![TopicData { partitions: vec![PartitionData::default()], ..Default::default() }],
+        leader_endpoints: vec![LeaderEndpoint::default()],
+        ..Default::default()
+    }
+}
+
+fn begin_quorum_epoch_response() -> messages::BeginQuorumEpochResponse {
+    use messages::begin_quorum_epoch_response::*;
+
+    BeginQuorumEpochResponse {
+        topics: vec![TopicData { partitions: vec![PartitionData::default()], ..Default::default() }],
+        node_endpoints: vec![NodeEndpoint::default()],
+        ..Default::default()
+    }
+}
+
+fn end_quorum_epoch_request() -> messages::EndQuorumEpochRequest {
+    use messages::end_quorum_epoch_request::*;
+
+    EndQuorumEpochRequest {
+        topics: vec![TopicData {
+            partitions: vec![PartitionData {
+                preferred_candidates: vec![ReplicaInfo::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        leader_endpoints: vec![LeaderEndpoint::default()],
+        ..Default::default()
+    }
+}
+
+fn end_quorum_epoch_response() -> messages::EndQuorumEpochResponse {
+    use messages::end_quorum_epoch_response::*;
+
+    EndQuorumEpochResponse {
+        topics: vec![TopicData { partitions: vec![PartitionData::default()], ..Default::default() }],
+        node_endpoints: vec![NodeEndpoint::default()],
+        ..Default::default()
+    }
+}
+
+fn describe_quorum_request() -> messages::DescribeQuorumRequest {
+    use messages::describe_quorum_request::*;
+
+    DescribeQuorumRequest {
+        topics: vec![TopicData { partitions: vec![PartitionData::default()], ..Default::default() }],
+        ..Default::default()
+    }
+}
+
+fn describe_quorum_response() -> messages::DescribeQuorumResponse {
+    use messages::describe_quorum_response::*;
+
+    DescribeQuorumResponse {
+        topics: vec![TopicData {
+            partitions: vec![PartitionData {
+                current_voters: vec![ReplicaState::default()],
+                observers: vec![ReplicaState::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        nodes: vec![Node { listeners: vec![Listener::default()], ..Default::default() }],
+        ..Default::default()
+    }
+}
+
+fn alter_partition_request() -> messages::AlterPartitionRequest {
+    use messages::alter_partition_request::*;
+
+    AlterPartitionRequest {
+        topics: vec![TopicData {
+            partitions: vec![PartitionData {
+                new_isr_with_epochs: vec![BrokerState::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn alter_partition_response() -> messages::AlterPartitionResponse {
+    use messages::alter_partition_response::*;
+
+    AlterPartitionResponse {
+        topics: vec![TopicData { partitions: vec![PartitionData::default()], ..Default::default() }],
+        ..Default::default()
+    }
+}
+
+fn update_features_request() -> messages::UpdateFeaturesRequest {
+    use messages::update_features_request::*;
+
+    UpdateFeaturesRequest { feature_updates: vec![FeatureUpdateKey::default()], ..Default::default() }
+}
+
+fn update_features_response() -> messages::UpdateFeaturesResponse {
+    use messages::update_features_response::*;
+
+    UpdateFeaturesResponse { results: vec![UpdatableFeatureResult::default()], ..Default::default() }
+}
+
+fn envelope_request() -> messages::EnvelopeRequest {
+    use messages::envelope_request::*;
+
+    EnvelopeRequest::default()
+}
+
+fn envelope_response() -> messages::EnvelopeResponse {
+    use messages::envelope_response::*;
+
+    EnvelopeResponse::default()
+}
+
+fn fetch_snapshot_request() -> messages::FetchSnapshotRequest {
+    use messages::fetch_snapshot_request::*;
+
+    FetchSnapshotRequest {
+        topics: vec![TopicSnapshot { partitions: vec![PartitionSnapshot::default()], ..Default::default() }],
+        ..Default::default()
+    }
+}
+
+fn fetch_snapshot_response() -> messages::FetchSnapshotResponse {
+    use messages::fetch_snapshot_response::*;
+
+    FetchSnapshotResponse {
+        topics: vec![TopicSnapshot { partitions: vec![PartitionSnapshot::default()], ..Default::default() }],
+        node_endpoints: vec![NodeEndpoint::default()],
+        ..Default::default()
+    }
+}
+
+fn describe_cluster_request() -> messages::DescribeClusterRequest {
+    use messages::describe_cluster_request::*;
+
+    DescribeClusterRequest::default()
+}
+
+fn describe_cluster_response() -> messages::DescribeClusterResponse {
+    use messages::describe_cluster_response::*;
+
+    DescribeClusterResponse { brokers: vec![DescribeClusterBroker::default()], ..Default::default() }
+}
+
+fn describe_producers_request() -> messages::DescribeProducersRequest {
+    use messages::describe_producers_request::*;
+
+    DescribeProducersRequest { topics: vec![TopicRequest::default()], ..Default::default() }
+}
+
+fn describe_producers_response() -> messages::DescribeProducersResponse {
+    use messages::describe_producers_response::*;
+
+    DescribeProducersResponse {
+        topics: vec![TopicResponse {
+            partitions: vec![PartitionResponse {
+                active_producers: vec![ProducerState::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn broker_registration_request() -> messages::BrokerRegistrationRequest {
+    use messages::broker_registration_request::*;
+
+    BrokerRegistrationRequest {
+        listeners: vec![Listener::default()],
+        features: vec![Feature::default()],
+        ..Default::default()
+    }
+}
+
+fn broker_registration_response() -> messages::BrokerRegistrationResponse {
+    use messages::broker_registration_response::*;
+
+    BrokerRegistrationResponse::default()
+}
+
+fn broker_heartbeat_request() -> messages::BrokerHeartbeatRequest {
+    use messages::broker_heartbeat_request::*;
+
+    BrokerHeartbeatRequest::default()
+}
+
+fn broker_heartbeat_response() -> messages::BrokerHeartbeatResponse {
+    use messages::broker_heartbeat_response::*;
+
+    BrokerHeartbeatResponse::default()
+}
+
+fn unregister_broker_request() -> messages::UnregisterBrokerRequest {
+    use messages::unregister_broker_request::*;
+
+    UnregisterBrokerRequest::default()
+}
+
+fn unregister_broker_response() -> messages::UnregisterBrokerResponse {
+    use messages::unregister_broker_response::*;
+
+    UnregisterBrokerResponse::default()
+}
+
+fn describe_transactions_request() -> messages::DescribeTransactionsRequest {
+    use messages::describe_transactions_request::*;
+
+    DescribeTransactionsRequest::default()
+}
+
+fn describe_transactions_response() -> messages::DescribeTransactionsResponse {
+    use messages::describe_transactions_response::*;
+
+    DescribeTransactionsResponse {
+        transaction_states: vec![TransactionState {
+            topics: vec![TopicData::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn list_transactions_request() -> messages::ListTransactionsRequest {
+    use messages::list_transactions_request::*;
+
+    ListTransactionsRequest::default()
+}
+
+fn list_transactions_response() -> messages::ListTransactionsResponse {
+    use messages::list_transactions_response::*;
+
+    ListTransactionsResponse { transaction_states: vec![TransactionState::default()], ..Default::default() }
+}
+
+fn allocate_producer_ids_request() -> messages::AllocateProducerIdsRequest {
+    use messages::allocate_producer_ids_request::*;
+
+    AllocateProducerIdsRequest::default()
+}
+
+fn allocate_producer_ids_response() -> messages::AllocateProducerIdsResponse {
+    use messages::allocate_producer_ids_response::*;
+
+    AllocateProducerIdsResponse::default()
+}
+
+fn consumer_group_heartbeat_request() -> messages::ConsumerGroupHeartbeatRequest {
+    use messages::consumer_group_heartbeat_request::*;
+
+    ConsumerGroupHeartbeatRequest {
+        topic_partitions: Some(vec![TopicPartitions::default()]),
+        ..Default::default()
+    }
+}
+
+fn consumer_group_heartbeat_response() -> messages::ConsumerGroupHeartbeatResponse {
+    use messages::consumer_group_heartbeat_response::*;
+
+    ConsumerGroupHeartbeatResponse::default()
+}
+
+fn consumer_group_describe_request() -> messages::ConsumerGroupDescribeRequest {
+    use messages::consumer_group_describe_request::*;
+
+    ConsumerGroupDescribeRequest::default()
+}
+
+fn consumer_group_describe_response() -> messages::ConsumerGroupDescribeResponse {
+    use messages::consumer_group_describe_response::*;
+
+    ConsumerGroupDescribeResponse {
+        groups: vec![DescribedGroup {
+            members: vec![Member {
+                assignment: Assignment {
+                    topic_partitions: vec![TopicPartitions::default()],
+                    ..Default::default()
+                },
+                target_assignment: Assignment {
+                    topic_partitions: vec![TopicPartitions::default()],
+                    ..Default::default()
+                },
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn controller_registration_request() -> messages::ControllerRegistrationRequest {
+    use messages::controller_registration_request::*;
+
+    ControllerRegistrationRequest {
+        listeners: vec![Listener::default()],
+        features: vec![Feature::default()],
+        ..Default::default()
+    }
+}
+
+fn controller_registration_response() -> messages::ControllerRegistrationResponse {
+    use messages::controller_registration_response::*;
+
+    ControllerRegistrationResponse::default()
+}
+
+fn get_telemetry_subscriptions_request() -> messages::GetTelemetrySubscriptionsRequest {
+    use messages::get_telemetry_subscriptions_request::*;
+
+    GetTelemetrySubscriptionsRequest::default()
+}
+
+fn get_telemetry_subscriptions_response() -> messages::GetTelemetrySubscriptionsResponse {
+    use messages::get_telemetry_subscriptions_response::*;
+
+    GetTelemetrySubscriptionsResponse::default()
+}
+
+fn push_telemetry_request() -> messages::PushTelemetryRequest {
+    use messages::push_telemetry_request::*;
+
+    PushTelemetryRequest::default()
+}
+
+fn push_telemetry_response() -> messages::PushTelemetryResponse {
+    use messages::push_telemetry_response::*;
+
+    PushTelemetryResponse::default()
+}
+
+fn assign_replicas_to_dirs_request() -> messages::AssignReplicasToDirsRequest {
+    use messages::assign_replicas_to_dirs_request::*;
+
+    AssignReplicasToDirsRequest {
+        directories: vec![DirectoryData {
+            topics: vec![TopicData { partitions: vec![PartitionData::default()], ..Default::default() }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn assign_replicas_to_dirs_response() -> messages::AssignReplicasToDirsResponse {
+    use messages::assign_replicas_to_dirs_response::*;
+
+    AssignReplicasToDirsResponse {
+        directories: vec![DirectoryData {
+            topics: vec![TopicData { partitions: vec![PartitionData::default()], ..Default::default() }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn list_config_resources_request() -> messages::ListConfigResourcesRequest {
+    use messages::list_config_resources_request::*;
+
+    ListConfigResourcesRequest::default()
+}
+
+fn list_config_resources_response() -> messages::ListConfigResourcesResponse {
+    use messages::list_config_resources_response::*;
+
+    ListConfigResourcesResponse { config_resources: vec![ConfigResource::default()], ..Default::default() }
+}
+
+fn describe_topic_partitions_request() -> messages::DescribeTopicPartitionsRequest {
+    use messages::describe_topic_partitions_request::*;
+
+    DescribeTopicPartitionsRequest { topics: vec![TopicRequest::default()], ..Default::default() }
+}
+
+fn describe_topic_partitions_response() -> messages::DescribeTopicPartitionsResponse {
+    use messages::describe_topic_partitions_response::*;
+
+    DescribeTopicPartitionsResponse {
+        topics: vec![DescribeTopicPartitionsResponseTopic {
+            partitions: vec![DescribeTopicPartitionsResponsePartition::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn share_group_heartbeat_request() -> messages::ShareGroupHeartbeatRequest {
+    use messages::share_group_heartbeat_request::*;
+
+    ShareGroupHeartbeatRequest::default()
+}
+
+fn share_group_heartbeat_response() -> messages::ShareGroupHeartbeatResponse {
+    use messages::share_group_heartbeat_response::*;
+
+    ShareGroupHeartbeatResponse::default()
+}
+
+fn share_group_describe_request() -> messages::ShareGroupDescribeRequest {
+    use messages::share_group_describe_request::*;
+
+    ShareGroupDescribeRequest::default()
+}
+
+fn share_group_describe_response() -> messages::ShareGroupDescribeResponse {
+    use messages::share_group_describe_response::*;
+
+    ShareGroupDescribeResponse {
+        groups: vec![DescribedGroup {
+            members: vec![Member {
+                assignment: Assignment {
+                    topic_partitions: vec![TopicPartitions::default()],
+                    ..Default::default()
+                },
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn share_fetch_request() -> messages::ShareFetchRequest {
+    use messages::share_fetch_request::*;
+
+    ShareFetchRequest {
+        topics: vec![FetchTopic {
+            partitions: vec![FetchPartition {
+                acknowledgement_batches: vec![AcknowledgementBatch::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        forgotten_topics_data: vec![ForgottenTopic::default()],
+        ..Default::default()
+    }
+}
+
+fn share_fetch_response() -> messages::ShareFetchResponse {
+    use messages::share_fetch_response::*;
+
+    ShareFetchResponse {
+        responses: vec![ShareFetchableTopicResponse {
+            partitions: vec![PartitionData {
+                acquired_records: vec![AcquiredRecords::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        node_endpoints: vec![NodeEndpoint::default()],
+        ..Default::default()
+    }
+}
+
+fn share_acknowledge_request() -> messages::ShareAcknowledgeRequest {
+    use messages::share_acknowledge_request::*;
+
+    ShareAcknowledgeRequest {
+        topics: vec![AcknowledgeTopic {
+            partitions: vec![AcknowledgePartition {
+                acknowledgement_batches: vec![AcknowledgementBatch::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn share_acknowledge_response() -> messages::ShareAcknowledgeResponse {
+    use messages::share_acknowledge_response::*;
+
+    ShareAcknowledgeResponse {
+        responses: vec![ShareAcknowledgeTopicResponse {
+            partitions: vec![PartitionData::default()],
+            ..Default::default()
+        }],
+        node_endpoints: vec![NodeEndpoint::default()],
+        ..Default::default()
+    }
+}
+
+fn add_raft_voter_request() -> messages::AddRaftVoterRequest {
+    use messages::add_raft_voter_request::*;
+
+    AddRaftVoterRequest { listeners: vec![Listener::default()], ..Default::default() }
+}
+
+fn add_raft_voter_response() -> messages::AddRaftVoterResponse {
+    use messages::add_raft_voter_response::*;
+
+    AddRaftVoterResponse::default()
+}
+
+fn remove_raft_voter_request() -> messages::RemoveRaftVoterRequest {
+    use messages::remove_raft_voter_request::*;
+
+    RemoveRaftVoterRequest::default()
+}
+
+fn remove_raft_voter_response() -> messages::RemoveRaftVoterResponse {
+    use messages::remove_raft_voter_response::*;
+
+    RemoveRaftVoterResponse::default()
+}
+
+fn update_raft_voter_request() -> messages::UpdateRaftVoterRequest {
+    use messages::update_raft_voter_request::*;
+
+    UpdateRaftVoterRequest { listeners: vec![Listener::default()], ..Default::default() }
+}
+
+fn update_raft_voter_response() -> messages::UpdateRaftVoterResponse {
+    use messages::update_raft_voter_response::*;
+
+    UpdateRaftVoterResponse::default()
+}
+
+fn initialize_share_group_state_request() -> messages::InitializeShareGroupStateRequest {
+    use messages::initialize_share_group_state_request::*;
+
+    InitializeShareGroupStateRequest {
+        topics: vec![InitializeStateData {
+            partitions: vec![PartitionData::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn initialize_share_group_state_response() -> messages::InitializeShareGroupStateResponse {
+    use messages::initialize_share_group_state_response::*;
+
+    InitializeShareGroupStateResponse {
+        results: vec![InitializeStateResult {
+            partitions: vec![PartitionResult::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn read_share_group_state_request() -> messages::ReadShareGroupStateRequest {
+    use messages::read_share_group_state_request::*;
+
+    ReadShareGroupStateRequest {
+        topics: vec![ReadStateData { partitions: vec![PartitionData::default()], ..Default::default() }],
+        ..Default::default()
+    }
+}
+
+fn read_share_group_state_response() -> messages::ReadShareGroupStateResponse {
+    use messages::read_share_group_state_response::*;
+
+    ReadShareGroupStateResponse {
+        results: vec![ReadStateResult {
+            partitions: vec![PartitionResult {
+                state_batches: vec![StateBatch::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn write_share_group_state_request() -> messages::WriteShareGroupStateRequest {
+    use messages::write_share_group_state_request::*;
+
+    WriteShareGroupStateRequest {
+        topics: vec![WriteStateData {
+            partitions: vec![PartitionData {
+                state_batches: vec![StateBatch::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn write_share_group_state_response() -> messages::WriteShareGroupStateResponse {
+    use messages::write_share_group_state_response::*;
+
+    WriteShareGroupStateResponse {
+        results: vec![WriteStateResult {
+            partitions: vec![PartitionResult::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn delete_share_group_state_request() -> messages::DeleteShareGroupStateRequest {
+    use messages::delete_share_group_state_request::*;
+
+    DeleteShareGroupStateRequest {
+        topics: vec![DeleteStateData { partitions: vec![PartitionData::default()], ..Default::default() }],
+        ..Default::default()
+    }
+}
+
+fn delete_share_group_state_response() -> messages::DeleteShareGroupStateResponse {
+    use messages::delete_share_group_state_response::*;
+
+    DeleteShareGroupStateResponse {
+        results: vec![DeleteStateResult {
+            partitions: vec![PartitionResult::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn read_share_group_state_summary_request() -> messages::ReadShareGroupStateSummaryRequest {
+    use messages::read_share_group_state_summary_request::*;
+
+    ReadShareGroupStateSummaryRequest {
+        topics: vec![ReadStateSummaryData {
+            partitions: vec![PartitionData::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn read_share_group_state_summary_response() -> messages::ReadShareGroupStateSummaryResponse {
+    use messages::read_share_group_state_summary_response::*;
+
+    ReadShareGroupStateSummaryResponse {
+        results: vec![ReadStateSummaryResult {
+            partitions: vec![PartitionResult::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn streams_group_heartbeat_request() -> messages::StreamsGroupHeartbeatRequest {
+    use messages::streams_group_heartbeat_request::*;
+
+    StreamsGroupHeartbeatRequest {
+        active_tasks: Some(vec![TaskIds::default()]),
+        standby_tasks: Some(vec![TaskIds::default()]),
+        warmup_tasks: Some(vec![TaskIds::default()]),
+        client_tags: Some(vec![KeyValue::default()]),
+        task_offsets: Some(vec![TaskOffset::default()]),
+        task_end_offsets: Some(vec![TaskOffset::default()]),
+        ..Default::default()
+    }
+}
+
+fn streams_group_heartbeat_response() -> messages::StreamsGroupHeartbeatResponse {
+    use messages::streams_group_heartbeat_response::*;
+
+    StreamsGroupHeartbeatResponse {
+        status: Some(vec![Status::default()]),
+        active_tasks: Some(vec![TaskIds::default()]),
+        standby_tasks: Some(vec![TaskIds::default()]),
+        warmup_tasks: Some(vec![TaskIds::default()]),
+        partitions_by_user_endpoint: Some(vec![EndpointToPartitions {
+            active_partitions: vec![TopicPartition::default()],
+            standby_partitions: vec![TopicPartition::default()],
+            ..Default::default()
+        }]),
+        ..Default::default()
+    }
+}
+
+fn streams_group_describe_request() -> messages::StreamsGroupDescribeRequest {
+    use messages::streams_group_describe_request::*;
+
+    StreamsGroupDescribeRequest::default()
+}
+
+fn streams_group_describe_response() -> messages::StreamsGroupDescribeResponse {
+    use messages::streams_group_describe_response::*;
+
+    StreamsGroupDescribeResponse {
+        groups: vec![DescribedGroup {
+            members: vec![Member {
+                client_tags: vec![KeyValue::default()],
+                task_offsets: vec![TaskOffset::default()],
+                task_end_offsets: vec![TaskOffset::default()],
+                assignment: Assignment {
+                    active_tasks: vec![TaskIds::default()],
+                    standby_tasks: vec![TaskIds::default()],
+                    warmup_tasks: vec![TaskIds::default()],
+                    ..Default::default()
+                },
+                target_assignment: Assignment {
+                    active_tasks: vec![TaskIds::default()],
+                    standby_tasks: vec![TaskIds::default()],
+                    warmup_tasks: vec![TaskIds::default()],
+                    ..Default::default()
+                },
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn describe_share_group_offsets_request() -> messages::DescribeShareGroupOffsetsRequest {
+    use messages::describe_share_group_offsets_request::*;
+
+    DescribeShareGroupOffsetsRequest {
+        groups: vec![DescribeShareGroupOffsetsRequestGroup {
+            topics: Some(vec![DescribeShareGroupOffsetsRequestTopic::default()]),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn describe_share_group_offsets_response() -> messages::DescribeShareGroupOffsetsResponse {
+    use messages::describe_share_group_offsets_response::*;
+
+    DescribeShareGroupOffsetsResponse {
+        groups: vec![DescribeShareGroupOffsetsResponseGroup {
+            topics: vec![DescribeShareGroupOffsetsResponseTopic {
+                partitions: vec![DescribeShareGroupOffsetsResponsePartition::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn alter_share_group_offsets_request() -> messages::AlterShareGroupOffsetsRequest {
+    use messages::alter_share_group_offsets_request::*;
+
+    AlterShareGroupOffsetsRequest {
+        topics: vec![AlterShareGroupOffsetsRequestTopic {
+            partitions: vec![AlterShareGroupOffsetsRequestPartition::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn alter_share_group_offsets_response() -> messages::AlterShareGroupOffsetsResponse {
+    use messages::alter_share_group_offsets_response::*;
+
+    AlterShareGroupOffsetsResponse {
+        responses: vec![AlterShareGroupOffsetsResponseTopic {
+            partitions: vec![AlterShareGroupOffsetsResponsePartition::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn delete_share_group_offsets_request() -> messages::DeleteShareGroupOffsetsRequest {
+    use messages::delete_share_group_offsets_request::*;
+
+    DeleteShareGroupOffsetsRequest {
+        topics: vec![DeleteShareGroupOffsetsRequestTopic::default()],
+        ..Default::default()
+    }
+}
+
+fn delete_share_group_offsets_response() -> messages::DeleteShareGroupOffsetsResponse {
+    use messages::delete_share_group_offsets_response::*;
+
+    DeleteShareGroupOffsetsResponse {
+        responses: vec![DeleteShareGroupOffsetsResponseTopic::default()],
+        ..Default::default()
+    }
+}
+
+fn register_broker_record() -> records::RegisterBrokerRecord {
+    use records::register_broker_record::*;
+
+    RegisterBrokerRecord {
+        end_points: vec![BrokerEndpoint::default()],
+        features: vec![BrokerFeature::default()],
+        ..Default::default()
+    }
+}
+
+fn unregister_broker_record() -> records::UnregisterBrokerRecord {
+    use records::unregister_broker_record::*;
+
+    UnregisterBrokerRecord::default()
+}
+
+fn topic_record() -> records::TopicRecord {
+    use records::topic_record::*;
+
+    TopicRecord::default()
+}
+
+fn partition_record() -> records::PartitionRecord {
+    use records::partition_record::*;
+
+    PartitionRecord::default()
+}
+
+fn config_record() -> records::ConfigRecord {
+    use records::config_record::*;
+
+    ConfigRecord::default()
+}
+
+fn partition_change_record() -> records::PartitionChangeRecord {
+    use records::partition_change_record::*;
+
+    PartitionChangeRecord::default()
+}
+
+fn fence_broker_record() -> records::FenceBrokerRecord {
+    use records::fence_broker_record::*;
+
+    FenceBrokerRecord::default()
+}
+
+fn unfence_broker_record() -> records::UnfenceBrokerRecord {
+    use records::unfence_broker_record::*;
+
+    UnfenceBrokerRecord::default()
+}
+
+fn remove_topic_record() -> records::RemoveTopicRecord {
+    use records::remove_topic_record::*;
+
+    RemoveTopicRecord::default()
+}
+
+fn delegation_token_record() -> records::DelegationTokenRecord {
+    use records::delegation_token_record::*;
+
+    DelegationTokenRecord::default()
+}
+
+fn user_scram_credential_record() -> records::UserScramCredentialRecord {
+    use records::user_scram_credential_record::*;
+
+    UserScramCredentialRecord::default()
+}
+
+fn feature_level_record() -> records::FeatureLevelRecord {
+    use records::feature_level_record::*;
+
+    FeatureLevelRecord::default()
+}
+
+fn client_quota_record() -> records::ClientQuotaRecord {
+    use records::client_quota_record::*;
+
+    ClientQuotaRecord { entity: vec![EntityData::default()], ..Default::default() }
+}
+
+fn producer_ids_record() -> records::ProducerIdsRecord {
+    use records::producer_ids_record::*;
+
+    ProducerIdsRecord::default()
+}
+
+fn broker_registration_change_record() -> records::BrokerRegistrationChangeRecord {
+    use records::broker_registration_change_record::*;
+
+    BrokerRegistrationChangeRecord::default()
+}
+
+fn access_control_entry_record() -> records::AccessControlEntryRecord {
+    use records::access_control_entry_record::*;
+
+    AccessControlEntryRecord::default()
+}
+
+fn remove_access_control_entry_record() -> records::RemoveAccessControlEntryRecord {
+    use records::remove_access_control_entry_record::*;
+
+    RemoveAccessControlEntryRecord::default()
+}
+
+fn no_op_record() -> records::NoOpRecord {
+    use records::no_op_record::*;
+
+    NoOpRecord::default()
+}
+
+fn zk_migration_state_record() -> records::ZkMigrationStateRecord {
+    use records::zk_migration_state_record::*;
+
+    ZkMigrationStateRecord::default()
+}
+
+fn remove_user_scram_credential_record() -> records::RemoveUserScramCredentialRecord {
+    use records::remove_user_scram_credential_record::*;
+
+    RemoveUserScramCredentialRecord::default()
+}
+
+fn begin_transaction_record() -> records::BeginTransactionRecord {
+    use records::begin_transaction_record::*;
+
+    BeginTransactionRecord::default()
+}
+
+fn end_transaction_record() -> records::EndTransactionRecord {
+    use records::end_transaction_record::*;
+
+    EndTransactionRecord::default()
+}
+
+fn abort_transaction_record() -> records::AbortTransactionRecord {
+    use records::abort_transaction_record::*;
+
+    AbortTransactionRecord::default()
+}
+
+fn remove_delegation_token_record() -> records::RemoveDelegationTokenRecord {
+    use records::remove_delegation_token_record::*;
+
+    RemoveDelegationTokenRecord::default()
+}
+
+fn register_controller_record() -> records::RegisterControllerRecord {
+    use records::register_controller_record::*;
+
+    RegisterControllerRecord {
+        end_points: vec![ControllerEndpoint::default()],
+        features: vec![ControllerFeature::default()],
+        ..Default::default()
+    }
+}
+
+fn clear_elr_record() -> records::ClearElrRecord {
+    use records::clear_elr_record::*;
+
+    ClearElrRecord::default()
+}
+
+fn legacy_offset_commit_key() -> records::LegacyOffsetCommitKey {
+    use records::legacy_offset_commit_key::*;
+
+    LegacyOffsetCommitKey::default()
+}
+
+fn legacy_offset_commit_value() -> records::LegacyOffsetCommitValue {
+    use records::legacy_offset_commit_value::*;
+
+    LegacyOffsetCommitValue::default()
+}
+
+fn offset_commit_key() -> records::OffsetCommitKey {
+    use records::offset_commit_key::*;
+
+    OffsetCommitKey::default()
+}
+
+fn offset_commit_value() -> records::OffsetCommitValue {
+    use records::offset_commit_value::*;
+
+    OffsetCommitValue::default()
+}
+
+fn group_metadata_key() -> records::GroupMetadataKey {
+    use records::group_metadata_key::*;
+
+    GroupMetadataKey::default()
+}
+
+fn group_metadata_value() -> records::GroupMetadataValue {
+    use records::group_metadata_value::*;
+
+    GroupMetadataValue { members: vec![MemberMetadata::default()], ..Default::default() }
+}
+
+fn consumer_group_metadata_key() -> records::ConsumerGroupMetadataKey {
+    use records::consumer_group_metadata_key::*;
+
+    ConsumerGroupMetadataKey::default()
+}
+
+fn consumer_group_metadata_value() -> records::ConsumerGroupMetadataValue {
+    use records::consumer_group_metadata_value::*;
+
+    ConsumerGroupMetadataValue::default()
+}
+
+fn consumer_group_partition_metadata_key() -> records::ConsumerGroupPartitionMetadataKey {
+    use records::consumer_group_partition_metadata_key::*;
+
+    ConsumerGroupPartitionMetadataKey::default()
+}
+
+fn consumer_group_partition_metadata_value() -> records::ConsumerGroupPartitionMetadataValue {
+    use records::consumer_group_partition_metadata_value::*;
+
+    ConsumerGroupPartitionMetadataValue {
+        topics: vec![TopicMetadata {
+            partition_metadata: vec![PartitionMetadata::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn consumer_group_member_metadata_key() -> records::ConsumerGroupMemberMetadataKey {
+    use records::consumer_group_member_metadata_key::*;
+
+    ConsumerGroupMemberMetadataKey::default()
+}
+
+fn consumer_group_member_metadata_value() -> records::ConsumerGroupMemberMetadataValue {
+    use records::consumer_group_member_metadata_value::*;
+
+    ConsumerGroupMemberMetadataValue {
+        classic_member_metadata: Some(ClassicMemberMetadata {
+            supported_protocols: vec![ClassicProtocol::default()],
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn consumer_group_target_assignment_metadata_key() -> records::ConsumerGroupTargetAssignmentMetadataKey {
+    use records::consumer_group_target_assignment_metadata_key::*;
+
+    ConsumerGroupTargetAssignmentMetadataKey::default()
+}
+
+fn consumer_group_target_assignment_metadata_value() -> records::ConsumerGroupTargetAssignmentMetadataValue {
+    use records::consumer_group_target_assignment_metadata_value::*;
+
+    ConsumerGroupTargetAssignmentMetadataValue::default()
+}
+
+fn consumer_group_target_assignment_member_key() -> records::ConsumerGroupTargetAssignmentMemberKey {
+    use records::consumer_group_target_assignment_member_key::*;
+
+    ConsumerGroupTargetAssignmentMemberKey::default()
+}
+
+fn consumer_group_target_assignment_member_value() -> records::ConsumerGroupTargetAssignmentMemberValue {
+    use records::consumer_group_target_assignment_member_value::*;
+
+    ConsumerGroupTargetAssignmentMemberValue {
+        topic_partitions: vec![TopicPartition::default()],
+        ..Default::default()
+    }
+}
+
+fn consumer_group_current_member_assignment_key() -> records::ConsumerGroupCurrentMemberAssignmentKey {
+    use records::consumer_group_current_member_assignment_key::*;
+
+    ConsumerGroupCurrentMemberAssignmentKey::default()
+}
+
+fn consumer_group_current_member_assignment_value() -> records::ConsumerGroupCurrentMemberAssignmentValue {
+    use records::consumer_group_current_member_assignment_value::*;
+
+    ConsumerGroupCurrentMemberAssignmentValue {
+        assigned_partitions: vec![TopicPartitions::default()],
+        partitions_pending_revocation: vec![TopicPartitions::default()],
+        ..Default::default()
+    }
+}
+
+fn share_group_member_metadata_key() -> records::ShareGroupMemberMetadataKey {
+    use records::share_group_member_metadata_key::*;
+
+    ShareGroupMemberMetadataKey::default()
+}
+
+fn share_group_member_metadata_value() -> records::ShareGroupMemberMetadataValue {
+    use records::share_group_member_metadata_value::*;
+
+    ShareGroupMemberMetadataValue::default()
+}
+
+fn share_group_metadata_key() -> records::ShareGroupMetadataKey {
+    use records::share_group_metadata_key::*;
+
+    ShareGroupMetadataKey::default()
+}
+
+fn share_group_metadata_value() -> records::ShareGroupMetadataValue {
+    use records::share_group_metadata_value::*;
+
+    ShareGroupMetadataValue::default()
+}
+
+fn share_group_target_assignment_metadata_key() -> records::ShareGroupTargetAssignmentMetadataKey {
+    use records::share_group_target_assignment_metadata_key::*;
+
+    ShareGroupTargetAssignmentMetadataKey::default()
+}
+
+fn share_group_target_assignment_metadata_value() -> records::ShareGroupTargetAssignmentMetadataValue {
+    use records::share_group_target_assignment_metadata_value::*;
+
+    ShareGroupTargetAssignmentMetadataValue::default()
+}
+
+fn share_group_target_assignment_member_key() -> records::ShareGroupTargetAssignmentMemberKey {
+    use records::share_group_target_assignment_member_key::*;
+
+    ShareGroupTargetAssignmentMemberKey::default()
+}
+
+fn share_group_target_assignment_member_value() -> records::ShareGroupTargetAssignmentMemberValue {
+    use records::share_group_target_assignment_member_value::*;
+
+    ShareGroupTargetAssignmentMemberValue {
+        topic_partitions: vec![TopicPartition::default()],
+        ..Default::default()
+    }
+}
+
+fn share_group_current_member_assignment_key() -> records::ShareGroupCurrentMemberAssignmentKey {
+    use records::share_group_current_member_assignment_key::*;
+
+    ShareGroupCurrentMemberAssignmentKey::default()
+}
+
+fn share_group_current_member_assignment_value() -> records::ShareGroupCurrentMemberAssignmentValue {
+    use records::share_group_current_member_assignment_value::*;
+
+    ShareGroupCurrentMemberAssignmentValue {
+        assigned_partitions: vec![TopicPartitions::default()],
+        ..Default::default()
+    }
+}
+
+fn share_group_state_partition_metadata_key() -> records::ShareGroupStatePartitionMetadataKey {
+    use records::share_group_state_partition_metadata_key::*;
+
+    ShareGroupStatePartitionMetadataKey::default()
+}
+
+fn share_group_state_partition_metadata_value() -> records::ShareGroupStatePartitionMetadataValue {
+    use records::share_group_state_partition_metadata_value::*;
+
+    ShareGroupStatePartitionMetadataValue {
+        initializing_topics: vec![TopicPartitionsInfo::default()],
+        initialized_topics: vec![TopicPartitionsInfo::default()],
+        deleting_topics: vec![TopicInfo::default()],
+        ..Default::default()
+    }
+}
+
+fn consumer_group_regular_expression_key() -> records::ConsumerGroupRegularExpressionKey {
+    use records::consumer_group_regular_expression_key::*;
+
+    ConsumerGroupRegularExpressionKey::default()
+}
+
+fn consumer_group_regular_expression_value() -> records::ConsumerGroupRegularExpressionValue {
+    use records::consumer_group_regular_expression_value::*;
+
+    ConsumerGroupRegularExpressionValue::default()
+}
+
+fn streams_group_metadata_key() -> records::StreamsGroupMetadataKey {
+    use records::streams_group_metadata_key::*;
+
+    StreamsGroupMetadataKey::default()
+}
+
+fn streams_group_metadata_value() -> records::StreamsGroupMetadataValue {
+    use records::streams_group_metadata_value::*;
+
+    StreamsGroupMetadataValue {
+        last_assignment_configs: Some(vec![LastAssignmentConfig::default()]),
+        ..Default::default()
+    }
+}
+
+fn streams_group_member_metadata_key() -> records::StreamsGroupMemberMetadataKey {
+    use records::streams_group_member_metadata_key::*;
+
+    StreamsGroupMemberMetadataKey::default()
+}
+
+fn streams_group_member_metadata_value() -> records::StreamsGroupMemberMetadataValue {
+    use records::streams_group_member_metadata_value::*;
+
+    StreamsGroupMemberMetadataValue { client_tags: vec![KeyValue::default()], ..Default::default() }
+}
+
+fn streams_group_target_assignment_metadata_key() -> records::StreamsGroupTargetAssignmentMetadataKey {
+    use records::streams_group_target_assignment_metadata_key::*;
+
+    StreamsGroupTargetAssignmentMetadataKey::default()
+}
+
+fn streams_group_target_assignment_metadata_value() -> records::StreamsGroupTargetAssignmentMetadataValue {
+    use records::streams_group_target_assignment_metadata_value::*;
+
+    StreamsGroupTargetAssignmentMetadataValue::default()
+}
+
+fn streams_group_target_assignment_member_key() -> records::StreamsGroupTargetAssignmentMemberKey {
+    use records::streams_group_target_assignment_member_key::*;
+
+    StreamsGroupTargetAssignmentMemberKey::default()
+}
+
+fn streams_group_target_assignment_member_value() -> records::StreamsGroupTargetAssignmentMemberValue {
+    use records::streams_group_target_assignment_member_value::*;
+
+    StreamsGroupTargetAssignmentMemberValue {
+        active_tasks: vec![TaskIds::default()],
+        standby_tasks: vec![TaskIds::default()],
+        warmup_tasks: vec![TaskIds::default()],
+        ..Default::default()
+    }
+}
+
+fn streams_group_current_member_assignment_key() -> records::StreamsGroupCurrentMemberAssignmentKey {
+    use records::streams_group_current_member_assignment_key::*;
+
+    StreamsGroupCurrentMemberAssignmentKey::default()
+}
+
+fn streams_group_current_member_assignment_value() -> records::StreamsGroupCurrentMemberAssignmentValue {
+    use records::streams_group_current_member_assignment_value::*;
+
+    StreamsGroupCurrentMemberAssignmentValue {
+        active_tasks: vec![TaskIds::default()],
+        standby_tasks: vec![TaskIds::default()],
+        warmup_tasks: vec![TaskIds::default()],
+        active_tasks_pending_revocation: vec![TaskIds::default()],
+        standby_tasks_pending_revocation: vec![TaskIds::default()],
+        warmup_tasks_pending_revocation: vec![TaskIds::default()],
+        ..Default::default()
+    }
+}
+
+fn streams_group_topology_key() -> records::StreamsGroupTopologyKey {
+    use records::streams_group_topology_key::*;
+
+    StreamsGroupTopologyKey::default()
+}
+
+fn streams_group_topology_value() -> records::StreamsGroupTopologyValue {
+    use records::streams_group_topology_value::*;
+
+    StreamsGroupTopologyValue {
+        subtopologies: vec![Subtopology {
+            state_changelog_topics: vec![TopicInfo {
+                topic_configs: vec![TopicConfig::default()],
+                ..Default::default()
+            }],
+            repartition_source_topics: vec![TopicInfo {
+                topic_configs: vec![TopicConfig::default()],
+                ..Default::default()
+            }],
+            copartition_groups: vec![CopartitionGroup::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn transaction_log_key() -> records::TransactionLogKey {
+    use records::transaction_log_key::*;
+
+    TransactionLogKey::default()
+}
+
+fn transaction_log_value() -> records::TransactionLogValue {
+    use records::transaction_log_value::*;
+
+    TransactionLogValue {
+        transaction_partitions: Some(vec![PartitionsSchema::default()]),
+        ..Default::default()
+    }
+}
+
+fn share_snapshot_key() -> records::ShareSnapshotKey {
+    use records::share_snapshot_key::*;
+
+    ShareSnapshotKey::default()
+}
+
+fn share_snapshot_value() -> records::ShareSnapshotValue {
+    use records::share_snapshot_value::*;
+
+    ShareSnapshotValue { state_batches: vec![StateBatch::default()], ..Default::default() }
+}
+
+fn share_update_key() -> records::ShareUpdateKey {
+    use records::share_update_key::*;
+
+    ShareUpdateKey::default()
+}
+
+fn share_update_value() -> records::ShareUpdateValue {
+    use records::share_update_value::*;
+
+    ShareUpdateValue { state_batches: vec![StateBatch::default()], ..Default::default() }
+}
+
+fn remote_log_segment_metadata_record() -> records::RemoteLogSegmentMetadataRecord {
+    use records::remote_log_segment_metadata_record::*;
+
+    RemoteLogSegmentMetadataRecord {
+        segment_leader_epochs: vec![SegmentLeaderEpochEntry::default()],
+        ..Default::default()
+    }
+}
+
+fn remote_log_segment_metadata_update_record() -> records::RemoteLogSegmentMetadataUpdateRecord {
+    use records::remote_log_segment_metadata_update_record::*;
+
+    RemoteLogSegmentMetadataUpdateRecord::default()
+}
+
+fn remote_partition_delete_metadata_record() -> records::RemotePartitionDeleteMetadataRecord {
+    use records::remote_partition_delete_metadata_record::*;
+
+    RemotePartitionDeleteMetadataRecord::default()
+}
+
+fn remote_log_segment_metadata_snapshot_record() -> records::RemoteLogSegmentMetadataSnapshotRecord {
+    use records::remote_log_segment_metadata_snapshot_record::*;
+
+    RemoteLogSegmentMetadataSnapshotRecord {
+        segment_leader_epochs: vec![SegmentLeaderEpochEntry::default()],
+        ..Default::default()
+    }
+}
+
+fn producer_snapshot() -> records::ProducerSnapshot {
+    use records::producer_snapshot::*;
+
+    ProducerSnapshot { producer_entries: vec![ProducerEntry::default()], ..Default::default() }
+}
+
+fn consumer_protocol_assignment() -> records::ConsumerProtocolAssignment {
+    use records::consumer_protocol_assignment::*;
+
+    ConsumerProtocolAssignment { assigned_partitions: vec![TopicPartition::default()], ..Default::default() }
+}
+
+fn consumer_protocol_subscription() -> records::ConsumerProtocolSubscription {
+    use records::consumer_protocol_subscription::*;
+
+    ConsumerProtocolSubscription { owned_partitions: vec![TopicPartition::default()], ..Default::default() }
+}
+
+fn control_record_type_schema() -> records::ControlRecordTypeSchema {
+    use records::control_record_type_schema::*;
+
+    ControlRecordTypeSchema::default()
+}
+
+fn default_principal_data() -> records::DefaultPrincipalData {
+    use records::default_principal_data::*;
+
+    DefaultPrincipalData::default()
+}
+
+fn end_txn_marker() -> records::EndTxnMarker {
+    use records::end_txn_marker::*;
+
+    EndTxnMarker::default()
+}
+
+fn kraft_version_record() -> records::KRaftVersionRecord {
+    use records::kraft_version_record::*;
+
+    KRaftVersionRecord::default()
+}
+
+fn leader_change_message() -> records::LeaderChangeMessage {
+    use records::leader_change_message::*;
+
+    LeaderChangeMessage {
+        voters: vec![Voter::default()],
+        granting_voters: vec![Voter::default()],
+        ..Default::default()
+    }
+}
+
+fn snapshot_footer_record() -> records::SnapshotFooterRecord {
+    use records::snapshot_footer_record::*;
+
+    SnapshotFooterRecord::default()
+}
+
+fn snapshot_header_record() -> records::SnapshotHeaderRecord {
+    use records::snapshot_header_record::*;
+
+    SnapshotHeaderRecord::default()
+}
+
+fn voters_record() -> records::VotersRecord {
+    use records::voters_record::*;
+
+    VotersRecord {
+        voters: vec![Voter { endpoints: vec![Endpoint::default()], ..Default::default() }],
+        ..Default::default()
+    }
+}
+
+fn quorum_state_data() -> records::QuorumStateData {
+    use records::quorum_state_data::*;
+
+    QuorumStateData { current_voters: Some(vec![Voter::default()]), ..Default::default() }
+}
+
 /// The names of all messages and persisted records.
-pub const NAMES: [&str; 272] = [
+pub(crate) const NAMES: [&str; 272] = [
     "RequestHeader",
     "ResponseHeader",
     "ProduceRequest",
