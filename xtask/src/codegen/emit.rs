@@ -1,6 +1,7 @@
 //! Rust out of the parsed tables.
 //!
 //! The generated code is lists of calls into `sordini_protocol::wire`: little to compile, and nothing to step through.
+#![expect(clippy::wildcard_enum_match_arm, reason = "one rule for the rest; `rust_type` lists every kind")]
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -47,6 +48,7 @@ pub(super) fn emit(messages: &[Message]) -> Result<Files, String> {
     files.insert("src/api_key.rs".into(), api_key(messages)?);
     files.insert("src/request.rs".into(), any(messages)?);
     files.insert("tests/support/generated.rs".into(), skeletons(messages)?);
+    files.insert("tests/support/shared_messages.rs".into(), shared(messages));
     Ok(files)
 }
 
@@ -829,7 +831,8 @@ fn metadata_enum(messages: &[Message]) -> String {
 
 ",
     );
-    let kinds: [(&str, &str, fn(&Message) -> Option<i16>); 2] = [
+    type Key = fn(&Message) -> Option<i16>;
+    let kinds: [(&str, &str, Key); 2] = [
         ("MetadataRecord", "the cluster metadata log", |message| match message.kind {
             Kind::Metadata { key } => Some(key),
             _ => None,
@@ -912,31 +915,62 @@ fn skeletons(messages: &[Message]) -> Result<String, String> {
         use sordini_protocol::{messages, records};
 
         /// What is done with each message.
-        pub trait Visitor {
+        pub(crate) trait Visitor {
             /// Is given the message.
             fn visit<M: Message>(&mut self, one_of_each: M);
         }
 
         /// Gives the message of a name to a visitor, if there is one.
-        pub fn visit(name: &str, visitor: &mut impl Visitor) -> bool {
+        pub(crate) fn visit(name: &str, visitor: &mut impl Visitor) -> bool {
             match name {
 ",
     );
     for message in messages {
-        let name = &message.name;
-        let value = skeleton(message, &message.structures[0])?;
-        add!(out, "{name:?} => visitor.visit({value}),");
+        add!(out, "{:?} => visitor.visit({}()),", message.name, snake(&message.name));
     }
     out.push_str("_ => return false,\n}\ntrue\n}\n\n");
+    for message in messages {
+        let (parent, module) = (directory(message).trim_start_matches("src/"), snake(&message.name));
+        let value = skeleton(message, &message.structures[0])?;
+        add!(out, "fn {module}() -> {parent}::{} {{", message.name);
+        add!(out, "use {parent}::{module}::*;\n\n{value}\n}}\n");
+    }
     add!(out, "/// The names of all messages and persisted records.");
     let names: Vec<String> = messages.iter().map(|message| format!("{:?}", message.name)).collect();
-    add!(out, "pub const NAMES: [&str; {}] = [{}];", names.len(), names.join(", "));
+    add!(out, "pub(crate) const NAMES: [&str; {}] = [{}];\n", names.len(), names.join(", "));
     Ok(out)
 }
 
+/// What the differential test needs: the messages that other codecs have.
+fn shared(messages: &[Message]) -> String {
+    let mut out = String::from("//! The messages that other codecs have.\n//!\n");
+    out.push_str(GENERATED);
+    for (codec, lacks) in
+        [("kacrab_protocol", &[][..]), ("kafka_protocol", &["Streams", "ControlRecordType"][..])]
+    {
+        add!(
+            out,
+            "/// Calls a macro with every message that `{codec}` has, and its name with `Data` behind it."
+        );
+        add!(out, "macro_rules! with_messages_of_{codec} {{ ($with:ident) => {{ $with! {{");
+        for message in messages {
+            let shared = matches!(
+                message.kind,
+                Kind::Request { .. } | Kind::Response { .. } | Kind::Header | Kind::Data
+            );
+            // The files of a log directory are not the business of a client's codec.
+            let lacks = ["ProducerSnapshot", "QuorumStateData"].iter().chain(lacks);
+            if shared && !lacks.into_iter().any(|start| message.name.starts_with(start)) {
+                add!(out, "({0} {0}Data)", message.name);
+            }
+        }
+        add!(out, "}} }} }}\npub(crate) use with_messages_of_{codec};\n");
+    }
+    out
+}
+
 fn skeleton(message: &Message, structure: &Structure) -> Result<String, String> {
-    let parent = directory(message).trim_start_matches("src/");
-    let path = format!("{parent}::{}::{}", snake(&message.name), structure.name);
+    let path = &structure.name;
     let mut filled = String::new();
     let mut all = flexible_from(message).is_none();
     for field in &structure.fields {

@@ -1,4 +1,5 @@
 //! The notation of the schema tables, parsed.
+#![expect(clippy::wildcard_enum_match_arm, reason = "one rule for the rest; `rust_type` lists every kind")]
 
 use std::ops::RangeInclusive;
 
@@ -121,7 +122,7 @@ pub(super) enum FieldKind {
     Bytes,
     Records,
     Structure(String),
-    Array(Box<FieldKind>),
+    Array(Box<Self>),
 }
 
 impl FieldKind {
