@@ -43,6 +43,7 @@ impl Controller {
             let mut response = altered::AlterConfigsResourceResponse {
                 resource_type: kind,
                 resource_name: name.clone(),
+                error_message: None,
                 ..Default::default()
             };
             match outcome {
@@ -76,6 +77,7 @@ impl Controller {
             let mut response = replaced::AlterConfigsResourceResponse {
                 resource_type: kind,
                 resource_name: name.clone(),
+                error_message: None,
                 ..Default::default()
             };
             match outcome {

@@ -175,6 +175,7 @@ impl Controller {
         let result = CreatableTopicResult {
             name: name.clone(),
             topic_id,
+            error_message: None,
             num_partitions: partition_count(assignments.len()),
             replication_factor: replica_count(assignments[0].len()),
             configs: Some(configs.collect()),

@@ -133,6 +133,7 @@ impl Broker {
             let mut result = DescribeConfigsResult {
                 resource_type: resource.resource_type,
                 resource_name: resource.resource_name.clone(),
+                error_message: None,
                 ..DescribeConfigsResult::default()
             };
             match self.describe_resource(resource) {

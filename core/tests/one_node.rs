@@ -1,0 +1,208 @@
+//! A node from its formatted directory to its answers, and over its restarts.
+
+mod support;
+
+use sordini_core::node::RequestBody;
+use sordini_protocol::batch::Batch;
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::create_topics_request::CreatableTopic;
+use sordini_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use sordini_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use sordini_protocol::messages::metadata_request::MetadataRequestTopic;
+use sordini_protocol::messages::{CreateTopicsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest};
+use sordini_protocol::request::{AnyRequest, AnyResponse};
+use sordini_protocol::wire::{Records, Str};
+use support::{Host, batch};
+
+fn create(host: &mut Host, topic: &str) {
+    let topic = CreatableTopic {
+        name: Str::from(topic),
+        num_partitions: 1,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], ..CreateTopicsRequest::default() };
+    let AnyResponse::CreateTopics(response) = host.ask(7, AnyRequest::CreateTopics(request)) else {
+        panic!("a response is of its request's API")
+    };
+    assert_eq!((response.topics[0].error_code, &response.topics[0].error_message), (0, &None));
+}
+
+fn produce(host: &mut Host, topic: &str, timestamp: i64, values: &[&str]) -> i64 {
+    let AnyResponse::Produce(response) = host.produce(topic, batch(timestamp, values)) else {
+        panic!("a response is of its request's API")
+    };
+    let partition = &response.responses[0].partition_responses[0];
+    assert_eq!(partition.error_code, 0, "{:?}", partition.error_message);
+    partition.base_offset
+}
+
+fn fetch_request(topic: &str, offset: i64, max_wait_ms: i32) -> FetchRequest {
+    let partition =
+        FetchPartition { fetch_offset: offset, partition_max_bytes: 1 << 20, ..FetchPartition::default() };
+    let topic = FetchTopic { topic: Str::from(topic), partitions: vec![partition], ..FetchTopic::default() };
+    FetchRequest {
+        max_wait_ms,
+        min_bytes: 1,
+        max_bytes: 1 << 20,
+        session_epoch: -1,
+        topics: vec![topic],
+        ..Default::default()
+    }
+}
+
+/// Offsets and values of the records in a fetch response.
+fn records(host: &Host, response: AnyResponse) -> Vec<(i64, String)> {
+    let AnyResponse::Fetch(response) = response else { panic!("a response is of its request's API") };
+    let partition = &response.responses[0].partitions[0];
+    assert_eq!((response.error_code, partition.error_code), (0, 0));
+    let mut bytes = match &partition.records {
+        Some(Records::Stored(range)) => host.disk.read(range),
+        Some(Records::Bytes(bytes)) => bytes.clone(),
+        None => return Vec::new(),
+    };
+    let mut found = Vec::new();
+    while let Some(batch) = Batch::first_of(&mut bytes).expect("the log holds batches") {
+        batch.check_crc().expect("the log holds whole batches");
+        for record in batch.records(1 << 20).expect("they can be read") {
+            let record = record.expect("they can be read");
+            let value = record.value.expect("every record here has a value");
+            found.push((record.offset, String::from_utf8_lossy(&value).into_owned()));
+        }
+    }
+    found
+}
+
+fn fetch(host: &mut Host, topic: &str, offset: i64) -> Vec<(i64, String)> {
+    let response = host.ask(12, AnyRequest::Fetch(fetch_request(topic, offset, 0)));
+    records(host, response)
+}
+
+fn list_offset(host: &mut Host, topic: &str, timestamp: i64) -> (i16, i64, i64) {
+    let partition =
+        ListOffsetsPartition { timestamp, current_leader_epoch: -1, ..ListOffsetsPartition::default() };
+    let topic =
+        ListOffsetsTopic { name: Str::from(topic), partitions: vec![partition], ..Default::default() };
+    let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..ListOffsetsRequest::default() };
+    let AnyResponse::ListOffsets(response) = host.ask(9, AnyRequest::ListOffsets(request)) else {
+        panic!("a response is of its request's API")
+    };
+    let partition = &response.topics[0].partitions[0];
+    (partition.error_code, partition.offset, partition.timestamp)
+}
+
+fn owned(records: &[(i64, &str)]) -> Vec<(i64, String)> {
+    records.iter().map(|(offset, value)| (*offset, (*value).to_owned())).collect()
+}
+
+#[test]
+fn what_was_produced_is_fetched_before_and_after_a_stop_and_a_crash() {
+    let mut host = Host::formatted(&[]);
+    create(&mut host, "orders");
+    assert_eq!(produce(&mut host, "orders", 1000, &["a", "b"]), 0);
+    assert_eq!(produce(&mut host, "orders", 2000, &["c"]), 2);
+    let all = owned(&[(0, "a"), (1, "b"), (2, "c")]);
+    assert_eq!(fetch(&mut host, "orders", 0), all);
+    assert_eq!(fetch(&mut host, "orders", 2), all[2..]);
+    assert_eq!(fetch(&mut host, "orders", 3), []);
+
+    host.stop();
+    host.restart();
+    assert_eq!(fetch(&mut host, "orders", 0), all, "after a clean stop");
+    assert_eq!(produce(&mut host, "orders", 3000, &["d"]), 3);
+
+    host.restart();
+    assert_eq!(fetch(&mut host, "orders", 3), owned(&[(3, "d")]), "after a crash");
+    assert_eq!(produce(&mut host, "orders", 3000, &["e"]), 4);
+}
+
+#[test]
+fn a_torn_batch_at_the_end_is_cut_off_after_a_crash() {
+    let mut host = Host::formatted(&[]);
+    create(&mut host, "orders");
+    produce(&mut host, "orders", 1000, &["a"]);
+    produce(&mut host, "orders", 1000, &["b"]);
+    let log = host.disk.files.get_mut("0/orders-0/00000000000000000000.log").expect("the log is there");
+    log.truncate(log.len() - 3);
+    host.restart();
+    assert_eq!(fetch(&mut host, "orders", 0), owned(&[(0, "a")]));
+    assert_eq!(produce(&mut host, "orders", 1000, &["c"]), 1);
+    assert_eq!(fetch(&mut host, "orders", 0), owned(&[(0, "a"), (1, "c")]));
+}
+
+#[test]
+fn offsets_are_found_by_time_over_many_batches_and_segments() {
+    let mut host = Host::formatted(&[("log.segment.bytes", "1048576"), ("log.index.interval.bytes", "200")]);
+    create(&mut host, "orders");
+    let value = "x".repeat(4000);
+    for n in 0..1000 {
+        assert_eq!(produce(&mut host, "orders", 10_000 + n * 10, &[&value]), n);
+    }
+    for (timestamp, expected) in [
+        (0, (0, 0, 10_000)),
+        (10_000, (0, 0, 10_000)),
+        (10_001, (0, 1, 10_010)),
+        (15_000, (0, 500, 15_000)),
+        (19_990, (0, 999, 19_990)),
+        (19_991, (0, -1, -1)),
+        (-1, (0, 1000, -1)),
+        (-2, (0, 0, -1)),
+        (-3, (0, 999, 19_990)),
+    ] {
+        assert_eq!(list_offset(&mut host, "orders", timestamp), expected, "timestamp {timestamp}");
+    }
+    for restart in ["none", "clean", "crash"] {
+        match restart {
+            "clean" => {
+                host.stop();
+                host.restart();
+            }
+            "crash" => host.restart(),
+            _ => {}
+        }
+        for offset in [0, 1, 255, 256, 257, 300, 511, 700, 999] {
+            let found = fetch(&mut host, "orders", offset);
+            assert_eq!(
+                found.first().map(|(first, _)| *first),
+                Some(offset),
+                "offset {offset}, restart {restart}"
+            );
+        }
+        assert_eq!(list_offset(&mut host, "orders", 12_345), (0, 235, 12_350), "restart {restart}");
+    }
+}
+
+#[test]
+fn a_fetch_at_the_end_waits_for_the_next_record_or_its_time() {
+    let mut host = Host::formatted(&[]);
+    create(&mut host, "orders");
+    let waiting = host.send(12, RequestBody::Other(AnyRequest::Fetch(fetch_request("orders", 0, 500))));
+    assert!(!host.answers.contains_key(&waiting));
+    produce(&mut host, "orders", 1000, &["a"]);
+    let answer = host.answers.remove(&waiting).expect("the record woke it");
+    assert_eq!(records(&host, answer), owned(&[(0, "a")]));
+
+    let waiting = host.send(12, RequestBody::Other(AnyRequest::Fetch(fetch_request("orders", 1, 500))));
+    host.advance(499);
+    assert!(!host.answers.contains_key(&waiting));
+    host.advance(1);
+    let answer = host.answers.remove(&waiting).expect("its time is up");
+    assert_eq!(records(&host, answer), []);
+}
+
+#[test]
+fn a_topic_that_is_asked_for_is_created_when_the_client_allows_it() {
+    let mut host = Host::formatted(&[]);
+    let mut ask = |allow_auto_topic_creation| {
+        let topic = MetadataRequestTopic { name: Some(Str::from_static("new")), ..Default::default() };
+        let request =
+            MetadataRequest { topics: Some(vec![topic]), allow_auto_topic_creation, ..Default::default() };
+        let AnyResponse::Metadata(response) = host.ask(9, AnyRequest::Metadata(request)) else {
+            panic!("a response is of its request's API")
+        };
+        (response.topics[0].error_code, response.topics[0].partitions.len())
+    };
+    assert_eq!(ask(false), (ErrorCode::UnknownTopicOrPartition.as_i16(), 0));
+    assert_eq!(ask(true), (0, 1));
+    assert_eq!(ask(false), (0, 1));
+}
