@@ -37,13 +37,13 @@ impl Disk {
             }
             StorageOp::Read { file, position, len } => {
                 let contents = self.files.get(file.as_str()).ok_or(StorageFault::NotFound)?;
-                let from = usize::try_from(position).expect("small").min(contents.len());
+                let from = small(position).min(contents.len());
                 let to = (from + len as usize).min(contents.len());
                 Ok(Completion::Bytes(Bytes::copy_from_slice(&contents[from..to])))
             }
             StorageOp::Truncate { file, len } => {
                 let contents = self.files.get_mut(file.as_str()).ok_or(StorageFault::NotFound)?;
-                contents.truncate(usize::try_from(len).expect("small"));
+                contents.truncate(small(len));
                 Ok(Completion::Done)
             }
             StorageOp::Replace { file, bytes } => {
@@ -84,7 +84,7 @@ impl Disk {
     }
 
     pub(crate) fn read(&self, range: &StoredRange) -> Bytes {
-        let from = usize::try_from(range.position).expect("small");
+        let from = small(range.position);
         Bytes::copy_from_slice(&self.files[&*range.file][from..from + range.len as usize])
     }
 }
@@ -217,4 +217,8 @@ pub(crate) fn batch(timestamp: i64, values: &[&str]) -> Bytes {
         builder.append(timestamp, Some(b"k"), Some(value.as_bytes()), &[]);
     }
     builder.build()
+}
+
+fn small(number: u64) -> usize {
+    usize::try_from(number).expect("files of tests are small")
 }
