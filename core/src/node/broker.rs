@@ -180,6 +180,8 @@ pub(crate) struct Broker {
     /// Files of the node itself that are being written, and what is left to be written before it has stopped.
     node_writes: BTreeSet<u64>,
     next_node_sequence: u64,
+    /// What the checkpoint files say, so that an idle node leaves its disk alone.
+    checkpoints: BTreeMap<StoragePath, Bytes>,
     /// Why the node cannot go on.
     pub(super) failure: Option<String>,
 }
@@ -216,6 +218,7 @@ impl Broker {
             producer_ids_requested: false,
             node_writes: BTreeSet::new(),
             next_node_sequence: 1,
+            checkpoints: BTreeMap::new(),
             failure: None,
             config,
         };
@@ -724,6 +727,10 @@ impl Broker {
                 .collect();
             let file = StoragePath::new(&format!("{dir}/{name}"));
             let bytes = Bytes::from(crate::log::checkpoint::text(lines.into_iter()).into_bytes());
+            if self.checkpoints.get(&file) == Some(&bytes) {
+                continue;
+            }
+            self.checkpoints.insert(file.clone(), bytes.clone());
             self.push_node_write(StorageOp::Replace { file, bytes }, out);
         }
     }

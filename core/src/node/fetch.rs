@@ -291,6 +291,10 @@ impl Broker {
                         EpochEndOffset { epoch: epoch.0, end_offset: end.0, ..EpochEndOffset::default() };
                 }
                 PartState::Searching | PartState::AtEnd => {}
+                // Retention or a client deleted the records while the request waited.
+                PartState::At(_) if part.wanted.fetch_offset.0 < data.log_start_offset => {
+                    data.error_code = ErrorCode::OffsetOutOfRange.as_i16();
+                }
                 PartState::At(place) => {
                     let range = partition.and_then(|partition| {
                         let end = visible_end(partition, fetch.read_committed);
@@ -306,7 +310,7 @@ impl Broker {
                 }
             }
             let told = Told { high_watermark: data.high_watermark, log_start: data.log_start_offset };
-            let must_tell = matches!(part.state, PartState::Failed(_) | PartState::Diverging { .. });
+            let must_tell = data.error_code != 0 || matches!(part.state, PartState::Diverging { .. });
             if !self.sessions.is_news(fetch.session, &part.name, told, has_records, must_tell) {
                 continue;
             }
