@@ -1,3 +1,9 @@
 //! The `sordini` command.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run(std::time::Instant::now())
+}

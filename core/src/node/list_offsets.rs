@@ -59,6 +59,7 @@ impl Broker {
     ) {
         let id = self.next_parked_id();
         let read_committed = request.isolation_level == 1;
+        let version = reply_to.version;
         let mut parked = ParkedListOffsets {
             response: ListOffsetsResponse::default(),
             parts: Vec::new(),
@@ -80,7 +81,7 @@ impl Broker {
                     Err(ErrorCode::InvalidRequest)
                 } else {
                     self.led_by_name(&topic.name, wanted.partition_index).and_then(|partition| {
-                        list_offset(partition, wanted, parked.reply_to.version, read_committed, part, out)
+                        list_offset(partition, wanted, version, read_committed, part, out)
                     })
                 };
                 let mut one = ListOffsetsPartitionResponse {
@@ -94,7 +95,7 @@ impl Broker {
                     Err(code) => one.error_code = code.as_i16(),
                     Ok(Answer::Nothing) => {}
                     Ok(Answer::At { offset, timestamp, leader_epoch }) => {
-                        (one.offset, one.timestamp, one.leader_epoch) = (offset.0, timestamp, leader_epoch.0);
+                        tell(&mut one, offset, timestamp, leader_epoch, version);
                     }
                     Ok(Answer::Searching) => {
                         parked.parts.push(Some((parked.response.topics.len(), answered.partitions.len())));
@@ -132,6 +133,7 @@ impl Broker {
     pub(super) fn on_offset_found(&mut self, part: Part, owner: u32, resolved: Resolved, out: &mut Outbox) {
         let is_offline = self.partitions.get(&owner).is_none_or(Partition::is_offline);
         let Some(Parked::ListOffsets(parked)) = self.parked.get_mut(&part.parked) else { return };
+        let version = parked.reply_to.version;
         let Some((topic, partition)) = parked.parts[part.index].take() else { return };
         let one = &mut parked.response.topics[topic].partitions[partition];
         if is_offline {
@@ -142,7 +144,7 @@ impl Broker {
                 if parked.read_committed { led.last_stable_offset() } else { led.high_watermark() }
             });
             if end.is_some_and(|end| offset < end) {
-                (one.offset, one.timestamp, one.leader_epoch) = (offset.0, timestamp, leader_epoch.0);
+                tell(one, offset, timestamp, leader_epoch, version);
             }
         }
         parked.remaining -= 1;
@@ -232,6 +234,19 @@ impl Broker {
         }
         reply_to.respond(AnyResponse::DeleteRecords(response), out);
     }
+}
+
+/// Puts a place into an answer. Before version 4 nobody asked under which epoch it was written (KIP-320).
+const fn tell(
+    one: &mut ListOffsetsPartitionResponse,
+    offset: Offset,
+    timestamp: i64,
+    leader_epoch: LeaderEpoch,
+    version: i16,
+) {
+    one.offset = offset.0;
+    one.timestamp = timestamp;
+    one.leader_epoch = if version >= 4 { leader_epoch.0 } else { -1 };
 }
 
 fn list_offset(

@@ -5,7 +5,7 @@ use crate::net::answers::Ending;
 use crate::net::{LogLimit, Shared, connection};
 use socket2::{Domain, Protocol, Socket, Type};
 use sordini_protocol::wire::Str;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs as _};
@@ -120,6 +120,9 @@ pub struct Doorkeeper {
     counts: RefCell<Counts>,
     /// A connection has left.
     left: Notify,
+    /// No more are let in.
+    closed: Cell<bool>,
+    closing: Notify,
     refusals: LogLimit,
 }
 
@@ -218,7 +221,8 @@ impl Doorkeeper {
     }
 }
 
-/// Accepts connections and serves each in a task of its own. Never returns; its connections end when it is dropped.
+/// Accepts connections and serves each in a task of its own, until the doorkeeper stops and the last connection has ended.
+/// Its connections end when it is dropped.
 pub async fn accept(
     driver: Rc<Driver>,
     shared: Shared,
@@ -228,15 +232,16 @@ pub async fn accept(
 ) {
     let mut connections = JoinSet::new();
     loop {
-        doorkeeper.wait_for_room().await;
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = async {
+                doorkeeper.wait_for_room().await;
+                listener.accept().await
+            } => accepted,
             Some(ended) = connections.join_next() => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a connection's task panicked");
-                }
+                log_panic(ended);
                 continue;
             }
+            () = doorkeeper.wait_for_end() => break,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -261,5 +266,15 @@ pub async fn accept(
             connection::serve(driver, shared, stream, name, peer).await;
             drop(ticket);
         });
+    }
+    drop(listener);
+    while let Some(ended) = connections.join_next().await {
+        log_panic(ended);
+    }
+}
+
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task panicked");
     }
 }

@@ -1,0 +1,416 @@
+//! A node's life in the real world: sockets and locks taken, formatting, running, a clean stop.
+
+use crate::clock::Clock;
+use crate::disk::lock::{DirLock, LockError};
+use crate::disk::{Disk, DiskOptions};
+use crate::driver::Driver;
+use crate::net::Shared;
+use crate::net::listener::{self, BindError, Doorkeeper, Limits};
+use sordini_core::config::broker::BrokerConfig;
+use sordini_core::node::{Input, Node, NodeConfig, NodeState};
+use sordini_core::storage_op::{StorageFault, StorageOp, StorageToken};
+use sordini_protocol::wire::Str;
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+/// Why a node could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A listener cannot listen.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A log directory is another process's.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A log directory has not been formatted.
+    #[error(
+        "log directory {} is not formatted: run `sordini format` with the same configuration, or start with --format-if-needed",
+        dir.display()
+    )]
+    NotFormatted {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A log directory belongs to a cluster, and is not to be given to another.
+    #[error("log directory {} belongs to cluster {found}, not to {wanted}: use its id, or another directory", dir.display())]
+    OtherCluster {
+        /// The directory.
+        dir: PathBuf,
+        /// Its cluster.
+        found: String,
+        /// The cluster that was asked for.
+        wanted: String,
+    },
+    /// Some log directories are formatted and others are not, and no cluster id can be read from those that are.
+    #[error("log directory {} cannot be read: {error}", dir.display())]
+    Unreadable {
+        /// The directory.
+        dir: PathBuf,
+        /// What was said.
+        error: io::Error,
+    },
+    /// Formatting failed.
+    #[error("formatting failed at {path}: {fault}")]
+    Format {
+        /// The storage path.
+        path: String,
+        /// What was said.
+        fault: StorageFault,
+    },
+    /// The operating system refused something that every process needs.
+    #[error("{what}: {error}")]
+    System {
+        /// What was asked.
+        what: &'static str,
+        /// What was said.
+        error: io::Error,
+    },
+    /// The node gave up; the text is its own.
+    #[error("{0}")]
+    Failed(String),
+    /// A bug of ours.
+    #[error("a bug in sordini stopped the node: please report what the log says above")]
+    Broken,
+    /// A second signal ended the stop.
+    #[error("stopped before everything was written: the next start recovers")]
+    StoppedAtOnce,
+}
+
+/// What is done with log directories that are not formatted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Formatting {
+    /// They are refused.
+    Refuse,
+    /// They are formatted, for this cluster or for a new one.
+    IfNeeded {
+        /// The cluster's id.
+        cluster_id: Option<String>,
+    },
+}
+
+/// A listener that listens.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// Its name.
+    pub name: String,
+    /// Where.
+    pub addresses: Vec<SocketAddr>,
+    /// What clients are told; `None` for a controller's listener.
+    pub advertised: Option<String>,
+}
+
+/// Sockets and log directories are this process's; nothing runs yet.
+#[derive(Debug)]
+pub struct Server {
+    config: BrokerConfig,
+    listeners: Vec<(Str, TcpListener)>,
+    bound: Vec<Bound>,
+    log_dirs: Vec<PathBuf>,
+    _locks: Vec<DirLock>,
+}
+
+/// How long a stop may take before the process ends all the same. A supervisor's patience is seldom longer.
+const STOP_MAX: Duration = Duration::from_secs(60);
+/// What frames in progress may take where `queued.max.request.bytes` sets no limit.
+const QUEUED_BYTES_DEFAULT: u64 = 512 << 20;
+/// After so many polls of tasks the runtime looks at its sockets again. Its default is for tasks that are shorter than
+/// reading, judging and writing a megabyte.
+const EVENT_INTERVAL: u32 = 4;
+
+impl Server {
+    /// Takes the sockets and the log directories that `config` names.
+    ///
+    /// # Errors
+    ///
+    /// Another process has one of them.
+    pub fn acquire(mut config: BrokerConfig) -> Result<Self, ServerError> {
+        let mut listeners = Vec::new();
+        let mut bound = Vec::new();
+        for listener in &mut config.listeners {
+            let sockets = listener::bind(&listener.host, listener.port)?;
+            let addresses: Vec<SocketAddr> =
+                sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+            if let Some(address) = addresses.first() {
+                listener.port = address.port();
+            }
+            bound.push(Bound { name: listener.name.clone(), addresses, advertised: None });
+            let name = Str::from(listener.name.as_str());
+            listeners.extend(sockets.into_iter().map(|socket| (name.clone(), socket)));
+        }
+        for advertised in &mut config.advertised_listeners {
+            let Some(listener) = config.listeners.iter().find(|listener| listener.name == advertised.name) else {
+                continue;
+            };
+            if advertised.port == 0 {
+                advertised.port = listener.port;
+            }
+            if advertised.host.is_empty() {
+                advertised.host = match &*listener.host {
+                    "" => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+                    host => host.to_owned(),
+                };
+            }
+            if let Some(bound) = bound.iter_mut().find(|bound| bound.name == advertised.name) {
+                let host = &advertised.host;
+                let brackets = if host.contains(':') { ["[", "]"] } else { ["", ""] };
+                bound.advertised = Some(format!("{}{host}{}:{}", brackets[0], brackets[1], advertised.port));
+            }
+        }
+        let log_dirs: Vec<PathBuf> = config.log_dirs.iter().map(PathBuf::from).collect();
+        let locks = log_dirs.iter().map(|dir| DirLock::take(dir)).collect::<Result<_, _>>()?;
+        Ok(Self { config, listeners, bound, log_dirs, _locks: locks })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn bound(&self) -> &[Bound] {
+        &self.bound
+    }
+
+    /// Sees to it that the log directories are formatted.
+    ///
+    /// # Errors
+    ///
+    /// They are not and were not to be; they are another cluster's; they cannot be written.
+    pub fn prepare(&self, formatting: &Formatting) -> Result<(), ServerError> {
+        match formatting {
+            Formatting::Refuse => match unformatted(&self.log_dirs)?.into_iter().next() {
+                Some(dir) => Err(ServerError::NotFormatted { dir }),
+                None => Ok(()),
+            },
+            Formatting::IfNeeded { cluster_id } => {
+                format(&self.config, &self.log_dirs, cluster_id.as_deref()).map(|_| ())
+            }
+        }
+    }
+
+    /// Runs the node until it is asked to stop by a signal. `on_ready` is called when it serves.
+    ///
+    /// # Errors
+    ///
+    /// The node failed, or did not stop in time.
+    pub fn run(self, on_ready: impl FnOnce(&[Bound])) -> Result<(), ServerError> {
+        raise_open_files_limit();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .event_interval(EVENT_INTERVAL)
+            .max_blocking_threads(2)
+            .thread_stack_size(1 << 20)
+            .thread_name("judge")
+            .build_local(tokio::runtime::LocalOptions::default())
+            .map_err(|error| ServerError::System { what: "starting the runtime", error })?;
+        let result = runtime.block_on(self.serve(on_ready));
+        runtime.shutdown_background();
+        result
+    }
+
+    async fn serve(self, on_ready: impl FnOnce(&[Bound])) -> Result<(), ServerError> {
+        let system = |what| move |error| ServerError::System { what, error };
+        // Before anything is on its way, so that no signal is missed.
+        let mut terminate = signal(SignalKind::terminate()).map_err(system("waiting for SIGTERM"))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(system("waiting for SIGINT"))?;
+        let config = &self.config;
+        let node = Node::new(NodeConfig { broker: config.clone(), seed: random_seed()? });
+        let driver = Driver::new(node, Clock::start(), &self.log_dirs, DiskOptions::default());
+        let shared = Shared::new(
+            usize::try_from(config.socket_request_max_bytes).unwrap_or(usize::MAX),
+            config.queued_max_request_bytes.unwrap_or(QUEUED_BYTES_DEFAULT),
+        );
+        let doorkeeper = Doorkeeper::new(limits(config));
+        let mut tasks = JoinSet::new();
+        tasks.spawn_local(Rc::clone(&driver).keep_time());
+        tasks.spawn_local(Rc::clone(&driver).collect_completions());
+        tasks.spawn_local(Rc::clone(&doorkeeper).sweep(Rc::clone(&driver), shared.clone()));
+        driver.submit(Input::Started);
+        let state = tokio::select! {
+            state = driver.until(|state| *state != NodeState::Starting) => state,
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        };
+        if let NodeState::Failed(reason) = state {
+            return Err(failed(&driver, reason));
+        }
+        for (name, socket) in self.listeners {
+            let listener = tokio::net::TcpListener::from_std(socket).map_err(system("registering a listener"))?;
+            let (driver, shared, doorkeeper) = (Rc::clone(&driver), shared.clone(), Rc::clone(&doorkeeper));
+            tasks.spawn_local(listener::accept(driver, shared, doorkeeper, listener, name));
+        }
+        on_ready(&self.bound);
+
+        let is_over = |state: &NodeState| matches!(state, NodeState::Stopped | NodeState::Failed(_));
+        let state = tokio::select! {
+            state = driver.until(is_over) => state,
+            _ = terminate.recv() => NodeState::Stopping,
+            _ = interrupt.recv() => NodeState::Stopping,
+        };
+        let state = if state == NodeState::Stopping {
+            tracing::info!("stopping");
+            doorkeeper.stop();
+            driver.submit(Input::StopRequested);
+            tokio::select! {
+                state = driver.until(is_over) => state,
+                _ = terminate.recv() => return Err(ServerError::StoppedAtOnce),
+                _ = interrupt.recv() => return Err(ServerError::StoppedAtOnce),
+                () = tokio::time::sleep(STOP_MAX) => return Err(ServerError::StoppedAtOnce),
+            }
+        } else {
+            state
+        };
+        match state {
+            NodeState::Failed(reason) => Err(failed(&driver, reason)),
+            NodeState::Starting | NodeState::Running | NodeState::Stopping | NodeState::Stopped => {
+                tracing::info!("stopped");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn failed(driver: &Driver, reason: String) -> ServerError {
+    if driver.is_broken() { ServerError::Broken } else { ServerError::Failed(reason) }
+}
+
+fn limits(config: &BrokerConfig) -> Limits {
+    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    let mut overrides = Vec::new();
+    for (host, max) in &config.max_connections_per_ip_overrides {
+        match (host.as_str(), 0).to_socket_addrs() {
+            Ok(addresses) => overrides.extend(addresses.map(|address| (address.ip().to_canonical(), count(*max)))),
+            Err(error) => {
+                tracing::warn!(%host, %error, "max.connections.per.ip.overrides: an unknown host is overlooked");
+            }
+        }
+    }
+    Limits {
+        connections_max: count(config.max_connections),
+        connections_per_ip_max: count(config.max_connections_per_ip),
+        connections_per_ip_overrides: overrides,
+        idle_max: (config.connections_max_idle_ms)
+            .map(|millis| Duration::from_millis(u64::try_from(millis).unwrap_or(0))),
+    }
+}
+
+/// Formats those of the directories that are not, and gives the id of the cluster they then belong to, or `None` if all
+/// of them were formatted already.
+///
+/// # Errors
+///
+/// Formatted directories are another cluster's, or they cannot be written.
+pub fn format(
+    config: &BrokerConfig,
+    log_dirs: &[PathBuf],
+    cluster_id: Option<&str>,
+) -> Result<Option<String>, ServerError> {
+    let absent = unformatted(log_dirs)?;
+    let mut known = cluster_id.map(str::to_owned);
+    for dir in log_dirs.iter().filter(|dir| !absent.contains(dir)) {
+        let found = cluster_of(dir)?;
+        match &known {
+            Some(wanted) if *wanted != found => {
+                return Err(ServerError::OtherCluster { dir: dir.clone(), found, wanted: wanted.clone() });
+            }
+            Some(_) => {}
+            None => known = Some(found),
+        }
+    }
+    if absent.is_empty() {
+        return Ok(None);
+    }
+    let seed = random_seed()?;
+    let cluster_id = known.unwrap_or_else(|| sordini_core::format::new_cluster_id(seed).to_string());
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let wall_ms = i64::try_from(wall.as_millis()).unwrap_or(i64::MAX);
+    // The directory ids must differ from the cluster's, which came from the same generator.
+    let ops = sordini_core::format::format(config, &cluster_id, random_seed()?, wall_ms);
+    let is_absent = |op: &StorageOp| {
+        let log_dir = op.path().as_str().split('/').next().and_then(|number| number.parse::<usize>().ok());
+        log_dir.and_then(|number| log_dirs.get(number)).is_some_and(|dir| absent.contains(dir))
+    };
+    run_in_order(log_dirs, ops.into_iter().filter(is_absent))?;
+    Ok(Some(cluster_id))
+}
+
+fn meta_properties(dir: &Path) -> PathBuf {
+    dir.join("meta.properties")
+}
+
+fn unformatted(log_dirs: &[PathBuf]) -> Result<Vec<PathBuf>, ServerError> {
+    let mut absent = Vec::new();
+    for dir in log_dirs {
+        match meta_properties(dir).try_exists() {
+            Ok(true) => {}
+            Ok(false) => absent.push(dir.clone()),
+            Err(error) => return Err(ServerError::Unreadable { dir: dir.clone(), error }),
+        }
+    }
+    Ok(absent)
+}
+
+fn cluster_of(dir: &Path) -> Result<String, ServerError> {
+    let unreadable = |error| ServerError::Unreadable { dir: dir.to_path_buf(), error };
+    let text = std::fs::read_to_string(meta_properties(dir)).map_err(unreadable)?;
+    (text.lines().find_map(|line| line.strip_prefix("cluster.id=")))
+        .map(|id| id.trim().to_owned())
+        .ok_or_else(|| unreadable(io::Error::new(io::ErrorKind::InvalidData, "meta.properties has no cluster.id")))
+}
+
+/// Carries out operations one after the other, as no node does: before there is one.
+fn run_in_order(log_dirs: &[PathBuf], ops: impl Iterator<Item = StorageOp>) -> Result<(), ServerError> {
+    let bell = Arc::new((Mutex::new(false), Condvar::new()));
+    let rung = Arc::clone(&bell);
+    // Whoever formats has nothing else to do than to wait.
+    let options = DiskOptions { threads_max: 0, ..DiskOptions::default() };
+    let mut disk = Disk::new(
+        log_dirs,
+        options,
+        Arc::new(move || {
+            *rung.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            rung.1.notify_one();
+        }),
+    );
+    for (sequence, op) in (0..).zip(ops) {
+        let path = op.path().as_str().to_owned();
+        disk.submit(StorageToken { owner: 0, sequence }, op);
+        let result = loop {
+            disk.collect();
+            if let Some((_, result)) = disk.next_completed() {
+                break result;
+            }
+            let mut is_rung = bell.0.lock().unwrap_or_else(PoisonError::into_inner);
+            while !*is_rung {
+                is_rung = bell.1.wait(is_rung).unwrap_or_else(PoisonError::into_inner);
+            }
+            *is_rung = false;
+        };
+        result.map_err(|fault| ServerError::Format { path, fault })?;
+    }
+    Ok(())
+}
+
+fn random_seed() -> Result<u64, ServerError> {
+    let mut seed = [0; 8];
+    let mut filled = 0;
+    while filled < seed.len() {
+        filled += rustix::rand::getrandom(&mut seed[filled..], rustix::rand::GetRandomFlags::empty())
+            .map_err(|error| ServerError::System { what: "drawing a random number", error: error.into() })?;
+    }
+    Ok(u64::from_le_bytes(seed))
+}
+
+/// A connection is a file to the operating system, and so is a segment: as many as it lets us have.
+fn raise_open_files_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+        if let Err(error) = raised {
+            tracing::warn!(%error, limit = ?limit.current, "cannot raise the limit of open files");
+        }
+    }
+}
