@@ -1,17 +1,17 @@
 //! How many records a second one partition takes, and gives back.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::ensure;
 use clap::Args;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::json;
 
 use crate::Broker;
+use crate::bulk::{BulkConsumer, BulkProducer};
 use crate::client::Deliveries;
 use crate::cpu::Sample;
 
@@ -77,25 +77,23 @@ impl Produce {
 
 /// Hands `records` records to the producer as fast as it takes them and waits until all are acknowledged.
 fn send(producer: &BaseProducer<Deliveries>, topic: &str, value: &[u8], records: u64) -> anyhow::Result<()> {
-    for sent in 0..records {
-        let mut record = BaseRecord::<(), [u8]>::to(topic).partition(0).payload(value);
-        let start = Instant::now();
-        loop {
-            match producer.send(record) {
-                Ok(()) => break,
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
-                    ensure!(start.elapsed() < PATIENCE, "no record was acknowledged for {PATIENCE:?}");
-                    record = refused;
-                    producer.poll(Duration::from_millis(10));
-                }
-                Err((error, _)) => bail!("cannot produce: {error}"),
+    let mut bulk = BulkProducer::new(producer, topic, value)?;
+    let mut left = records;
+    let mut progress = Instant::now();
+    while left > 0 {
+        match bulk.send(left)? {
+            0 => {
+                ensure!(progress.elapsed() < PATIENCE, "no record was acknowledged for {PATIENCE:?}");
+                producer.poll(Duration::from_millis(10));
+            }
+            sent => {
+                left -= sent;
+                progress = Instant::now();
+                producer.poll(Duration::ZERO);
             }
         }
-        if sent % 4096 == 0 {
-            producer.poll(Duration::ZERO);
-        }
     }
-    producer.flush(PATIENCE).context("the records were not acknowledged in time")
+    bulk.flush(PATIENCE)
 }
 
 /// Bytes without pattern, the same in every run (xorshift64).
@@ -145,6 +143,7 @@ impl Consume {
                 ("queued.max.messages.kbytes", "32768"),
             ])?
             .create()?;
+        let consumer = Arc::new(consumer);
         if self.warm_up > 0 {
             self.read(&consumer, &format!("{}-warm-up", self.topic), self.warm_up)?;
         }
@@ -157,22 +156,20 @@ impl Consume {
     }
 
     /// Reads `records` records of partition 0 from its beginning and refuses a gap or a foreign size.
-    fn read(&self, consumer: &BaseConsumer, topic: &str, records: u64) -> anyhow::Result<()> {
+    fn read(&self, consumer: &Arc<BaseConsumer>, topic: &str, records: u64) -> anyhow::Result<()> {
+        let mut bulk = BulkConsumer::new(Arc::clone(consumer))?;
         let mut assignment = TopicPartitionList::new();
         assignment.add_partition_offset(topic, 0, Offset::Offset(0))?;
         consumer.assign(&assignment)?;
         let mut next = 0;
         while next < records {
-            let message = consumer
-                .poll(PATIENCE)
-                .with_context(|| format!("no record for {PATIENCE:?} at {next}"))??;
-            ensure!(
-                u64::try_from(message.offset())? == next,
-                "offset {} where {next} is due",
-                message.offset()
-            );
-            ensure!(message.payload_len() == self.record_bytes, "{} bytes at {next}", message.payload_len());
-            next += 1;
+            let received = bulk.receive(records - next, PATIENCE, |offset, bytes| {
+                ensure!(u64::try_from(offset)? == next, "offset {offset} where {next} is due");
+                ensure!(bytes == self.record_bytes, "{bytes} bytes at {next}");
+                next += 1;
+                Ok(())
+            })?;
+            ensure!(received > 0, "no record for {PATIENCE:?} at {next}");
         }
         consumer.unassign()?;
         Ok(())
