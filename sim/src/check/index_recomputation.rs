@@ -1,0 +1,177 @@
+//! `index_recomputation`: every offset index and time index is what can be computed from its log file (S2).
+//!
+//! The rule of Kafka 4.x: before a batch is written, if more than `index.interval.bytes` were appended since the last
+//! entry (or the segment's beginning), the batch's last offset and position go into the offset index, and the largest
+//! timestamp so far, with the last offset of the batch that has it, into the time index if it is larger than the last
+//! one there. When a segment is closed by a roll or a clean stop, the time index gets one more entry by the same rule.
+
+use super::Violation;
+use super::truth::LogTruth;
+use crate::disk::{Contents, Disk};
+use bytes::Bytes;
+use sordini_protocol::batch::BatchHeader;
+use std::sync::Arc;
+
+/// The entries that a segment's two indexes must have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Segment {
+    /// Offset and position of each entry of the offset index.
+    pub offsets: Vec<(i64, u64)>,
+    /// Timestamp and offset of each entry of the time index.
+    pub times: Vec<(i64, i64)>,
+}
+
+/// Computes the indexes of a segment from its log file. `is_closed` if another segment follows. After the batches that
+/// end at one of `stops` there may be one more entry of the time index: whether there is, `times` says.
+#[must_use]
+pub fn recompute(
+    log: &[u8],
+    index_interval: u64,
+    is_closed: bool,
+    stops: &[u64],
+    times: &[(i64, i64)],
+) -> Segment {
+    let mut segment = Segment::default();
+    let (mut position, mut since_entry) = (0_usize, 0_u64);
+    let mut largest = (-1_i64, 0_i64);
+    let mut last_time = -1_i64;
+    while let Some(header) = log.get(position..).and_then(|rest| BatchHeader::parse(rest).ok()) {
+        if header.max_timestamp > largest.0 {
+            largest = (header.max_timestamp, header.last_offset());
+        }
+        if since_entry > index_interval {
+            segment.offsets.push((header.last_offset(), position as u64));
+            if largest.0 > last_time {
+                segment.times.push(largest);
+                last_time = largest.0;
+            }
+            since_entry = 0;
+        }
+        since_entry += header.size() as u64;
+        position += header.size();
+        let is_extra_allowed = stops.contains(&(position as u64));
+        if is_extra_allowed && largest.0 > last_time && times.get(segment.times.len()) == Some(&largest) {
+            segment.times.push(largest);
+            last_time = largest.0;
+        }
+    }
+    if is_closed && largest.0 > last_time {
+        segment.times.push(largest);
+    }
+    segment
+}
+
+pub(super) fn check(dir: &str, log: &LogTruth, disk: &Disk, index_interval: u64) -> Result<(), Violation> {
+    let files: Vec<&str> = disk.paths_beneath(dir).filter(|file| file.ends_with(".log")).collect();
+    for (index, file) in files.iter().enumerate() {
+        let is_closed = index + 1 < files.len();
+        let name = file.strip_suffix(".log").expect("it was selected by its suffix");
+        let base = name.rsplit('/').next().and_then(|name| name.parse::<i64>().ok()).unwrap_or(0);
+        let shared: Arc<str> = Arc::from(*file);
+        let stops: Vec<u64> = log
+            .clean_stops
+            .range((Arc::clone(&shared), 0)..=(shared, u64::MAX))
+            .map(|(_, len)| *len)
+            .collect();
+        let contents = disk.contents(file).expect("it was listed").all();
+        let found = Segment {
+            offsets: offset_entries(disk, &format!("{name}.index"), base)?,
+            times: time_entries(disk, &format!("{name}.timeindex"), base)?,
+        };
+        let expected = recompute(&contents, index_interval, is_closed, &stops, &found.times);
+        if found != expected {
+            return Err(Violation {
+                property: "index_recomputation",
+                sentence: format!(
+                    "the indexes of {file} ({} bytes, {}, index.interval.bytes={index_interval}) have {}",
+                    contents.len(),
+                    if is_closed { "closed" } else { "active" },
+                    difference(&found, &expected)
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn read(disk: &Disk, file: &str, entry_len: usize) -> Result<Bytes, Violation> {
+    let bytes = disk.contents(file).map(Contents::all).unwrap_or_default();
+    if bytes.len().is_multiple_of(entry_len) {
+        return Ok(bytes);
+    }
+    let sentence = format!("{file} has {} bytes, which are no entries of {entry_len} bytes", bytes.len());
+    Err(Violation { property: "index_recomputation", sentence })
+}
+
+fn offset_entries(disk: &Disk, file: &str, base: i64) -> Result<Vec<(i64, u64)>, Violation> {
+    let bytes = read(disk, file, 8)?;
+    let (entries, _) = bytes.as_chunks::<8>();
+    let entry = |entry: &[u8; 8]| {
+        let [a, b, c, d, e, f, g, h] = *entry;
+        (base + i64::from(i32::from_be_bytes([a, b, c, d])), u64::from(u32::from_be_bytes([e, f, g, h])))
+    };
+    Ok(entries.iter().map(entry).collect())
+}
+
+fn time_entries(disk: &Disk, file: &str, base: i64) -> Result<Vec<(i64, i64)>, Violation> {
+    let bytes = read(disk, file, 12)?;
+    let (entries, _) = bytes.as_chunks::<12>();
+    let entry = |entry: &[u8; 12]| {
+        let (timestamp, offset) = entry.split_first_chunk::<8>().expect("twelve bytes begin with eight");
+        let offset = offset.first_chunk::<4>().expect("and end with four");
+        (i64::from_be_bytes(*timestamp), base + i64::from(i32::from_be_bytes(*offset)))
+    };
+    Ok(entries.iter().map(entry).collect())
+}
+
+/// The first difference, as the end of a sentence.
+fn difference(found: &Segment, expected: &Segment) -> String {
+    fn first<T: PartialEq + std::fmt::Debug>(what: &str, found: &[T], expected: &[T]) -> Option<String> {
+        let at = (0..found.len().max(expected.len())).find(|at| found.get(*at) != expected.get(*at))?;
+        let (there, right) = (found.get(at), expected.get(at));
+        Some(format!("{what} entry {at} {there:?} where {right:?} can be computed from the log"))
+    }
+    let offsets = first("offset index", &found.offsets, &expected.offsets);
+    let times = first("time index", &found.times, &expected.times);
+    offsets.or(times).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sordini_protocol::batch::{BatchBuilder, BatchParams};
+
+    fn log(batches: &[(i64, i64, usize)]) -> Vec<u8> {
+        let mut log = Vec::new();
+        for (base_offset, timestamp, value_len) in batches {
+            let mut builder = BatchBuilder::new(BatchParams { base_offset: *base_offset, ..BatchParams::default() });
+            builder.append(*timestamp, None, Some(&vec![b'v'; *value_len]), &[]);
+            log.extend_from_slice(&builder.build());
+        }
+        log
+    }
+
+    #[test]
+    fn an_entry_stands_before_the_first_batch_after_more_than_the_interval() {
+        let log = log(&[(0, 10, 100), (1, 30, 100), (2, 20, 100), (3, 40, 100)]);
+        let each = log.len() as u64 / 4;
+        let dense = recompute(&log, 0, false, &[], &[]);
+        assert_eq!(dense.offsets, [(1, each), (2, 2 * each), (3, 3 * each)]);
+        // The third batch is older than the second: the largest timestamp has not grown.
+        assert_eq!(dense.times, [(30, 1), (40, 3)]);
+        let sparse = recompute(&log, each, true, &[], &[]);
+        assert_eq!(sparse.offsets, [(2, 2 * each)]);
+        assert_eq!(sparse.times, [(30, 1), (40, 3)], "a closed segment ends with its largest timestamp");
+        assert_eq!(recompute(&log, each, false, &[], &[]).times, [(30, 1)]);
+    }
+
+    #[test]
+    fn a_clean_stop_may_leave_a_time_index_entry_where_it_stopped_and_nowhere_else() {
+        let log = log(&[(0, 10, 100), (1, 30, 100), (2, 50, 100)]);
+        let each = log.len() as u64 / 3;
+        let found = [(30, 1)];
+        assert_eq!(recompute(&log, 10_000, false, &[2 * each], &found).times, found);
+        assert_eq!(recompute(&log, 10_000, false, &[2 * each], &[]).times, []);
+        assert_eq!(recompute(&log, 10_000, false, &[], &found).times, []);
+    }
+}

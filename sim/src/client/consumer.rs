@@ -1,0 +1,354 @@
+//! A consumer of assigned partitions: asks where they begin, then fetches from there to the end, with a fetch session or
+//! without.
+
+use super::{Action, ClientOutbox, Link, Surroundings};
+use crate::history::{Deed, Entry, Stage};
+use crate::plan::ConsumerPlan;
+use bytes::Bytes;
+use sordini_core::ids::RequestId;
+use sordini_protocol::batch::Batch;
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use sordini_protocol::messages::fetch_response::PartitionData;
+use sordini_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use sordini_protocol::messages::{FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse};
+use sordini_protocol::request::AnyResponse;
+use sordini_protocol::wire::{Records, Str, Uuid};
+use std::collections::BTreeMap;
+
+/// The version of its ListOffsets requests.
+const LIST_OFFSETS_VERSION: i16 = 7;
+
+/// What ListOffsets calls the first offset of a partition.
+const EARLIEST: i64 = -2;
+
+#[derive(Clone, Debug, Default)]
+struct Assigned {
+    /// The next offset to read; nothing before ListOffsets has answered.
+    position: Option<i64>,
+    /// The high watermark last heard of.
+    high_watermark: Option<i64>,
+    /// When the request was sent whose answer last showed that there is nothing more to read.
+    at_end_since: Option<u64>,
+    /// The offset that the fetch session has.
+    in_session: Option<i64>,
+}
+
+/// Reads its partitions to their end, and goes on doing so.
+#[derive(Debug)]
+pub struct Consumer {
+    link: Link,
+    plan: ConsumerPlan,
+    assigned: BTreeMap<(usize, i32), Assigned>,
+    list_request: Option<RequestId>,
+    /// The fetch under way and when it was sent.
+    fetch: Option<(RequestId, u64)>,
+    session_id: i32,
+    session_epoch: i32,
+    last_error: ErrorCode,
+    refusals: Vec<String>,
+}
+
+impl Consumer {
+    /// A consumer that follows `plan`.
+    #[must_use]
+    pub fn new(client: usize, surroundings: Surroundings, plan: ConsumerPlan) -> Self {
+        let assigned = plan.assignment.iter().map(|place| (*place, Assigned::default())).collect();
+        Self {
+            link: Link::new(client, surroundings),
+            plan,
+            assigned,
+            list_request: None,
+            fetch: None,
+            session_id: 0,
+            session_epoch: 0,
+            last_error: ErrorCode::None,
+            refusals: Vec::new(),
+        }
+    }
+
+    /// Takes the answers that a correct broker never gives to a correct client, each as a sentence.
+    pub fn take_refusals(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.refusals)
+    }
+
+    /// Whether every partition was at its end in an answer to a request that was sent at `since` or later.
+    #[must_use]
+    pub fn is_at_end_since(&self, since: u64) -> bool {
+        self.assigned.values().all(|assigned| assigned.at_end_since.is_some_and(|at| at >= since))
+    }
+
+    /// The next offset it would read of each partition that it knows one of.
+    pub fn positions(&self) -> impl Iterator<Item = ((usize, i32), i64)> + '_ {
+        self.assigned.iter().filter_map(|(place, assigned)| Some((*place, assigned.position?)))
+    }
+
+    pub(super) fn on_wake(&mut self, now: u64, out: &mut ClientOutbox) {
+        if self.link.is_overdue(now) {
+            out.actions.push(Action::Close);
+            self.on_disconnected(now, out);
+        }
+        self.ask_what_is_next(now, out);
+    }
+
+    fn is_asking(&self) -> bool {
+        self.link.metadata_request.is_some() || self.list_request.is_some() || self.fetch.is_some()
+    }
+
+    fn ask_what_is_next(&mut self, now: u64, out: &mut ClientOutbox) {
+        if self.is_asking() || self.link.backoff_until > now || self.plan.start_us > now {
+            return;
+        }
+        if !self.link.knows_all_topics() {
+            self.link.ask_for_metadata(now, self.plan.request_timeout_us, out);
+        } else if self.assigned.values().any(|assigned| assigned.position.is_none()) {
+            self.ask_for_beginnings(now, out);
+        } else {
+            self.ask_for_records(now, out);
+        }
+    }
+
+    fn ask_for_beginnings(&mut self, now: u64, out: &mut ClientOutbox) {
+        let mut topics: BTreeMap<usize, ListOffsetsTopic> = BTreeMap::new();
+        for ((topic, partition), assigned) in &self.assigned {
+            if assigned.position.is_none() {
+                let entry = topics.entry(*topic).or_insert_with(|| ListOffsetsTopic {
+                    name: self.link.surroundings.topics[*topic].clone(),
+                    ..Default::default()
+                });
+                entry.partitions.push(ListOffsetsPartition {
+                    partition_index: *partition,
+                    current_leader_epoch: -1,
+                    timestamp: EARLIEST,
+                    ..Default::default()
+                });
+            }
+        }
+        let request =
+            ListOffsetsRequest { replica_id: -1, topics: topics.into_values().collect(), ..Default::default() };
+        let deadline = now + self.plan.request_timeout_us;
+        self.list_request = Some(self.link.send(LIST_OFFSETS_VERSION, request.into(), Some(deadline), out));
+    }
+
+    fn ask_for_records(&mut self, now: u64, out: &mut ClientOutbox) {
+        let is_incremental = self.plan.has_sessions && self.session_epoch > 0;
+        let mut topics: BTreeMap<usize, FetchTopic> = BTreeMap::new();
+        for ((topic, partition), assigned) in &mut self.assigned {
+            let position = assigned.position.expect("every position is known");
+            // A session has what was said before: only what changed is said again.
+            if is_incremental && assigned.in_session == Some(position) {
+                continue;
+            }
+            assigned.in_session = Some(position);
+            let by_id = self.plan.api_version >= 13;
+            let entry = topics.entry(*topic).or_insert_with(|| FetchTopic {
+                topic: if by_id { Str::new() } else { self.link.surroundings.topics[*topic].clone() },
+                topic_id: if by_id { self.link.topic_ids[topic] } else { Uuid::ZERO },
+                ..Default::default()
+            });
+            entry.partitions.push(FetchPartition {
+                partition: *partition,
+                current_leader_epoch: -1,
+                fetch_offset: position,
+                last_fetched_epoch: -1,
+                log_start_offset: -1,
+                partition_max_bytes: self.plan.partition_max_bytes,
+                ..Default::default()
+            });
+        }
+        let request = FetchRequest {
+            replica_id: -1,
+            max_wait_ms: self.plan.max_wait_ms,
+            min_bytes: self.plan.min_bytes,
+            max_bytes: self.plan.max_bytes,
+            session_id: if self.plan.has_sessions { self.session_id } else { 0 },
+            session_epoch: if self.plan.has_sessions { self.session_epoch } else { -1 },
+            topics: topics.into_values().collect(),
+            ..Default::default()
+        };
+        let max_wait_us = u64::try_from(self.plan.max_wait_ms).expect("not negative") * 1_000;
+        let deadline = now + max_wait_us + self.plan.request_timeout_us;
+        let request = self.link.send(self.plan.api_version, request.into(), Some(deadline), out);
+        self.fetch = Some((request, now));
+    }
+
+    pub(super) fn on_response(
+        &mut self,
+        now: u64,
+        request: RequestId,
+        body: AnyResponse,
+        out: &mut ClientOutbox,
+    ) {
+        self.link.deadlines.remove(&request);
+        if let AnyResponse::Metadata(response) = &body {
+            self.link.on_metadata(now, request, response);
+        } else if let AnyResponse::ListOffsets(response) = &body {
+            self.list_request = None;
+            self.on_beginnings(now, response);
+        } else if let AnyResponse::Fetch(response) = body
+            && let Some((_, sent)) = self.fetch.take_if(|(fetch, _)| *fetch == request)
+        {
+            self.on_fetched(now, sent, response, out);
+        }
+        self.ask_what_is_next(now, out);
+    }
+
+    fn on_beginnings(&mut self, now: u64, response: &ListOffsetsResponse) {
+        for topic in &response.topics {
+            let index = self.link.topic_index(&topic.name, Uuid::ZERO);
+            for partition in &topic.partitions {
+                let place = index.map(|index| (index, partition.partition_index));
+                let Some(assigned) = place.and_then(|place| self.assigned.get_mut(&place)) else {
+                    self.refusals.push(format!("an answer about {place:?}, of which nobody asked"));
+                    continue;
+                };
+                let error = ErrorCode::from_i16(partition.error_code);
+                if !error.is_error() {
+                    assigned.position = Some(partition.offset);
+                } else if error.is_retriable() {
+                    self.last_error = error;
+                    self.link.back_off(now);
+                } else {
+                    self.refusals.push(format!("{error} to ListOffsets of {place:?}"));
+                }
+            }
+        }
+    }
+
+    fn on_fetched(&mut self, now: u64, sent: u64, response: FetchResponse, out: &mut ClientOutbox) {
+        let error = ErrorCode::from_i16(response.error_code);
+        if error.is_error() {
+            self.last_error = error;
+            self.start_session_anew();
+            if !matches!(error, ErrorCode::FetchSessionIdNotFound | ErrorCode::InvalidFetchSessionEpoch) {
+                self.refusals.push(format!("{error} to a whole fetch"));
+                self.link.back_off(now);
+            }
+            return;
+        }
+        if self.plan.has_sessions {
+            if response.session_id == 0 {
+                // The broker has no room for a session: every request stands for itself.
+                self.start_session_anew();
+            } else {
+                self.session_id = response.session_id;
+                self.session_epoch = self.session_epoch.checked_add(1).unwrap_or(1);
+            }
+        }
+        let mut is_healthy = true;
+        for topic in response.responses {
+            let index = self.link.topic_index(&topic.topic, topic.topic_id);
+            for partition in topic.partitions {
+                let Some(index) = index else {
+                    self.refusals.push("an answer about a topic of which nobody asked".to_owned());
+                    continue;
+                };
+                is_healthy &= self.on_partition_fetched(now, (index, partition.partition_index), partition, out);
+            }
+        }
+        if is_healthy {
+            for assigned in self.assigned.values_mut() {
+                // A session does not mention what has not changed.
+                if assigned.position.is_some() && assigned.position == assigned.high_watermark {
+                    assigned.at_end_since = Some(sent);
+                }
+            }
+        }
+    }
+
+    /// Takes the records of one partition; false if there was an error.
+    fn on_partition_fetched(
+        &mut self,
+        now: u64,
+        place: (usize, i32),
+        partition: PartitionData,
+        out: &mut ClientOutbox,
+    ) -> bool {
+        let Some(assigned) = self.assigned.get_mut(&place) else {
+            self.refusals.push(format!("an answer about {place:?}, of which nobody asked"));
+            return true;
+        };
+        let error = ErrorCode::from_i16(partition.error_code);
+        if error == ErrorCode::OffsetOutOfRange {
+            // A loss of power took what was read: what is left is read from the beginning again.
+            *assigned = Assigned::default();
+            self.start_session_anew();
+            return false;
+        }
+        if error.is_error() {
+            self.last_error = error;
+            if error.refreshes_metadata() {
+                self.link.topic_ids.remove(&place.0);
+                self.start_session_anew();
+            } else if !error.is_retriable() {
+                self.refusals.push(format!("{error} to a fetch of {place:?}"));
+            }
+            self.link.back_off(now);
+            return false;
+        }
+        assigned.high_watermark = Some(partition.high_watermark);
+        let Some(Records::Bytes(records)) = partition.records else { return true };
+        if let Some((offset, end)) = span(records, assigned.position) {
+            assigned.position = Some(end);
+            out.history.push(Entry {
+                at_us: now,
+                client: self.link.client,
+                stage: Stage::Ok,
+                topic: place.0,
+                partition: place.1,
+                deed: Deed::Poll { offset, end },
+                error_code: 0,
+            });
+        }
+        true
+    }
+
+    fn start_session_anew(&mut self) {
+        (self.session_id, self.session_epoch) = (0, 0);
+        for assigned in self.assigned.values_mut() {
+            assigned.in_session = None;
+        }
+    }
+
+    pub(super) fn on_disconnected(&mut self, now: u64, _out: &mut ClientOutbox) {
+        self.link.on_disconnected(now);
+        self.list_request = None;
+        self.fetch = None;
+        self.start_session_anew();
+    }
+
+    pub(super) fn next_wake(&self) -> Option<u64> {
+        if self.is_asking() {
+            self.link.earliest_deadline()
+        } else {
+            Some(self.link.backoff_until.max(self.plan.start_us))
+        }
+    }
+
+    pub(super) fn waits_for(&self) -> String {
+        let behind: Vec<String> = self
+            .assigned
+            .iter()
+            .map(|((topic, partition), assigned)| {
+                let name = &self.link.surroundings.topics[*topic];
+                let (position, end) = (assigned.position, assigned.high_watermark);
+                format!("{name}-{partition} at {position:?} of {end:?}")
+            })
+            .collect();
+        format!("the end of {}; last error {}", behind.join(", "), self.last_error)
+    }
+}
+
+/// The offsets of the whole batches in an answer: that of the first, and the one after the last. Nothing if there is
+/// no whole batch, or none that ends at `position` or later.
+fn span(mut records: Bytes, position: Option<i64>) -> Option<(i64, i64)> {
+    let mut span: Option<(i64, i64)> = None;
+    while let Ok(Some(batch)) = Batch::first_of(&mut records) {
+        let header = batch.header();
+        if position.is_none_or(|position| header.last_offset() >= position) {
+            let first = span.map_or(header.base_offset, |(first, _)| first);
+            span = Some((first, header.next_offset()));
+        }
+    }
+    span
+}

@@ -1,0 +1,243 @@
+//! Clients that behave as real ones do, as state machines: the world wakes them, hands them answers and tells them when
+//! their connection is gone.
+
+mod admin;
+mod consumer;
+mod producer;
+
+pub use admin::Admin;
+pub use consumer::Consumer;
+pub use producer::Producer;
+
+use crate::field::{Field, Place};
+use crate::history::Entry;
+use sordini_core::ids::RequestId;
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::{MetadataRequest, MetadataResponse};
+use sordini_protocol::request::{AnyRequest, AnyResponse};
+use sordini_protocol::wire::{Str, Uuid};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a client asks of the world.
+#[derive(Debug)]
+pub enum Action {
+    /// Send a request, on a new connection if there is none.
+    Send {
+        /// The client's number for it.
+        request: RequestId,
+        /// The version it is in.
+        version: i16,
+        /// What it says.
+        body: AnyRequest,
+    },
+    /// Close the connection.
+    Close,
+}
+
+/// What the clients of a run share.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Names of the topics, as in the plan.
+    pub topics: Arc<[Str]>,
+    /// The run's field.
+    pub field: Field,
+}
+
+/// What a client pushes while it reacts.
+#[derive(Debug, Default)]
+pub struct ClientOutbox {
+    /// What it asks of the world, in order.
+    pub actions: Vec<Action>,
+    /// What it did or was told, in order.
+    pub history: Vec<Entry>,
+}
+
+/// The part that all clients have: requests under way with their deadlines, a wait before the next attempt, and what is
+/// known of the topics.
+#[derive(Debug)]
+struct Link {
+    client: usize,
+    surroundings: Surroundings,
+    next_request: u64,
+    /// When each request that is under way is given up.
+    deadlines: BTreeMap<RequestId, u64>,
+    /// Nothing is sent before this time.
+    backoff_until: u64,
+    /// Topic ids by index in the plan; a topic that is not known is missing.
+    topic_ids: BTreeMap<usize, Uuid>,
+    metadata_request: Option<RequestId>,
+}
+
+/// The version of the metadata requests: the newest that names topics by id.
+const METADATA_VERSION: i16 = 13;
+
+impl Link {
+    const fn new(client: usize, surroundings: Surroundings) -> Self {
+        Self {
+            client,
+            surroundings,
+            next_request: 0,
+            deadlines: BTreeMap::new(),
+            backoff_until: 0,
+            topic_ids: BTreeMap::new(),
+            metadata_request: None,
+        }
+    }
+
+    fn send(
+        &mut self,
+        version: i16,
+        body: AnyRequest,
+        deadline: Option<u64>,
+        out: &mut ClientOutbox,
+    ) -> RequestId {
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        if let Some(deadline) = deadline {
+            self.deadlines.insert(request, deadline);
+        }
+        out.actions.push(Action::Send { request, version, body });
+        request
+    }
+
+    /// Waits some tens of milliseconds before the next attempt.
+    fn back_off(&mut self, now: u64) {
+        let place = Place::Backoff;
+        let wait = self.surroundings.field.between(place, self.client as u64, now, 10_000, 100_000);
+        self.backoff_until = self.backoff_until.max(now + wait);
+    }
+
+    /// Whether some request has waited for too long.
+    fn is_overdue(&self, now: u64) -> bool {
+        self.deadlines.values().any(|deadline| *deadline <= now)
+    }
+
+    fn earliest_deadline(&self) -> Option<u64> {
+        self.deadlines.values().min().copied()
+    }
+
+    fn on_disconnected(&mut self, now: u64) {
+        self.deadlines.clear();
+        self.metadata_request = None;
+        self.back_off(now);
+    }
+
+    /// Asks what is known of the topics, unless that is being asked.
+    fn ask_for_metadata(&mut self, now: u64, timeout_us: u64, out: &mut ClientOutbox) {
+        if self.metadata_request.is_some() {
+            return;
+        }
+        let topics = self.surroundings.topics.iter().map(|name| {
+            sordini_protocol::messages::metadata_request::MetadataRequestTopic {
+                name: Some(name.clone()),
+                ..Default::default()
+            }
+        });
+        let request = MetadataRequest {
+            topics: Some(topics.collect()),
+            allow_auto_topic_creation: false,
+            ..Default::default()
+        };
+        self.metadata_request =
+            Some(self.send(METADATA_VERSION, request.into(), Some(now + timeout_us), out));
+    }
+
+    /// Takes the answer to [`Self::ask_for_metadata`], if it is one.
+    fn on_metadata(&mut self, now: u64, request: RequestId, response: &MetadataResponse) {
+        if self.metadata_request != Some(request) {
+            return;
+        }
+        self.metadata_request = None;
+        for topic in &response.topics {
+            let index = self.surroundings.topics.iter().position(|name| topic.name.as_ref() == Some(name));
+            if let (Some(index), ErrorCode::None) = (index, ErrorCode::from_i16(topic.error_code)) {
+                self.topic_ids.insert(index, topic.topic_id);
+            }
+        }
+        if !self.knows_all_topics() {
+            self.back_off(now);
+        }
+    }
+
+    fn knows_all_topics(&self) -> bool {
+        self.topic_ids.len() == self.surroundings.topics.len()
+    }
+
+    fn topic_index(&self, name: &Str, id: Uuid) -> Option<usize> {
+        let by_name = || self.surroundings.topics.iter().position(|known| known == name);
+        let by_id = || self.topic_ids.iter().find(|(_, known)| **known == id).map(|(index, _)| *index);
+        if name.is_empty() { by_id() } else { by_name() }
+    }
+}
+
+/// Any client.
+#[derive(Debug)]
+pub enum Client {
+    /// Creates the topics.
+    Admin(Admin),
+    /// Writes.
+    Producer(Producer),
+    /// Reads.
+    Consumer(Consumer),
+}
+
+impl Client {
+    /// Reacts to the time it asked for by [`Self::next_wake`].
+    pub fn on_wake(&mut self, now: u64, out: &mut ClientOutbox) {
+        match self {
+            Self::Admin(admin) => admin.on_wake(now, out),
+            Self::Producer(producer) => producer.on_wake(now, out),
+            Self::Consumer(consumer) => consumer.on_wake(now, out),
+        }
+    }
+
+    /// Takes an answer.
+    pub fn on_response(&mut self, now: u64, request: RequestId, body: AnyResponse, out: &mut ClientOutbox) {
+        match self {
+            Self::Admin(admin) => admin.on_response(now, request, &body, out),
+            Self::Producer(producer) => producer.on_response(now, request, &body, out),
+            Self::Consumer(consumer) => consumer.on_response(now, request, body, out),
+        }
+    }
+
+    /// Learns that its connection is gone, and with it the answers to what was under way.
+    pub fn on_disconnected(&mut self, now: u64, out: &mut ClientOutbox) {
+        match self {
+            Self::Admin(admin) => admin.on_disconnected(now, out),
+            Self::Producer(producer) => producer.on_disconnected(now, out),
+            Self::Consumer(consumer) => consumer.on_disconnected(now, out),
+        }
+    }
+
+    /// When it wants to be woken, if nothing happens before.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<u64> {
+        match self {
+            Self::Admin(admin) => admin.next_wake(),
+            Self::Producer(producer) => producer.next_wake(),
+            Self::Consumer(consumer) => consumer.next_wake(),
+        }
+    }
+
+    /// Whether it has done all that its plan says. A consumer has when it has read to the end since `quiet_since`, the
+    /// time at which the last producer had finished.
+    #[must_use]
+    pub fn is_finished(&self, quiet_since: Option<u64>) -> bool {
+        match self {
+            Self::Admin(admin) => admin.is_finished(),
+            Self::Producer(producer) => producer.is_finished(),
+            Self::Consumer(consumer) => quiet_since.is_some_and(|since| consumer.is_at_end_since(since)),
+        }
+    }
+
+    /// What it waits for, as the end of a sentence.
+    #[must_use]
+    pub fn waits_for(&self) -> String {
+        match self {
+            Self::Admin(admin) => admin.waits_for(),
+            Self::Producer(producer) => producer.waits_for(),
+            Self::Consumer(consumer) => consumer.waits_for(),
+        }
+    }
+}

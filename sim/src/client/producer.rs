@@ -1,0 +1,464 @@
+//! A producer with the rules of the Java client: batches stay in their order, a request without an answer is sent again
+//! as it was, an idempotent producer numbers its batches by partition and raises its epoch when the numbers cannot go on.
+
+use super::{Action, ClientOutbox, Link, Surroundings};
+use crate::history::{Deed, Entry, Stage};
+use crate::plan::{Codec, Mutation, ProducerPlan, SendPlan};
+use bytes::Bytes;
+use sordini_core::ids::RequestId;
+use sordini_protocol::batch::{BatchBuilder, BatchParams};
+use sordini_protocol::compression::Compression;
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use sordini_protocol::messages::{InitProducerIdRequest, ProduceRequest, ProduceResponse};
+use sordini_protocol::request::AnyResponse;
+use sordini_protocol::wire::{Records, Str, Uuid};
+use std::collections::BTreeMap;
+
+/// The version of its InitProducerId requests: the newest that 4.3 finishes without two-phase commit.
+const INIT_PRODUCER_ID_VERSION: i16 = 5;
+
+/// Most partitions that one of its requests writes to.
+const PARTITIONS_PER_REQUEST_MAX: usize = 3;
+
+/// Who it is to the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    id: i64,
+    epoch: i16,
+}
+
+/// How the batches of one partition are numbered.
+#[derive(Clone, Copy, Debug)]
+struct Numbering {
+    identity: Identity,
+    next: i32,
+    /// Batches that have a number of this identity and no answer.
+    unresolved: u32,
+}
+
+/// A batch from the application's handing it over to its answer.
+#[derive(Clone, Debug)]
+struct Batch {
+    plan: SendPlan,
+    /// Number of its first record's value, unique in the run.
+    first_value: u64,
+    sequence: Option<(Identity, i32)>,
+    /// What is sent, once the sequence is known.
+    bytes: Bytes,
+    attempts: u32,
+}
+
+/// Sends the batches of its plan and does not rest before each is answered.
+#[derive(Debug)]
+pub struct Producer {
+    link: Link,
+    plan: ProducerPlan,
+    mutation: Option<Mutation>,
+    /// How many of the plan's batches the application has handed over.
+    handed_over: usize,
+    /// Batches to be sent, by their number in the plan: retries keep their place.
+    queue: BTreeMap<usize, Batch>,
+    in_flight: BTreeMap<RequestId, BTreeMap<usize, Batch>>,
+    /// After a failure nothing new is sent before everything under way is answered, so that the order stays.
+    is_draining: bool,
+    identity: Option<Identity>,
+    identity_request: Option<RequestId>,
+    numberings: BTreeMap<(usize, i32), Numbering>,
+    /// Partitions whose numbers cannot go on, until nothing is under way and they start again with a new epoch.
+    broken: Vec<(usize, i32)>,
+    last_error: ErrorCode,
+    /// Answers that a correct broker never gives to a correct client.
+    refusals: Vec<String>,
+}
+
+/// Bytes that fill values up.
+static PADDING: [u8; 2_048] = [b'.'; 2_048];
+
+impl Producer {
+    /// A producer that follows `plan`.
+    #[must_use]
+    pub const fn new(
+        client: usize,
+        surroundings: Surroundings,
+        plan: ProducerPlan,
+        mutation: Option<Mutation>,
+    ) -> Self {
+        Self {
+            link: Link::new(client, surroundings),
+            plan,
+            mutation,
+            handed_over: 0,
+            queue: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            is_draining: false,
+            identity: None,
+            identity_request: None,
+            numberings: BTreeMap::new(),
+            broken: Vec::new(),
+            last_error: ErrorCode::None,
+            refusals: Vec::new(),
+        }
+    }
+
+    /// Takes the answers that a correct broker never gives to a correct client, each as a sentence.
+    pub fn take_refusals(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.refusals)
+    }
+
+    pub(super) fn on_wake(&mut self, now: u64, out: &mut ClientOutbox) {
+        if self.link.is_overdue(now) {
+            out.actions.push(Action::Close);
+            self.on_disconnected(now, out);
+        }
+        self.take_over(now, out);
+        self.send_what_is_due(now, out);
+    }
+
+    fn take_over(&mut self, now: u64, out: &mut ClientOutbox) {
+        while let Some(send) = self.plan.sends.get(self.handed_over).filter(|send| send.at_us <= now) {
+            let first_value = ((self.link.client as u64) << 40) | ((self.handed_over as u64) << 16);
+            let batch =
+                Batch { plan: *send, first_value, sequence: None, bytes: Bytes::new(), attempts: 0 };
+            out.history.push(self.entry(now, Stage::Invoke, &batch, None, ErrorCode::None));
+            self.queue.insert(self.handed_over, batch);
+            self.handed_over += 1;
+        }
+    }
+
+    fn send_what_is_due(&mut self, now: u64, out: &mut ClientOutbox) {
+        if self.link.backoff_until > now || self.queue.is_empty() {
+            return;
+        }
+        if !self.link.knows_all_topics() {
+            self.link.ask_for_metadata(now, self.plan.request_timeout_us, out);
+            return;
+        }
+        if self.plan.is_idempotent && self.identity.is_none() {
+            self.ask_for_identity(now, out);
+            return;
+        }
+        if self.in_flight.is_empty() {
+            self.is_draining = false;
+            self.mend_broken_partitions();
+        }
+        let in_flight_max = usize::try_from(self.plan.in_flight_max).expect("at most five");
+        while !self.is_draining && self.in_flight.len() < in_flight_max && !self.queue.is_empty() {
+            self.send_next(now, out);
+        }
+    }
+
+    fn ask_for_identity(&mut self, now: u64, out: &mut ClientOutbox) {
+        if self.identity_request.is_none() {
+            let request = InitProducerIdRequest {
+                transactional_id: None,
+                transaction_timeout_ms: i32::MAX,
+                producer_id: -1,
+                producer_epoch: -1,
+                ..Default::default()
+            };
+            let deadline = now + self.plan.request_timeout_us;
+            self.identity_request =
+                Some(self.link.send(INIT_PRODUCER_ID_VERSION, request.into(), Some(deadline), out));
+        }
+    }
+
+    /// The Java client raises its epoch by itself and numbers from 0 what it sends to the partitions concerned; the
+    /// others take the new epoch over when none of their batches is without an answer.
+    fn mend_broken_partitions(&mut self) {
+        if self.broken.is_empty() {
+            return;
+        }
+        let identity = self.identity.as_mut().expect("only numbered batches break");
+        identity.epoch += 1;
+        for place in std::mem::take(&mut self.broken) {
+            self.numberings.remove(&place);
+            for batch in self.queue.values_mut() {
+                if (batch.plan.topic, batch.plan.partition) == place {
+                    batch.sequence = None;
+                }
+            }
+        }
+    }
+
+    /// Sends the first of the queue, and with it what follows for other partitions.
+    fn send_next(&mut self, now: u64, out: &mut ClientOutbox) {
+        let mut numbers: Vec<usize> = Vec::new();
+        for (number, batch) in &self.queue {
+            let is_taken = |other: &usize| {
+                let other = &self.queue[other].plan;
+                (other.topic, other.partition) == (batch.plan.topic, batch.plan.partition)
+            };
+            if numbers.len() == PARTITIONS_PER_REQUEST_MAX || numbers.iter().any(is_taken) {
+                break;
+            }
+            numbers.push(*number);
+        }
+        let mut batches = BTreeMap::new();
+        for number in numbers {
+            let mut batch = self.queue.remove(&number).expect("it was found there");
+            self.prepare(&mut batch);
+            batches.insert(number, batch);
+        }
+        let request = self.request(&batches);
+        if self.plan.acks == 0 {
+            self.link.send(self.plan.api_version, request.into(), None, out);
+            for batch in batches.values() {
+                out.history.push(self.entry(now, Stage::Info, batch, None, ErrorCode::None));
+            }
+        } else {
+            let deadline = now + self.plan.request_timeout_us;
+            let request = self.link.send(self.plan.api_version, request.into(), Some(deadline), out);
+            self.in_flight.insert(request, batches);
+        }
+    }
+
+    /// Numbers a batch that has no number, and builds its bytes once for all attempts.
+    fn prepare(&mut self, batch: &mut Batch) {
+        batch.attempts += 1;
+        let place = (batch.plan.topic, batch.plan.partition);
+        let mut is_new = batch.bytes.is_empty();
+        if let (Some(current), None) = (self.identity, batch.sequence) {
+            let fresh = Numbering { identity: current, next: 0, unresolved: 0 };
+            let numbering = self.numberings.entry(place).or_insert(fresh);
+            if numbering.identity != current && numbering.unresolved == 0 {
+                *numbering = fresh;
+            }
+            batch.sequence = Some((numbering.identity, numbering.next));
+            numbering.next += i32::from(batch.plan.records);
+            numbering.unresolved += 1;
+            is_new = true;
+        }
+        let is_forgetful = self.mutation == Some(Mutation::RetriesForgetTheirSequence) && batch.attempts > 1;
+        if is_new || is_forgetful {
+            batch.bytes = build(batch, is_forgetful);
+        }
+    }
+
+    fn request(&self, batches: &BTreeMap<usize, Batch>) -> ProduceRequest {
+        let mut topics: BTreeMap<usize, TopicProduceData> = BTreeMap::new();
+        for batch in batches.values() {
+            let topic = topics.entry(batch.plan.topic).or_insert_with(|| {
+                // From version 13 on a topic is named by its id.
+                let by_id = self.plan.api_version >= 13;
+                TopicProduceData {
+                    name: if by_id { Str::new() } else { self.link.surroundings.topics[batch.plan.topic].clone() },
+                    topic_id: if by_id { self.link.topic_ids[&batch.plan.topic] } else { Uuid::ZERO },
+                    ..Default::default()
+                }
+            });
+            topic.partition_data.push(PartitionProduceData {
+                index: batch.plan.partition,
+                records: Some(Records::Bytes(batch.bytes.clone())),
+                ..Default::default()
+            });
+        }
+        ProduceRequest {
+            transactional_id: None,
+            acks: self.plan.acks,
+            timeout_ms: 30_000,
+            topic_data: topics.into_values().collect(),
+            ..Default::default()
+        }
+    }
+
+    pub(super) fn on_response(
+        &mut self,
+        now: u64,
+        request: RequestId,
+        body: &AnyResponse,
+        out: &mut ClientOutbox,
+    ) {
+        self.link.deadlines.remove(&request);
+        if let AnyResponse::Metadata(response) = body {
+            self.link.on_metadata(now, request, response);
+        } else if let AnyResponse::InitProducerId(response) = body {
+            self.identity_request = None;
+            let error = ErrorCode::from_i16(response.error_code);
+            if error.is_error() {
+                self.last_error = error;
+                self.link.back_off(now);
+            } else {
+                self.identity = Some(Identity { id: response.producer_id, epoch: response.producer_epoch });
+            }
+        } else if let AnyResponse::Produce(response) = body
+            && let Some(batches) = self.in_flight.remove(&request)
+        {
+            self.on_produced(now, batches, response, out);
+        }
+        self.send_what_is_due(now, out);
+    }
+
+    fn on_produced(
+        &mut self,
+        now: u64,
+        mut batches: BTreeMap<usize, Batch>,
+        response: &ProduceResponse,
+        out: &mut ClientOutbox,
+    ) {
+        for topic in &response.responses {
+            let index = self.link.topic_index(&topic.name, topic.topic_id);
+            for partition in &topic.partition_responses {
+                let place = (index, partition.index);
+                let number = batches
+                    .iter()
+                    .find(|(_, batch)| (Some(batch.plan.topic), batch.plan.partition) == place)
+                    .map(|(number, _)| *number);
+                let Some(batch) = number.and_then(|number| batches.remove(&number)) else {
+                    self.refusals.push(format!("an answer about {place:?}, of which nobody asked"));
+                    continue;
+                };
+                let number = number.expect("a batch was found by it");
+                let error = ErrorCode::from_i16(partition.error_code);
+                self.on_partition_answered(now, number, batch, error, partition.base_offset, out);
+            }
+        }
+        for (_, batch) in batches {
+            self.refusals.push(format!("no answer about partition {} in the response", batch.plan.partition));
+        }
+    }
+
+    fn on_partition_answered(
+        &mut self,
+        now: u64,
+        number: usize,
+        batch: Batch,
+        error: ErrorCode,
+        base_offset: i64,
+        out: &mut ClientOutbox,
+    ) {
+        let place = (batch.plan.topic, batch.plan.partition);
+        let is_of_numbering = |numbering: &&mut Numbering| {
+            batch.sequence.is_some_and(|(identity, _)| identity == numbering.identity)
+        };
+        match error {
+            ErrorCode::None | ErrorCode::DuplicateSequenceNumber => {
+                if let Some(numbering) = self.numberings.get_mut(&place).filter(is_of_numbering) {
+                    numbering.unresolved -= 1;
+                }
+                let offset = (error == ErrorCode::None).then_some(base_offset);
+                out.history.push(self.entry(now, Stage::Ok, &batch, offset, error));
+            }
+            ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId if self.plan.is_idempotent => {
+                // An earlier batch without an answer explains the gap; otherwise the broker has lost what it had.
+                let is_earlier = |(other, earlier): (&usize, &Batch)| {
+                    *other < number && (earlier.plan.topic, earlier.plan.partition) == place
+                };
+                let has_earlier = self.queue.iter().any(is_earlier)
+                    || self.in_flight.values().flatten().any(is_earlier);
+                if !has_earlier && !self.broken.contains(&place) {
+                    self.broken.push(place);
+                }
+                self.retry(now, number, batch, error);
+            }
+            error if error.is_retriable() => {
+                if error.refreshes_metadata() {
+                    self.link.topic_ids.remove(&place.0);
+                }
+                self.retry(now, number, batch, error);
+            }
+            error => {
+                if let Some(numbering) = self.numberings.get_mut(&place).filter(is_of_numbering) {
+                    numbering.unresolved -= 1;
+                }
+                out.history.push(self.entry(now, Stage::Fail, &batch, None, error));
+                let client = self.link.client;
+                let (topic, partition) = (&self.link.surroundings.topics[place.0], place.1);
+                self.refusals.push(format!("{error} to client {client} for batch {number} to {topic}-{partition}"));
+            }
+        }
+    }
+
+    fn retry(&mut self, now: u64, number: usize, batch: Batch, error: ErrorCode) {
+        self.last_error = error;
+        self.is_draining = true;
+        self.queue.insert(number, batch);
+        self.link.back_off(now);
+    }
+
+    pub(super) fn on_disconnected(&mut self, now: u64, _out: &mut ClientOutbox) {
+        self.link.on_disconnected(now);
+        self.identity_request = None;
+        for (_, batches) in std::mem::take(&mut self.in_flight) {
+            self.queue.extend(batches);
+        }
+    }
+
+    pub(super) fn next_wake(&self) -> Option<u64> {
+        let next_send = self.plan.sends.get(self.handed_over).map(|send| send.at_us);
+        let in_flight_max = usize::try_from(self.plan.in_flight_max).expect("at most five");
+        let has_room = if self.is_draining {
+            self.in_flight.is_empty()
+        } else {
+            self.in_flight.len() < in_flight_max
+        };
+        let is_asking = self.link.metadata_request.is_some() || self.identity_request.is_some();
+        let can_send = !self.queue.is_empty() && has_room && !is_asking;
+        let backoff = can_send.then_some(self.link.backoff_until);
+        [next_send, backoff, self.link.earliest_deadline()].into_iter().flatten().min()
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.handed_over == self.plan.sends.len() && self.queue.is_empty() && self.in_flight.is_empty()
+    }
+
+    pub(super) fn waits_for(&self) -> String {
+        format!(
+            "answers to {} requests and to send {} batches; last error {}",
+            self.in_flight.len(),
+            self.queue.len() + self.plan.sends.len() - self.handed_over,
+            self.last_error
+        )
+    }
+
+    fn entry(
+        &self,
+        now: u64,
+        stage: Stage,
+        batch: &Batch,
+        offset: Option<i64>,
+        error: ErrorCode,
+    ) -> Entry {
+        Entry {
+            at_us: now,
+            client: self.link.client,
+            stage,
+            topic: batch.plan.topic,
+            partition: batch.plan.partition,
+            deed: Deed::Send {
+                acks: self.plan.acks,
+                first_value: batch.first_value,
+                records: batch.plan.records,
+                offset,
+            },
+            error_code: error.as_i16(),
+        }
+    }
+}
+
+/// The bytes of a batch. Each value begins with its number, so that every record of a run can be told from every other.
+fn build(batch: &Batch, is_forgetful: bool) -> Bytes {
+    let mut params = BatchParams {
+        compression: match batch.plan.codec {
+            Codec::None => Compression::None,
+            Codec::Lz4 => Compression::Lz4,
+        },
+        ..BatchParams::default()
+    };
+    if let Some((identity, sequence)) = batch.sequence.filter(|_| !is_forgetful) {
+        params.producer_id = identity.id;
+        params.producer_epoch = identity.epoch;
+        params.base_sequence = sequence;
+    }
+    let mut builder = BatchBuilder::new(params);
+    let timestamp = crate::world::wall_ms(batch.plan.at_us);
+    let padding = usize::try_from(batch.plan.value_bytes).expect("it fits").saturating_sub(8).min(PADDING.len());
+    let mut value = Vec::with_capacity(8 + padding);
+    for record in 0..batch.plan.records {
+        value.clear();
+        value.extend_from_slice(&(batch.first_value + u64::from(record)).to_be_bytes());
+        value.extend_from_slice(&PADDING[..padding]);
+        builder.append(timestamp, None, Some(&value), &[]);
+    }
+    builder.build()
+}

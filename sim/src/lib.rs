@@ -1,0 +1,17 @@
+//! The world, faked and seeded: one node, its disk, its clients, and what breaks.
+//!
+//! Reading order: [`plan`] and [`field`] (what is decided before a run, and how chance decides the rest), [`disk`],
+//! [`client`], [`world`] (where they meet), [`check`] (what must hold), [`trace`] (how two runs are compared).
+//!
+//! A run is a function of its plan: no clock, no thread, no file, no environment and no ambient randomness.
+
+pub mod check;
+pub mod client;
+pub mod disk;
+pub mod field;
+pub mod history;
+pub mod plan;
+pub mod sweep;
+pub mod trace;
+mod transcript;
+pub mod world;
