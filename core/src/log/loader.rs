@@ -381,6 +381,12 @@ impl LogLoader {
     fn scan_next(&mut self, now: Now, out: &mut Outbox) -> LoadStep {
         let Some(base) = self.to_scan.pop_front() else { return LoadStep::Done(self.finish(now, out)) };
         let found = self.found[&base];
+        if self.leaves_a_hole(base) {
+            // It was begun while the end of the one before was on its way to the disk, and that did not arrive.
+            self.to_scan.push_front(base);
+            self.drop_rest(out);
+            return LoadStep::Done(self.finish(now, out));
+        }
         let doubtful = self.first_doubtful().is_some_and(|first| base >= first);
         let validate = doubtful || found.index_len.is_none() || found.time_len.is_none();
         let entries = |len: Option<u64>, entry_len: u32| -> u32 {
@@ -533,14 +539,26 @@ impl LogLoader {
         }
         self.log.segments.insert(base, scan.segment);
         if !whole {
-            while let Some(later) = self.to_scan.pop_front() {
-                let segment = self.log.segments.remove(&later).expect("planned segments are known");
-                for file in segment.files() {
-                    self.push_unawaited(StorageOp::Remove { path: file.clone() }, out);
-                }
-            }
+            self.drop_rest(out);
         }
         self.scan_next(now, out)
+    }
+
+    /// Deletes the segments that were not looked at: the log ends before them.
+    fn drop_rest(&mut self, out: &mut Outbox) {
+        while let Some(later) = self.to_scan.pop_front() {
+            let segment = self.log.segments.remove(&later).expect("planned segments are known");
+            for file in segment.files() {
+                self.push_unawaited(StorageOp::Remove { path: file.clone() }, out);
+            }
+        }
+    }
+
+    /// Whether a segment that a crash may have cut does not begin where the one before it ends. In a compacted log that
+    /// is how it should be: the records between were cleaned away.
+    fn leaves_a_hole(&self, base: Offset) -> bool {
+        let follows_doubtful = self.first_doubtful().is_some_and(|first| base > first);
+        follows_doubtful && !self.request.config.cleanup_policy.compact && base != self.log.next_offset
     }
 
     fn begin_again_doubting(&mut self, out: &mut Outbox) -> LoadStep {

@@ -69,9 +69,9 @@ struct InFlight {
     base: Offset,
     end: Offset,
     appended: bool,
-    /// The topic's flush interval ended with this batch: it counts only once it is durable, as in Kafka, where the
+    /// `flush.messages`: the batch counts only while fewer records than this are not durable, as in Kafka, where the
     /// append itself flushes.
-    until_flushed: bool,
+    flush_messages: i64,
 }
 
 /// A group of operations after which everything below `end` is durable.
@@ -302,10 +302,9 @@ impl PartitionLog {
 
         let sequence =
             self.push(Wait::Append, StorageOp::Append { file, position, bytes: batch.into_bytes() }, out);
-        let unflushed = end.0 - self.flushing_end().0;
-        let until_flushed = unflushed >= config.flush_messages;
-        self.in_flight.push_back(InFlight { sequence, base, end, appended: false, until_flushed });
-        if until_flushed {
+        let flush_messages = config.flush_messages;
+        self.in_flight.push_back(InFlight { sequence, base, end, appended: false, flush_messages });
+        if end.0 - self.flushing_end().0 >= flush_messages {
             self.flush(out);
         } else if config.flush_ms != i64::MAX && self.flush_due.is_none() {
             self.flush_due = Some(now.monotonic.plus_millis(config.flush_ms));
@@ -426,7 +425,7 @@ impl PartitionLog {
             }
         }
         while let Some(append) = self.in_flight.front() {
-            if !append.appended || (append.until_flushed && self.flushed_end < append.end) {
+            if !append.appended || append.end.0 - self.flushed_end.0 >= append.flush_messages {
                 break;
             }
             self.written_end = append.end;

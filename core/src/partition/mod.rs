@@ -115,6 +115,10 @@ impl Partition {
         out: &mut Outbox,
     ) -> Self {
         log.assign_epoch(leader_epoch, out);
+        if config.flush_messages != i64::MAX {
+            // What a crash left in the page cache is counted from here on as what it is taken for: durable.
+            log.flush(out);
+        }
         Self {
             id,
             topic,
