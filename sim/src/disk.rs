@@ -366,7 +366,8 @@ impl Disk {
         }
         if is_tree {
             for lanes in [&self.file_lanes, &self.tree_lanes] {
-                until = range_beneath(lanes, path.as_str()).fold(until, |until, (_, lane)| until.max(lane.due));
+                until =
+                    range_beneath(lanes, path.as_str()).fold(until, |until, (_, lane)| until.max(lane.due));
             }
         }
         until
@@ -555,7 +556,8 @@ impl Disk {
             StorageOp::Append { file, position, bytes: [first, second] } => {
                 let whole = (first.len() + second.len()) as u64;
                 let len = usize::try_from(answer.below(whole + 1)).expect("a part of what lies in memory");
-                let cut = [first.slice(..len.min(first.len())), second.slice(..len.saturating_sub(first.len()))];
+                let cut =
+                    [first.slice(..len.min(first.len())), second.slice(..len.saturating_sub(first.len()))];
                 if len > 0 {
                     let _ = self.apply(StorageOp::Append { file, position, bytes: cut }, wall_ms);
                 }
@@ -564,7 +566,8 @@ impl Disk {
                 // Death came before the rename: what was written beside the file stays there.
                 let beside = file_beside(&file);
                 if answer.chance(1, 2) && !self.files.contains_key(beside.as_str()) {
-                    let len = usize::try_from(answer.below(bytes.len() as u64 + 1)).expect("a part of the bytes");
+                    let len =
+                        usize::try_from(answer.below(bytes.len() as u64 + 1)).expect("a part of the bytes");
                     self.make_directories(&beside, false);
                     let mut state = File { modified_ms: wall_ms, ..File::default() };
                     state.contents.append(bytes.slice(..len));
@@ -601,7 +604,7 @@ impl Disk {
             (file.contents, file.durable_len) = file.before_truncations.swap_remove(version);
             self.marks.untruncated += 1;
         }
-        if self.mutation == Some(Mutation::DiskLosesSynced) {
+        if self.mutation == Some(Mutation::DiskLosesSynced) && name.ends_with(".log") {
             file.durable_len = file.durable_len.saturating_sub(answer.below(4 * SECTOR));
         }
         let (durable, len) = (file.durable_len, file.contents.len());
@@ -741,8 +744,7 @@ mod tests {
         let mut overtook = false;
         for seed in 0..50 {
             let mut disk = disk(seed);
-            let dues: Vec<u64> =
-                (0..5).map(|at| submit(&mut disk, append("0/a", at, b"x")).at).collect();
+            let dues: Vec<u64> = (0..5).map(|at| submit(&mut disk, append("0/a", at, b"x")).at).collect();
             assert!(dues.is_sorted());
             overtook |= submit(&mut disk, append("0/b", 0, b"x")).at < dues[4];
             let list = submit(&mut disk, StorageOp::List { dir: StoragePath::new("0") });
@@ -796,7 +798,10 @@ mod tests {
             assert!(left[1_000..].iter().all(|byte| [0, 2].contains(byte)), "seed {seed}");
             marks.add(&disk.marks());
         }
-        assert!(marks.lost_suffix > 0 && marks.torn > 0 && marks.zeroed > 0 && marks.vanished > 0, "{marks:?}");
+        assert!(
+            marks.lost_suffix > 0 && marks.torn > 0 && marks.zeroed > 0 && marks.vanished > 0,
+            "{marks:?}"
+        );
     }
 
     #[test]

@@ -51,7 +51,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--seed" => arguments.seed = Some(number(&value()?)?),
             "--seeds" => {
                 let text = value()?;
-                let (from, to) = text.split_once("..").ok_or_else(|| format!("{text} is not of the form A..B"))?;
+                let (from, to) =
+                    text.split_once("..").ok_or_else(|| format!("{text} is not of the form A..B"))?;
                 arguments.seeds = Some((number(from)?, number(to)?));
             }
             "--plan" => arguments.plan = Some(value()?),
@@ -101,7 +102,11 @@ fn plan_of(arguments: &Arguments) -> Result<Plan, String> {
             let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
             let plan: Plan = serde_json::from_str(&text).map_err(|error| format!("{path}: {error}"))?;
             if plan.version != Plan::VERSION {
-                return Err(format!("{path} is of version {} and this reads {}", plan.version, Plan::VERSION));
+                return Err(format!(
+                    "{path} is of version {} and this reads {}",
+                    plan.version,
+                    Plan::VERSION
+                ));
             }
             Ok(plan)
         }
@@ -211,6 +216,9 @@ fn print_summary(summary: &Summary, wall: Duration) {
     let mut marks = summary.marks.named();
     marks.sort_by_key(|(_, hits)| *hits);
     for (name, hits) in marks {
-        println!("{hits:>12} {name}{}", if hits == 0 { "  (never: this sweep proves nothing about it)" } else { "" });
+        println!(
+            "{hits:>12} {name}{}",
+            if hits == 0 { "  (never: this sweep proves nothing about it)" } else { "" }
+        );
     }
 }

@@ -210,11 +210,11 @@ pub enum FaultKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mutation {
-    /// A loss of power takes up to four sectors that were synced: `acknowledged_data`.
+    /// A loss of power takes up to four sectors of a log that were synced: `acknowledged_data`.
     DiskLosesSynced,
     /// A sync is answered and does nothing: `acknowledged_data`.
     SyncDoesNothing,
-    /// Appends to logs are answered before they have taken effect: `acknowledged_data`.
+    /// Appends to logs are answered before they have taken effect: `truthful_view`.
     AppendsAnsweredEarly,
     /// A loss of power flips a bit in every closed segment: `log_prefix`.
     DiskFlipsClosedSegments,
@@ -222,9 +222,9 @@ pub enum Mutation {
     IndexEntriesSpoiled,
     /// The entries of time indexes reach the disk with their last bit flipped: `index_recomputation`.
     TimeIndexEntriesSpoiled,
-    /// Every seventh fetch answer says a high watermark one lower: `high_watermark`.
+    /// Every seventh fetch answer says a high watermark one lower, where it brings no records: `high_watermark`.
     HighWatermarkFalls,
-    /// Fetch answers carry their records from 1 byte further back in a value: `consumer_reads`.
+    /// Fetch answers carry their records with a bit flipped: `consumer_reads`.
     ReadsFlipped,
     /// Resent batches of idempotent producers have lost their producer: `no_duplicates`.
     RetriesForgetTheirSequence,
@@ -234,7 +234,7 @@ pub enum Mutation {
     DelaysFromProcessId,
     /// An InitProducerId answer is replaced by the first one there was: `producer_ids`.
     ProducerIdHandedOutTwice,
-    /// The first answer about the first topic after a crash says that the topic is unknown, for ever: `topics`.
+    /// From the second start on, metadata answers say that the first topic is unknown: `topics`.
     TopicForgotten,
 }
 
@@ -429,8 +429,12 @@ fn draw_producer(draw: &mut Draw, swarm: &Swarm, topics: &[TopicPlan]) -> Produc
             topic,
             partition: draw.i32(0, topics[topic].partitions - 1),
             records: u16::try_from(draw.between(1, records_max)).expect("few"),
-            value_bytes: u32::try_from(if is_large { draw.between(300, 1_500) } else { draw.between(8, 120) })
-                .expect("few"),
+            value_bytes: u32::try_from(if is_large {
+                draw.between(300, 1_500)
+            } else {
+                draw.between(8, 120)
+            })
+            .expect("few"),
             codec: if swarm.compressed && draw.chance(1, 2) { Codec::Lz4 } else { Codec::None },
         });
     }

@@ -75,12 +75,7 @@ impl Trace {
     /// A trace that only hashes, or one that writes a transcript too.
     #[must_use]
     pub fn new(transcript: bool) -> Self {
-        Self {
-            hash: Hash64::default(),
-            events: 0,
-            transcript: transcript.then(String::new),
-            steps: None,
-        }
+        Self { hash: Hash64::default(), events: 0, transcript: transcript.then(String::new), steps: None }
     }
 
     /// Keeps the hash after every event as well.
@@ -171,7 +166,7 @@ mod tests {
         assert_eq!(written.transcript(), "    1.500000 kill\n");
     }
 
-    const KNOWN_EMPTY: u64 = 0;
-    const KNOWN_WORD: u64 = 0;
-    const KNOWN_PATH: u64 = 0;
+    const KNOWN_EMPTY: u64 = 0xBC92_614F_CE6F_3116;
+    const KNOWN_WORD: u64 = 0x9994_D693_CB69_5E4C;
+    const KNOWN_PATH: u64 = 0x0494_5757_6A40_C873;
 }

@@ -117,8 +117,14 @@ fn len_of(records: Option<&Records>) -> usize {
 
 /// A request, with what matters of the APIs that clients use.
 #[must_use]
-pub(crate) fn request(client: usize, connection: ConnectionId, request: RequestId, body: &AnyRequest) -> String {
-    let mut line = format!("  in  client {client} connection {connection} request {request}: {:?}", body.api_key());
+pub(crate) fn request(
+    client: usize,
+    connection: ConnectionId,
+    request: RequestId,
+    body: &AnyRequest,
+) -> String {
+    let mut line =
+        format!("  in  client {client} connection {connection} request {request}: {:?}", body.api_key());
     if let AnyRequest::Produce(produce) = body {
         write!(line, " acks={}", produce.acks).expect("a string takes any text");
         for topic in &produce.topic_data {
@@ -129,11 +135,13 @@ pub(crate) fn request(client: usize, connection: ConnectionId, request: RequestI
             }
         }
     } else if let AnyRequest::Fetch(fetch) = body {
-        write!(line, " session {}/{}", fetch.session_id, fetch.session_epoch).expect("a string takes any text");
+        write!(line, " session {}/{}", fetch.session_id, fetch.session_epoch)
+            .expect("a string takes any text");
         for topic in &fetch.topics {
             for partition in &topic.partitions {
                 let (name, index) = (&topic.topic, partition.partition);
-                write!(line, " {name}-{index} from {}", partition.fetch_offset).expect("a string takes any text");
+                write!(line, " {name}-{index} from {}", partition.fetch_offset)
+                    .expect("a string takes any text");
             }
         }
     }
@@ -154,7 +162,8 @@ pub(crate) fn response(connection: ConnectionId, request: RequestId, body: &AnyR
             }
         }
     } else if let AnyResponse::Fetch(fetch) = body {
-        write!(line, " {} session {}", error(fetch.error_code), fetch.session_id).expect("a string takes any text");
+        write!(line, " {} session {}", error(fetch.error_code), fetch.session_id)
+            .expect("a string takes any text");
         for topic in &fetch.responses {
             for partition in &topic.partitions {
                 let (name, index) = (&topic.topic, partition.partition_index);
@@ -170,12 +179,14 @@ pub(crate) fn response(connection: ConnectionId, request: RequestId, body: &AnyR
     } else if let AnyResponse::CreateTopics(response) = body {
         for topic in &response.topics {
             let text = topic.error_message.as_ref().map(ToString::to_string).unwrap_or_default();
-            write!(line, " {}: {} {text}", topic.name, error(topic.error_code)).expect("a string takes any text");
+            write!(line, " {}: {} {text}", topic.name, error(topic.error_code))
+                .expect("a string takes any text");
         }
     } else if let AnyResponse::Metadata(response) = body {
         for topic in &response.topics {
             let name = topic.name.as_deref().unwrap_or_default();
-            write!(line, " {name}: {} {}", error(topic.error_code), topic.topic_id).expect("a string takes any text");
+            write!(line, " {name}: {} {}", error(topic.error_code), topic.topic_id)
+                .expect("a string takes any text");
         }
     }
     line

@@ -83,8 +83,8 @@ pub struct Marks {
     pub duplicates_recognised: u64,
     /// Records that were acknowledged.
     pub records_acknowledged: u64,
-    /// Records that were handed to consumers.
-    pub records_read: u64,
+    /// Answers with records for a partition that consumers got.
+    pub reads: u64,
     /// Answers of a fetch session that left partitions out.
     pub incremental_fetches: u64,
 }
@@ -101,7 +101,7 @@ impl Marks {
         self.rolls += other.rolls;
         self.duplicates_recognised += other.duplicates_recognised;
         self.records_acknowledged += other.records_acknowledged;
-        self.records_read += other.records_read;
+        self.reads += other.reads;
         self.incremental_fetches += other.incremental_fetches;
     }
 
@@ -117,7 +117,7 @@ impl Marks {
             ("segment rolled", self.rolls),
             ("resent batch recognised", self.duplicates_recognised),
             ("record acknowledged", self.records_acknowledged),
-            ("record read", self.records_read),
+            ("fetch answer with records", self.reads),
             ("incremental fetch answer", self.incremental_fetches),
         ];
         marks.extend(self.disk.named());
@@ -336,7 +336,8 @@ impl World {
             let client = clients.len();
             clients.push(Client::Consumer(Consumer::new(client, surroundings.clone(), consumer.clone())));
         }
-        let seats = clients.into_iter().map(|client| Seat { client, connection: None, wake_at: None }).collect();
+        let seats =
+            clients.into_iter().map(|client| Seat { client, connection: None, wake_at: None }).collect();
         let mut world = Self {
             disk: Disk::new(field, plan.disk, plan.mutation),
             checks: Checks::new(&plan),
@@ -413,7 +414,8 @@ impl World {
             self.now = at;
             self.happen(event)?;
         }
-        let idempotent = self.plan.producers.iter().enumerate().filter(|(_, producer)| producer.is_idempotent);
+        let idempotent =
+            self.plan.producers.iter().enumerate().filter(|(_, producer)| producer.is_idempotent);
         // Client 0 is the admin.
         let clients = idempotent.map(|(index, _)| index as u64 + 1).collect();
         self.checks.at_end(&clients)?;
@@ -468,7 +470,8 @@ impl World {
 
     /// Looks whether a phase has come to its end, and begins the next.
     fn is_over(&mut self) -> Result<bool, Failure> {
-        let is_running = self.node.as_ref().is_some_and(|incarnation| incarnation.state == NodeState::Running);
+        let is_running =
+            self.node.as_ref().is_some_and(|incarnation| incarnation.state == NodeState::Running);
         match self.phase {
             Phase::Plan => {
                 if !is_running || self.faults_left > 0 || !self.recovery_faults.is_empty() {
@@ -476,7 +479,11 @@ impl World {
                 }
                 if self.quiet_since.is_none() {
                     let is_consumer = |client: &Client| matches!(client, Client::Consumer(_));
-                    if self.seats.iter().all(|seat| is_consumer(&seat.client) || seat.client.is_finished(None)) {
+                    if self
+                        .seats
+                        .iter()
+                        .all(|seat| is_consumer(&seat.client) || seat.client.is_finished(None))
+                    {
                         self.quiet_since = Some(self.now);
                     }
                 }
@@ -533,7 +540,9 @@ impl World {
             Event::Start => self.on_start(),
             Event::Fault(index) => self.on_fault(index),
             Event::StorageDue { number } => self.on_storage_due(number),
-            Event::Completion { incarnation, token, result } => self.on_completion(incarnation, token, result),
+            Event::Completion { incarnation, token, result } => {
+                self.on_completion(incarnation, token, result)
+            }
             Event::Deadline { incarnation } => self.on_deadline(incarnation),
             Event::ToNode { connection, message } => self.on_message_to_node(connection, message),
             Event::ToClient { client, connection, message } => {
@@ -828,7 +837,7 @@ impl World {
     /// Looks at the indexes once in every life, in the first moment in which nothing is under way on the disk.
     fn maybe_check_indexes(&mut self) -> Result<(), Failure> {
         let Some(incarnation) = &mut self.node else { return Ok(()) };
-        if incarnation.running_since.is_some()
+        if incarnation.state == NodeState::Running
             && !incarnation.indexes_checked
             && self.disk.pending().next().is_none()
         {
@@ -927,8 +936,7 @@ impl World {
         self.trace.line(self.now, || format!("  out {token:?} {}", transcript::op(&op)));
         self.checks.on_storage_op(&op, &self.disk)?;
         self.spoil(&mut op);
-        let is_log_append =
-            matches!(&op, StorageOp::Append { file, .. } if file.as_str().ends_with(".log"));
+        let is_log_append = matches!(&op, StorageOp::Append { file, .. } if file.as_str().ends_with(".log"));
         let due = self.disk.submit(self.now, token, op);
         if is_log_append && self.plan.mutation == Some(Mutation::AppendsAnsweredEarly) {
             self.answered_early.insert(token);
@@ -1014,7 +1022,9 @@ impl World {
                 self.fetches_answered += 1;
                 if self.fetches_answered.is_multiple_of(7) {
                     for partition in fetch.responses.iter_mut().flat_map(|topic| &mut topic.partitions) {
-                        if partition.error_code == 0 && partition.records.is_none() {
+                        if partition.error_code == 0
+                            && partition.records.as_ref().is_none_or(Records::is_empty)
+                        {
                             partition.high_watermark -= 1;
                         }
                     }
@@ -1051,12 +1061,13 @@ impl World {
         version: i16,
         body: &AnyResponse,
     ) -> Result<(), Failure> {
-        let violation =
-            |sentence| Err(Failure::Safety(Violation { property: "answers", sentence }));
+        let violation = |sentence| Err(Failure::Safety(Violation { property: "answers", sentence }));
         // A client that closed its connection does not hear the answer, and nobody holds the node to it.
         let Some(connection) = self.connections.get(&id) else { return Ok(()) };
         let Some(waiting) = connection.waiting.iter().find(|waiting| waiting.request == request) else {
-            return violation(format!("connection {id} gets an answer to request {request}, which does not wait"));
+            return violation(format!(
+                "connection {id} gets an answer to request {request}, which does not wait"
+            ));
         };
         if waiting.answer.is_some() || waiting.version != version {
             return violation(format!(
@@ -1070,18 +1081,21 @@ impl World {
             for topic in &response.responses {
                 let index = topic_index(&self.topic_names, &self.topic_ids, &topic.name, topic.topic_id);
                 for partition in &topic.partition_responses {
-                    let sent = waiting.produced.iter().find(|sent| {
-                        (Some(sent.topic), sent.partition) == (index, partition.index)
-                    });
+                    let sent = waiting
+                        .produced
+                        .iter()
+                        .find(|sent| (Some(sent.topic), sent.partition) == (index, partition.index));
                     if let Some(sent) = sent.filter(|_| partition.error_code == 0) {
                         let sent = Acknowledged { base_offset: partition.base_offset, ..sent.clone() };
-                        let before = self.checks.log(sent.topic, sent.partition).map_or(0, |log| {
-                            log.acknowledged_end()
-                        });
+                        let before = self
+                            .checks
+                            .log(sent.topic, sent.partition)
+                            .map_or(0, |log| log.acknowledged_end());
                         self.checks.on_acknowledged(&sent, &self.disk)?;
-                        let after = self.checks.log(sent.topic, sent.partition).map_or(0, |log| {
-                            log.acknowledged_end()
-                        });
+                        let after = self
+                            .checks
+                            .log(sent.topic, sent.partition)
+                            .map_or(0, |log| log.acknowledged_end());
                         self.marks.records_acknowledged += (after - before).unsigned_abs();
                         self.marks.duplicates_recognised += u64::from(partition.base_offset < before);
                     }
@@ -1170,11 +1184,13 @@ impl World {
         match message {
             ToClient::Response { request, body } => {
                 if let AnyResponse::Fetch(fetch) = &body {
-                    self.marks.records_read += fetch
+                    self.marks.reads += fetch
                         .responses
                         .iter()
                         .flat_map(|topic| &topic.partitions)
-                        .filter(|partition| partition.records.as_ref().is_some_and(|records| !records.is_empty()))
+                        .filter(|partition| {
+                            partition.records.as_ref().is_some_and(|records| !records.is_empty())
+                        })
                         .count() as u64;
                 }
                 seat.client.on_response(self.now, request, body, &mut self.client_outbox);
@@ -1264,11 +1280,7 @@ impl World {
 }
 
 /// The batches of a produce request, with where they are to go.
-fn sent_batches(
-    request: &ProduceRequest,
-    names: &[Str],
-    ids: &BTreeMap<Uuid, usize>,
-) -> Vec<Acknowledged> {
+fn sent_batches(request: &ProduceRequest, names: &[Str], ids: &BTreeMap<Uuid, usize>) -> Vec<Acknowledged> {
     let mut sent = Vec::new();
     for topic in &request.topic_data {
         let Some(index) = topic_index(names, ids, &topic.name, topic.topic_id) else { continue };

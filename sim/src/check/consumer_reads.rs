@@ -20,7 +20,9 @@ pub(super) fn check(
     }
     let base_offset = records.first_chunk::<8>().map(|bytes| i64::from_be_bytes(*bytes));
     let Some((first, batch)) = base_offset.and_then(|offset| log.batch_at(offset)) else {
-        return violation(format!("{dir} handed out records at offset {base_offset:?}, where there are none"));
+        return violation(format!(
+            "{dir} handed out records at offset {base_offset:?}, where there are none"
+        ));
     };
     if let Some(requested) =
         requested.filter(|requested| !(batch.base_offset..batch.end_offset).contains(requested))

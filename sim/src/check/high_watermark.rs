@@ -14,7 +14,9 @@ pub(super) fn check(
 ) -> Result<(), Violation> {
     let violation = |sentence| Err(Violation { property: "high_watermark", sentence });
     if let Some(before) = before.filter(|before| *before > high_watermark) {
-        return violation(format!("{dir} told a client {before}, and {high_watermark} later in the same life"));
+        return violation(format!(
+            "{dir} told a client {before}, and {high_watermark} later in the same life"
+        ));
     }
     let applied_end = log.applied_end(disk);
     if high_watermark > applied_end {

@@ -144,7 +144,8 @@ mod tests {
     fn log(batches: &[(i64, i64, usize)]) -> Vec<u8> {
         let mut log = Vec::new();
         for (base_offset, timestamp, value_len) in batches {
-            let mut builder = BatchBuilder::new(BatchParams { base_offset: *base_offset, ..BatchParams::default() });
+            let mut builder =
+                BatchBuilder::new(BatchParams { base_offset: *base_offset, ..BatchParams::default() });
             builder.append(*timestamp, None, Some(&vec![b'v'; *value_len]), &[]);
             log.extend_from_slice(&builder.build());
         }

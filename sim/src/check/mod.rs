@@ -134,12 +134,13 @@ impl Checks {
             None => self.logs.entry(Arc::from(file.parent())).or_default(),
         };
         for batch in truth::batches_of(file, *position, bytes).map_err(|error| {
-            log_prefix::violation(format!("the node appended to {file} at {position} what is no batch: {error}"))
+            log_prefix::violation(format!(
+                "the node appended to {file} at {position} what is no batch: {error}"
+            ))
         })? {
             if log.is_unverified() {
                 // The node has finished recovering this log, and goes on from where it says that it ends.
-                self.shortened +=
-                    log_prefix::check(file.parent(), log, disk, Some(batch.base_offset))?;
+                self.shortened += log_prefix::check(file.parent(), log, disk, Some(batch.base_offset))?;
             }
             log.push(batch).map_err(|sentence| log_prefix::violation(format!("{file}: {sentence}")))?;
         }
@@ -293,7 +294,9 @@ impl Checks {
     /// The property that does not hold.
     pub fn at_end(&self, idempotent_clients: &BTreeSet<u64>) -> Result<(), Violation> {
         no_duplicates::check(
-            self.partitions.values().filter_map(|planned| Some((&*planned.dir, self.logs.get(&planned.dir)?))),
+            self.partitions
+                .values()
+                .filter_map(|planned| Some((&*planned.dir, self.logs.get(&planned.dir)?))),
             idempotent_clients,
         )
     }

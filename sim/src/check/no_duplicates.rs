@@ -18,14 +18,20 @@ pub(super) fn check<'a>(
             let records = match records {
                 Ok(records) => records,
                 Err(error) => {
-                    return violation(format!("{dir} has a batch at {} that is none: {error}", batch.base_offset));
+                    return violation(format!(
+                        "{dir} has a batch at {} that is none: {error}",
+                        batch.base_offset
+                    ));
                 }
             };
             for record in records {
                 let record = match record {
                     Ok(record) => record,
                     Err(error) => {
-                        return violation(format!("{dir} has a bad record from {} on: {error}", batch.base_offset));
+                        return violation(format!(
+                            "{dir} has a bad record from {} on: {error}",
+                            batch.base_offset
+                        ));
                     }
                 };
                 let value = record.value.as_deref().and_then(|value| value.first_chunk::<8>());

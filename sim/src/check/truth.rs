@@ -115,6 +115,8 @@ pub struct LogTruth {
     durable: usize,
     /// The offset after the last record that was acknowledged with acks 1 or all.
     acknowledged_end: i64,
+    /// Where the log ended when the node last recovered it.
+    recovered_end: i64,
     /// After a crash, until the node has recovered the log: what must be there.
     must_keep: Option<MustKeep>,
     /// Lengths that segment files had at clean stops, where an additional time index entry is in order.
@@ -149,6 +151,11 @@ impl LogTruth {
     #[must_use]
     pub const fn acknowledged_end(&self) -> i64 {
         self.acknowledged_end
+    }
+
+    /// Where the log ended when the node last recovered it; 0 in its first life.
+    pub(super) const fn recovered_end(&self) -> i64 {
+        self.recovered_end
     }
 
     pub(super) const fn acknowledge(&mut self, end: i64) {
@@ -246,6 +253,7 @@ impl LogTruth {
         self.applied = count;
         self.durable = 0;
         self.durable_end(disk);
+        self.recovered_end = self.end();
     }
 
     /// Remembers the lengths of the segment files at a clean stop.
@@ -261,7 +269,11 @@ impl LogTruth {
 pub(super) fn len_after_truncations(disk: &Disk, file: &str) -> u64 {
     let len = disk.contents(file).map_or(0, crate::disk::Contents::len);
     let cuts = disk.pending().filter_map(|op| {
-        if let StorageOp::Truncate { file: cut, len } = op { (cut.as_str() == file).then_some(*len) } else { None }
+        if let StorageOp::Truncate { file: cut, len } = op {
+            (cut.as_str() == file).then_some(*len)
+        } else {
+            None
+        }
     });
     cuts.fold(len, u64::min)
 }
@@ -270,6 +282,8 @@ pub(super) fn len_after_truncations(disk: &Disk, file: &str) -> u64 {
 pub(super) fn is_going(disk: &Disk, file: &str) -> bool {
     disk.pending().any(|op| {
         matches!(op, StorageOp::Remove { .. } | StorageOp::Rename { .. })
-            && file.strip_prefix(op.path().as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            && file
+                .strip_prefix(op.path().as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     })
 }

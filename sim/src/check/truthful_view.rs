@@ -23,11 +23,15 @@ pub(super) fn check(view: &PartitionView<'_>, log: &mut LogTruth, disk: &Disk) -
     }
     let applied_end = log.applied_end(disk);
     if written_end > applied_end {
-        return violation(format!("{dir} believes to be written up to {written_end}, and is up to {applied_end}"));
+        return violation(format!(
+            "{dir} believes to be written up to {written_end}, and is up to {applied_end}"
+        ));
     }
     let durable_end = log.durable_end(disk);
     if flushed_end > durable_end {
-        return violation(format!("{dir} believes to be durable up to {flushed_end}, and is up to {durable_end}"));
+        return violation(format!(
+            "{dir} believes to be durable up to {flushed_end}, and is up to {durable_end}"
+        ));
     }
     Ok(())
 }

@@ -34,7 +34,8 @@ impl Admin {
         if self.link.is_overdue(now) {
             out.actions.push(super::Action::Close);
             self.link.on_disconnected(now);
-        } else if !self.missing.is_empty() && self.link.deadlines.is_empty() && self.link.backoff_until <= now {
+        } else if !self.missing.is_empty() && self.link.deadlines.is_empty() && self.link.backoff_until <= now
+        {
             let topics = self.missing.iter().map(|topic| CreatableTopic {
                 name: Str::from(&*topic.name),
                 num_partitions: topic.partitions,

@@ -19,6 +19,9 @@ use std::collections::BTreeMap;
 /// The version of its ListOffsets requests.
 const LIST_OFFSETS_VERSION: i16 = 7;
 
+/// A consumer whose fetches wait for less than this waits by itself when one brought nothing.
+const IDLE_WAIT_MS_MIN: i32 = 20;
+
 /// What ListOffsets calls the first offset of a partition.
 const EARLIEST: i64 = -2;
 
@@ -124,8 +127,11 @@ impl Consumer {
                 });
             }
         }
-        let request =
-            ListOffsetsRequest { replica_id: -1, topics: topics.into_values().collect(), ..Default::default() };
+        let request = ListOffsetsRequest {
+            replica_id: -1,
+            topics: topics.into_values().collect(),
+            ..Default::default()
+        };
         let deadline = now + self.plan.request_timeout_us;
         self.list_request = Some(self.link.send(LIST_OFFSETS_VERSION, request.into(), Some(deadline), out));
     }
@@ -236,15 +242,22 @@ impl Consumer {
             }
         }
         let mut is_healthy = true;
+        let mut has_records = false;
         for topic in response.responses {
             let index = self.link.topic_index(&topic.topic, topic.topic_id);
             for partition in topic.partitions {
+                has_records |= partition.records.as_ref().is_some_and(|records| !records.is_empty());
                 let Some(index) = index else {
                     self.refusals.push("an answer about a topic of which nobody asked".to_owned());
                     continue;
                 };
-                is_healthy &= self.on_partition_fetched(now, (index, partition.partition_index), partition, out);
+                is_healthy &=
+                    self.on_partition_fetched(now, (index, partition.partition_index), partition, out);
             }
+        }
+        if is_healthy && !has_records && self.plan.max_wait_ms < IDLE_WAIT_MS_MIN {
+            // A real application does something between two polls that bring nothing.
+            self.link.back_off(now);
         }
         if is_healthy {
             for assigned in self.assigned.values_mut() {

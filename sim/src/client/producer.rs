@@ -118,8 +118,7 @@ impl Producer {
     fn take_over(&mut self, now: u64, out: &mut ClientOutbox) {
         while let Some(send) = self.plan.sends.get(self.handed_over).filter(|send| send.at_us <= now) {
             let first_value = ((self.link.client as u64) << 40) | ((self.handed_over as u64) << 16);
-            let batch =
-                Batch { plan: *send, first_value, sequence: None, bytes: Bytes::new(), attempts: 0 };
+            let batch = Batch { plan: *send, first_value, sequence: None, bytes: Bytes::new(), attempts: 0 };
             out.history.push(self.entry(now, Stage::Invoke, &batch, None, ErrorCode::None));
             self.queue.insert(self.handed_over, batch);
             self.handed_over += 1;
@@ -242,7 +241,11 @@ impl Producer {
                 // From version 13 on a topic is named by its id.
                 let by_id = self.plan.api_version >= 13;
                 TopicProduceData {
-                    name: if by_id { Str::new() } else { self.link.surroundings.topics[batch.plan.topic].clone() },
+                    name: if by_id {
+                        Str::new()
+                    } else {
+                        self.link.surroundings.topics[batch.plan.topic].clone()
+                    },
                     topic_id: if by_id { self.link.topic_ids[&batch.plan.topic] } else { Uuid::ZERO },
                     ..Default::default()
                 }
@@ -344,8 +347,8 @@ impl Producer {
                 let is_earlier = |(other, earlier): (&usize, &Batch)| {
                     *other < number && (earlier.plan.topic, earlier.plan.partition) == place
                 };
-                let has_earlier = self.queue.iter().any(is_earlier)
-                    || self.in_flight.values().flatten().any(is_earlier);
+                let has_earlier =
+                    self.queue.iter().any(is_earlier) || self.in_flight.values().flatten().any(is_earlier);
                 if !has_earlier && !self.broken.contains(&place) {
                     self.broken.push(place);
                 }
@@ -364,7 +367,8 @@ impl Producer {
                 out.history.push(self.entry(now, Stage::Fail, &batch, None, error));
                 let client = self.link.client;
                 let (topic, partition) = (&self.link.surroundings.topics[place.0], place.1);
-                self.refusals.push(format!("{error} to client {client} for batch {number} to {topic}-{partition}"));
+                self.refusals
+                    .push(format!("{error} to client {client} for batch {number} to {topic}-{partition}"));
             }
         }
     }
@@ -387,11 +391,8 @@ impl Producer {
     pub(super) fn next_wake(&self) -> Option<u64> {
         let next_send = self.plan.sends.get(self.handed_over).map(|send| send.at_us);
         let in_flight_max = usize::try_from(self.plan.in_flight_max).expect("at most five");
-        let has_room = if self.is_draining {
-            self.in_flight.is_empty()
-        } else {
-            self.in_flight.len() < in_flight_max
-        };
+        let has_room =
+            if self.is_draining { self.in_flight.is_empty() } else { self.in_flight.len() < in_flight_max };
         let is_asking = self.link.metadata_request.is_some() || self.identity_request.is_some();
         let can_send = !self.queue.is_empty() && has_room && !is_asking;
         let backoff = can_send.then_some(self.link.backoff_until);
@@ -411,14 +412,7 @@ impl Producer {
         )
     }
 
-    fn entry(
-        &self,
-        now: u64,
-        stage: Stage,
-        batch: &Batch,
-        offset: Option<i64>,
-        error: ErrorCode,
-    ) -> Entry {
+    fn entry(&self, now: u64, stage: Stage, batch: &Batch, offset: Option<i64>, error: ErrorCode) -> Entry {
         Entry {
             at_us: now,
             client: self.link.client,
@@ -452,7 +446,8 @@ fn build(batch: &Batch, is_forgetful: bool) -> Bytes {
     }
     let mut builder = BatchBuilder::new(params);
     let timestamp = crate::world::wall_ms(batch.plan.at_us);
-    let padding = usize::try_from(batch.plan.value_bytes).expect("it fits").saturating_sub(8).min(PADDING.len());
+    let padding =
+        usize::try_from(batch.plan.value_bytes).expect("it fits").saturating_sub(8).min(PADDING.len());
     let mut value = Vec::with_capacity(8 + padding);
     for record in 0..batch.plan.records {
         value.clear();
