@@ -7,3 +7,4 @@ pub mod config;
 pub mod disk;
 pub mod driver;
 pub mod net;
+pub mod server;

@@ -10,12 +10,13 @@ use sordini_core::config::broker::BrokerConfig;
 use sordini_core::node::{Input, Node, NodeConfig, NodeState};
 use sordini_core::storage_op::{StorageFault, StorageOp, StorageToken};
 use sordini_protocol::wire::Str;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufReader};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -144,7 +145,8 @@ impl Server {
             listeners.extend(sockets.into_iter().map(|socket| (name.clone(), socket)));
         }
         for advertised in &mut config.advertised_listeners {
-            let Some(listener) = config.listeners.iter().find(|listener| listener.name == advertised.name) else {
+            let Some(listener) = config.listeners.iter().find(|listener| listener.name == advertised.name)
+            else {
                 continue;
             };
             if advertised.port == 0 {
@@ -237,12 +239,14 @@ impl Server {
             return Err(failed(&driver, reason));
         }
         for (name, socket) in self.listeners {
-            let listener = tokio::net::TcpListener::from_std(socket).map_err(system("registering a listener"))?;
+            let listener =
+                tokio::net::TcpListener::from_std(socket).map_err(system("registering a listener"))?;
             let (driver, shared, doorkeeper) = (Rc::clone(&driver), shared.clone(), Rc::clone(&doorkeeper));
             tasks.spawn_local(listener::accept(driver, shared, doorkeeper, listener, name));
         }
         on_ready(&self.bound);
 
+        let mut stopping = Instant::now();
         let is_over = |state: &NodeState| matches!(state, NodeState::Stopped | NodeState::Failed(_));
         let state = tokio::select! {
             state = driver.until(is_over) => state,
@@ -251,6 +255,7 @@ impl Server {
         };
         let state = if state == NodeState::Stopping {
             tracing::info!("stopping");
+            stopping = Instant::now();
             doorkeeper.stop();
             driver.submit(Input::StopRequested);
             tokio::select! {
@@ -265,7 +270,7 @@ impl Server {
         match state {
             NodeState::Failed(reason) => Err(failed(&driver, reason)),
             NodeState::Starting | NodeState::Running | NodeState::Stopping | NodeState::Stopped => {
-                tracing::info!("stopped");
+                tracing::info!(millis = stopping.elapsed().as_millis(), "stopped");
                 Ok(())
             }
         }
@@ -281,7 +286,9 @@ fn limits(config: &BrokerConfig) -> Limits {
     let mut overrides = Vec::new();
     for (host, max) in &config.max_connections_per_ip_overrides {
         match (host.as_str(), 0).to_socket_addrs() {
-            Ok(addresses) => overrides.extend(addresses.map(|address| (address.ip().to_canonical(), count(*max)))),
+            Ok(addresses) => {
+                overrides.extend(addresses.map(|address| (address.ip().to_canonical(), count(*max))))
+            }
             Err(error) => {
                 tracing::warn!(%host, %error, "max.connections.per.ip.overrides: an unknown host is overlooked");
             }
@@ -354,40 +361,24 @@ fn unformatted(log_dirs: &[PathBuf]) -> Result<Vec<PathBuf>, ServerError> {
 
 fn cluster_of(dir: &Path) -> Result<String, ServerError> {
     let unreadable = |error| ServerError::Unreadable { dir: dir.to_path_buf(), error };
-    let text = std::fs::read_to_string(meta_properties(dir)).map_err(unreadable)?;
-    (text.lines().find_map(|line| line.strip_prefix("cluster.id=")))
-        .map(|id| id.trim().to_owned())
-        .ok_or_else(|| unreadable(io::Error::new(io::ErrorKind::InvalidData, "meta.properties has no cluster.id")))
+    let invalid = |error| unreadable(io::Error::new(io::ErrorKind::InvalidData, error));
+    let file = File::open(meta_properties(dir)).map_err(unreadable)?;
+    let mut entries =
+        java_properties::read(BufReader::new(file)).map_err(|error| invalid(error.to_string()))?;
+    (entries.remove("cluster.id")).ok_or_else(|| invalid("meta.properties has no cluster.id".to_owned()))
 }
 
 /// Carries out operations one after the other, as no node does: before there is one.
 fn run_in_order(log_dirs: &[PathBuf], ops: impl Iterator<Item = StorageOp>) -> Result<(), ServerError> {
-    let bell = Arc::new((Mutex::new(false), Condvar::new()));
-    let rung = Arc::clone(&bell);
     // Whoever formats has nothing else to do than to wait.
     let options = DiskOptions { threads_max: 0, ..DiskOptions::default() };
-    let mut disk = Disk::new(
-        log_dirs,
-        options,
-        Arc::new(move || {
-            *rung.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-            rung.1.notify_one();
-        }),
-    );
+    let mut disk = Disk::new(log_dirs, options, Arc::new(|| {}));
     for (sequence, op) in (0..).zip(ops) {
         let path = op.path().as_str().to_owned();
         disk.submit(StorageToken { owner: 0, sequence }, op);
-        let result = loop {
-            disk.collect();
-            if let Some((_, result)) = disk.next_completed() {
-                break result;
-            }
-            let mut is_rung = bell.0.lock().unwrap_or_else(PoisonError::into_inner);
-            while !*is_rung {
-                is_rung = bell.1.wait(is_rung).unwrap_or_else(PoisonError::into_inner);
-            }
-            *is_rung = false;
-        };
+        disk.collect();
+        let (_, result) =
+            disk.next_completed().unwrap_or_else(|| unreachable!("a disk without threads has done it"));
         result.map_err(|fault| ServerError::Format { path, fault })?;
     }
     Ok(())

@@ -1,210 +1,213 @@
-//! The command line.
+//! The command line: what is asked, and the exit code that answers.
 
-mod serve;
+mod logging;
+mod start;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use sordini::config::{self, DevOptions, ListScope, LoadError, Loaded};
-use std::io::Write as _;
+use clap::{Parser, Subcommand};
+use logging::LogFormat;
+use sordini::config::{self, ListScope, LoadError, Loaded};
+use sordini::server::{ServerError, format};
+use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// How the process ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Exit {
-    /// As it was asked to.
-    Clean = 0,
-    /// The node failed while it ran.
-    Failed = 1,
-    /// The command line or the configuration is wrong.
-    Usage = 2,
-    /// A log directory is not formatted, or another node's.
-    NotFormatted = 3,
-    /// Somebody else listens on the port.
-    PortInUse = 4,
-    /// A bug of ours.
-    Bug = 70,
-}
+const EXAMPLES: &str = "\
+EXAMPLES
+  sordini dev                                    a broker on localhost:9092 with its data in ./sordini-data
+  sordini start --config server.properties       a broker as configured
+  sordini config check server.properties         what is wrong with a configuration
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
+EXIT CODES
+  0 clean stop, 1 failure while running, 2 wrong usage or configuration, 3 log directory not formatted or of another
+  cluster, 4 port in use, 70 a bug in sordini";
 
-/// A broker that speaks Kafka's protocol.
+/// A Kafka broker and controller.
 #[derive(Debug, Parser)]
-#[command(
-    name = "sordini",
-    version,
-    about,
-    after_help = "Exit codes: 0 clean stop, 1 failure, 2 usage or configuration, \
-    3 storage not formatted, 4 port in use, 70 internal error."
-)]
+#[command(version, after_help = EXAMPLES, propagate_version = true)]
 struct Cli {
-    /// How log lines look; RUST_LOG says which there are.
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    /// How lines of the log are written; which are, RUST_LOG says (for instance RUST_LOG=debug)
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
-    /// One line for a person.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start a broker for development: formats its directory and listens on port 9092.
-    #[command(after_help = "EXAMPLES:\n  sordini dev\n  sordini dev --data-dir /tmp/kafka --port 19092\n  \
-        sordini dev --override num.partitions=3")]
+    /// Start a broker for development: formatted if needed, reachable as localhost
     Dev {
-        /// Where the data lies; created and formatted when absent.
-        #[arg(long, default_value = "./sordini-data")]
+        /// Directory of its data
+        #[arg(long, value_name = "DIR", default_value = "./sordini-data")]
         data_dir: PathBuf,
-        /// The port for clients; 0 takes a free one.
+        /// Port for clients; 0 for any that is free
         #[arg(long, default_value_t = config::DEFAULT_PORT)]
         port: u16,
+        /// Address to listen at and to tell clients; every address of this machine, told as localhost, if not given
+        #[arg(long)]
+        host: Option<String>,
         #[command(flatten)]
         overrides: Overrides,
     },
-    /// Start a broker by a server.properties file.
-    #[command(after_help = "EXAMPLES:\n  sordini start --config server.properties\n  \
-        sordini start --config server.properties --override log.retention.ms=3600000")]
+    /// Start a broker, a controller or both, as a configuration says
+    #[command(after_help = START_EXAMPLES)]
     Start {
-        /// The file with Kafka's keys. Without one, and without KAFKA_ variables, the node of `sordini dev` starts.
-        #[arg(long)]
+        /// Kafka's server.properties; without it and without KAFKA_ variables, what `dev` assumes
+        #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// Format log directories that are empty.
+        #[command(flatten)]
+        overrides: Overrides,
+        /// Format log directories that are not formatted, for the cluster CLUSTER_ID names in the environment or a new one
         #[arg(long)]
         format_if_needed: bool,
-        #[command(flatten)]
-        overrides: Overrides,
     },
-    /// Give empty log directories their identity.
-    #[command(after_help = "EXAMPLES:\n  sordini format --config server.properties\n  \
-        sordini format --config server.properties --cluster-id 5L6g3nShT-eMCtK--X86sw")]
+    /// Give log directories the identity of a node and a cluster
+    #[command(after_help = FORMAT_EXAMPLES)]
     Format {
-        /// The file with Kafka's keys.
-        #[arg(long)]
+        /// Kafka's server.properties; without it and without KAFKA_ variables, what `dev` assumes
+        #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// The cluster the node belongs to; a new one when absent.
-        #[arg(long)]
+        /// Id of the cluster; a new one if not given
+        #[arg(long, value_name = "ID")]
         cluster_id: Option<String>,
         #[command(flatten)]
         overrides: Overrides,
     },
-    /// Look at configuration without starting anything.
+    /// Judge and explain configurations
     #[command(subcommand)]
     Config(ConfigCommand),
 }
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Judge a server.properties file: 0 when it is right, 2 when not.
+    /// Say what is wrong with a file
     Check {
-        /// The file.
+        /// Kafka's server.properties
         file: PathBuf,
     },
-    /// List every key with its default and whether it has an effect.
+    /// Print every key with its type, default and meaning
     List {
-        /// The keys of topics in place of the broker's.
+        /// Keys of a topic instead of those of server.properties
         #[arg(long)]
         topic: bool,
     },
-    /// Show every key that is set, and where.
+    /// Print every key that is set, its value and where it was set
     Show {
-        /// The file.
-        #[arg(long)]
+        /// Kafka's server.properties
+        #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
         #[command(flatten)]
         overrides: Overrides,
     },
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, clap::Args)]
 struct Overrides {
-    /// Set a key, whatever the file says. May be given several times.
+    /// Set a key, whatever the file says
     #[arg(long = "override", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
 }
 
-/// Runs the command line. `began` is when the process started.
-pub(crate) fn run(began: Instant) -> ExitCode {
-    let cli = Cli::parse();
-    start_log(cli.log_format);
-    match cli.command {
-        Command::Dev { data_dir, port, overrides } => {
-            let loaded = config::dev(&DevOptions { data_dir, port }, &overrides.overrides);
-            with(loaded, |loaded| serve::serve(loaded, true, began))
+const START_EXAMPLES: &str = "\
+EXAMPLES
+  sordini start --config server.properties --override num.partitions=3
+  KAFKA_NODE_ID=1 KAFKA_PROCESS_ROLES=broker,controller sordini start --format-if-needed";
+
+const FORMAT_EXAMPLES: &str = "\
+EXAMPLES
+  sordini format --config server.properties
+  sordini format --config server.properties --cluster-id 5L6g3nShT-eMCtK--X86sw";
+
+/// Why a command failed; decides the exit code.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Config(#[from] LoadError),
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error("cannot write: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => 2,
+            Self::Server(ServerError::NotFormatted { .. } | ServerError::OtherCluster { .. }) => 3,
+            Self::Server(ServerError::Bind(sordini::net::listener::BindError::InUse { .. })) => 4,
+            Self::Server(ServerError::Broken) => 70,
+            Self::Server(_) | Self::Output(_) => 1,
         }
-        Command::Start { config, format_if_needed, overrides } => {
-            let loaded = config::start(config.as_deref(), environment(), &overrides.overrides);
-            with(loaded, |loaded| serve::serve(loaded, format_if_needed, began))
+    }
+}
+
+/// Does what the command line of this process asks.
+pub(crate) fn main(started: Instant) -> ExitCode {
+    let cli = Cli::parse();
+    logging::install(cli.log_format);
+    match run(cli.command, started) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our output has had enough of it.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            // The log may go elsewhere; a command that fails says so where it was typed.
+            let _ = writeln!(io::stderr(), "sordini: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(command: Command, started: Instant) -> Result<(), Failure> {
+    match command {
+        Command::Dev { data_dir, port, host, overrides } => {
+            start::dev(data_dir, port, host.as_deref(), overrides.overrides, started)
+        }
+        Command::Start { config, overrides, format_if_needed } => {
+            start::start(config.as_deref(), &overrides.overrides, format_if_needed, started)
         }
         Command::Format { config, cluster_id, overrides } => {
-            let loaded = config::start(config.as_deref(), environment(), &overrides.overrides);
-            with(loaded, |loaded| serve::format(&loaded.config, cluster_id))
+            let Loaded { config, warnings } =
+                config::start(config.as_deref(), environment(), &overrides.overrides)?;
+            start::warn(&warnings);
+            let log_dirs: Vec<PathBuf> = config.log_dirs.iter().map(PathBuf::from).collect();
+            let _locks = start::lock(&log_dirs)?;
+            let mut out = io::stdout().lock();
+            match format(&config, &log_dirs, cluster_id.or_else(cluster_id_of_environment).as_deref())? {
+                Some(cluster_id) => {
+                    writeln!(out, "formatted for cluster {cluster_id}: {}", config.log_dirs.join(", "))?
+                }
+                None => writeln!(out, "formatted already: {}", config.log_dirs.join(", "))?,
+            }
+            Ok(())
         }
-        Command::Config(ConfigCommand::Check { file }) => with(config::check(&file), |_| {
-            println!("{}: right", file.display());
-            Exit::Clean
-        }),
+        Command::Config(ConfigCommand::Check { file }) => {
+            let Loaded { warnings, .. } = config::check(&file)?;
+            let mut out = io::stdout().lock();
+            for warning in &warnings {
+                writeln!(out, "warning: {warning}")?;
+            }
+            Ok(writeln!(out, "{}: fine", file.display())?)
+        }
         Command::Config(ConfigCommand::List { topic }) => {
             let scope = if topic { ListScope::Topic } else { ListScope::Broker };
-            printed(config::list(scope, &mut std::io::stdout().lock()))
+            Ok(config::list(scope, &mut io::BufWriter::new(io::stdout().lock()))?)
         }
         Command::Config(ConfigCommand::Show { config, overrides }) => {
-            let loaded = config::start(config.as_deref(), environment(), &overrides.overrides);
-            with(loaded, |loaded| printed(config::show(&loaded.config, &mut std::io::stdout().lock())))
+            let loaded = config::start(config.as_deref(), environment(), &overrides.overrides)?;
+            Ok(config::show(&loaded.config, &mut io::BufWriter::new(io::stdout().lock()))?)
         }
     }
-    .into()
 }
 
+/// The variables that can be keys; those that are not text are nobody's keys.
 fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+    std::env::vars_os().filter_map(|(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    })
 }
 
-/// Goes on with a configuration, or says what is wrong with it.
-fn with(loaded: Result<Loaded, LoadError>, go_on: impl FnOnce(Loaded) -> Exit) -> Exit {
-    match loaded {
-        Ok(loaded) => {
-            for warning in &loaded.warnings {
-                eprintln!("warning: {warning}");
-            }
-            go_on(loaded)
-        }
-        Err(error) => {
-            eprintln!("{error}");
-            Exit::Usage
-        }
-    }
-}
-
-/// A pipe that nobody reads to its end is no failure.
-fn printed(result: std::io::Result<()>) -> Exit {
-    match result.and_then(|()| std::io::stdout().flush()) {
-        Ok(()) => Exit::Clean,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Clean,
-        Err(error) => {
-            eprintln!("cannot print: {error}");
-            Exit::Failed
-        }
-    }
-}
-
-fn start_log(format: LogFormat) {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    match format {
-        LogFormat::Text => builder.compact().init(),
-        LogFormat::Json => builder.json().init(),
-    }
+/// `CLUSTER_ID`, as the official container image has it.
+fn cluster_id_of_environment() -> Option<String> {
+    std::env::var("CLUSTER_ID").ok().filter(|id| !id.is_empty())
 }

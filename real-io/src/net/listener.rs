@@ -160,8 +160,23 @@ impl Doorkeeper {
             limits,
             counts: RefCell::default(),
             left: Notify::new(),
+            closed: Cell::new(false),
+            closing: Notify::new(),
             refusals: LogLimit::default(),
         })
+    }
+
+    /// Lets nobody else in; the listeners close.
+    pub fn stop(&self) {
+        self.closed.set(true);
+        self.closing.notify_waiters();
+    }
+
+    async fn wait_for_end(&self) {
+        let closing = self.closing.notified();
+        if !self.closed.get() {
+            closing.await;
+        }
     }
 
     /// How many are in.
