@@ -41,7 +41,7 @@ public final class RoundTrip {
     static final int PARTITIONS = 4;
     static final int KCAT_GROUPS = 10;
     static final int POOL_BYTES = 512 * 1024;
-    static final long PATIENCE_MS = 60_000;
+    static final long PATIENCE_MS = 30_000;
     static final byte[] POOL = pool();
 
     static long splitmix64(long x) {
@@ -74,9 +74,9 @@ public final class RoundTrip {
         return s.getBytes(StandardCharsets.UTF_8);
     }
 
-    record Topic(String name, int count, long baseMs, long seed, boolean kcat) {
+    record Topic(String name, int count, long baseMs, long seed, boolean kcat, boolean kafkaPython) {
         Topic(String name, int count, long baseMs) {
-            this(name, count, baseMs, fnv1a64(utf8(name)), name.startsWith("kcat-"));
+            this(name, count, baseMs, fnv1a64(utf8(name)), name.startsWith("kcat-"), name.startsWith("kafkapython-"));
         }
 
         long draw(int i, int k, long below) {
@@ -110,7 +110,7 @@ public final class RoundTrip {
                     out.add(new RecordHeader("dup", new byte[0]));
                 }
                 case 3 -> {
-                    out.add(new RecordHeader("null", name.startsWith("kafkapython-") ? new byte[0] : null));
+                    out.add(new RecordHeader("null", kafkaPython ? new byte[0] : null));
                     out.add(new RecordHeader("empty", new byte[0]));
                 }
                 default -> {
@@ -145,7 +145,7 @@ public final class RoundTrip {
         byte[] value(int i) {
             int kind = i % 50;
             if (kind == 13 || kind == 37) {
-                return blank(i, null);
+                return blank(i, kafkaPython && kind == 13 ? new byte[0] : null);
             }
             if (kind == 24 || kind == 48) {
                 return blank(i, new byte[0]);
@@ -189,7 +189,7 @@ public final class RoundTrip {
             System.out.println("ok " + check.run());
         } catch (Exception | AssertionError e) {
             failed = true;
-            System.out.println("FAIL " + e);
+            System.out.println("FAIL " + e + (e.getCause() == null ? "" : ", because of " + e.getCause()));
         }
     }
 
@@ -202,7 +202,8 @@ public final class RoundTrip {
     static void write(String bootstrap, Topic topic, Map<String, String> settings) throws Exception {
         Properties p = new Properties();
         p.put("bootstrap.servers", bootstrap);
-        p.put("delivery.timeout.ms", Long.toString(PATIENCE_MS));
+        p.put("delivery.timeout.ms", "30000");
+        p.put("request.timeout.ms", "20000");
         p.putAll(settings);
         try (var producer = new KafkaProducer<>(p, new ByteArraySerializer(), new ByteArraySerializer())) {
             List<Future<RecordMetadata>> sent = new ArrayList<>();

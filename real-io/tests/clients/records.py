@@ -17,7 +17,7 @@ a client in one language can judge what a client in another wrote without either
 Topics of kcat differ where its command line leaves no choice. One run of it sends one group of records (a tenth
 of the topic), with one partition (`group % 4`), one set of headers (by `group % 5`, values as text), and says
 once for all of them whether something empty is null (even groups) or empty (odd groups). It sets no timestamp.
-kafka-python refuses to write a null header value; its topics have an empty one instead.
+kafka-python refuses a null header value, and a null value with a null key: its topics have empty ones instead.
 """
 
 import struct
@@ -60,7 +60,7 @@ class Topic:
     def __init__(self, name, count, base_ms):
         self.name, self.count, self.base_ms = name, count, base_ms
         self.seed = fnv1a64(name.encode())
-        self.kcat = name.startswith("kcat-")
+        self.kcat, self.kafka_python = name.startswith("kcat-"), name.startswith("kafkapython-")
 
     def draw(self, i, k):
         return splitmix64((self.seed + 16 * i + k) & MASK)
@@ -93,7 +93,7 @@ class Topic:
         if kind == 2:
             return [("dup", b"first"), ("other", b"%d" % i), ("dup", b"second"), ("dup", b"")]
         if kind == 3:
-            return [("null", b"" if self.name.startswith("kafkapython-") else None), ("empty", b"")]
+            return [("null", b"" if self.kafka_python else None), ("empty", b"")]
         return [("schl\u00fcssel", "wert-\u2713".encode()), ("", b"x")]
 
     def key(self, i):
@@ -105,7 +105,7 @@ class Topic:
 
     def value(self, i):
         if i % 50 in (13, 37):
-            return None
+            return b"" if self.kafka_python and i % 50 == 13 else None
         if i % 50 in (24, 48):
             return b""
         size = self.draw(i, 3) % 2049

@@ -24,7 +24,7 @@ const PARTITIONS: usize = 4;
 const KCAT_GROUPS: u64 = 10;
 const POOL_BYTES: usize = 512 * 1024;
 /// How long one topic may take to write or to read.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn splitmix64(x: u64) -> u64 {
     let z = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -58,11 +58,13 @@ struct Topic<'a> {
     pool: &'a [u8],
     seed: u64,
     kcat: bool,
+    kafka_python: bool,
 }
 
 impl<'a> Topic<'a> {
     fn new(name: &'a str, count: u64, base_ms: i64, pool: &'a [u8]) -> Self {
-        Self { name, count, base_ms, pool, seed: fnv1a64(name.as_bytes()), kcat: name.starts_with("kcat-") }
+        let (kcat, kafka_python) = (name.starts_with("kcat-"), name.starts_with("kafkapython-"));
+        Self { name, count, base_ms, pool, seed: fnv1a64(name.as_bytes()), kcat, kafka_python }
     }
 
     fn draw(&self, i: u64, k: u64) -> u64 {
@@ -96,10 +98,7 @@ impl<'a> Topic<'a> {
                 text("dup", "second"),
                 text("dup", ""),
             ],
-            3 => vec![
-                ("null".to_owned(), self.name.starts_with("kafkapython-").then(Vec::new)),
-                text("empty", ""),
-            ],
+            3 => vec![("null".to_owned(), self.kafka_python.then(Vec::new)), text("empty", "")],
             _ => {
                 let mut headers = vec![text("schl\u{fc}ssel", "wert-\u{2713}")];
                 if !self.kcat {
@@ -124,6 +123,7 @@ impl<'a> Topic<'a> {
 
     fn value(&self, i: u64) -> Option<Vec<u8>> {
         match i % 50 {
+            13 if self.kafka_python => return Some(vec![]),
             13 | 37 => return None,
             24 | 48 => return Some(vec![]),
             _ => {}
