@@ -79,6 +79,8 @@ struct InFlight {
 struct Flush {
     end: Offset,
     remaining: u32,
+    /// Indexes are durable too, not the records alone.
+    covers_indexes: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +103,8 @@ pub(crate) struct PartitionLog {
     pub(super) next_offset: Offset,
     written_end: Offset,
     pub(super) flushed_end: Offset,
+    /// Segments wholly below it need not be looked at after a crash, neither their records nor their indexes.
+    pub(super) recovery_point: Offset,
     pub(super) epochs: LeaderEpochCache,
     pub(super) producers: ProducerStates,
     /// The newest batches, oldest first, without a gap up to `next_offset`; at least all at or above `written_end`.
@@ -132,6 +136,7 @@ impl PartitionLog {
             next_offset: Offset(0),
             written_end: Offset(0),
             flushed_end: Offset(0),
+            recovery_point: Offset(0),
             epochs: LeaderEpochCache::default(),
             producers: ProducerStates::default(),
             recent: VecDeque::new(),
@@ -164,6 +169,7 @@ impl PartitionLog {
     pub(super) fn settle(&mut self) {
         self.written_end = self.next_offset;
         self.flushed_end = self.flushed_end.min(self.next_offset);
+        self.recovery_point = self.flushed_end;
     }
 
     /// Numbers operations on from where the loader stopped, so that no late completion of its is mistaken.
@@ -204,6 +210,10 @@ impl PartitionLog {
 
     pub(crate) const fn flushed_end(&self) -> Offset {
         self.flushed_end
+    }
+
+    pub(crate) const fn recovery_point(&self) -> Offset {
+        self.recovery_point
     }
 
     pub(crate) const fn epochs(&self) -> &LeaderEpochCache {
@@ -336,8 +346,7 @@ impl PartitionLog {
         let number = self.first_flush + self.flushes.len() as u64;
         let files = self.active().files().map(Clone::clone).into();
         let snapshot = self.snapshot_op();
-        self.push(Wait::Flush { number }, snapshot, out);
-        self.push_flush(number, files, 1, out);
+        self.push_flush(number, files, Some(snapshot), out);
         self.add_segment(base, now.wall_ms, out);
     }
 
@@ -363,7 +372,7 @@ impl PartitionLog {
         // the active segment the records are enough.
         let active = self.active();
         files.retain(|file| *file != active.index && *file != active.time_index);
-        self.push_flush(number, files, 0, out);
+        self.push_flush(number, files, None, out);
     }
 
     /// The files of every segment that may hold something at or above `from`.
@@ -373,12 +382,21 @@ impl PartitionLog {
         self.segments.range(first..).flat_map(|(_, segment)| segment.files()).cloned().collect()
     }
 
-    fn push_flush(&mut self, number: u64, files: Vec<StoragePath>, others: u32, out: &mut Outbox) {
-        let syncs = u32::try_from(files.len()).expect("a log has fewer than 2^31 segments");
-        for file in files {
-            self.push(Wait::Flush { number }, StorageOp::Sync { file }, out);
+    /// Begins a flush of `files`. With the producers' `snapshot` it is one of whole segments, their indexes included.
+    fn push_flush(
+        &mut self,
+        number: u64,
+        files: Vec<StoragePath>,
+        snapshot: Option<StorageOp>,
+        out: &mut Outbox,
+    ) {
+        let covers_indexes = snapshot.is_some();
+        let mut remaining = 0;
+        for op in files.into_iter().map(|file| StorageOp::Sync { file }).chain(snapshot) {
+            self.push(Wait::Flush { number }, op, out);
+            remaining += 1;
         }
-        self.flushes.push_back(Flush { end: self.next_offset, remaining: syncs + others });
+        self.flushes.push_back(Flush { end: self.next_offset, remaining, covers_indexes });
     }
 
     /// Takes note of a completed operation. A fault means that the disk under this log cannot be trusted any more.
@@ -409,6 +427,9 @@ impl PartitionLog {
                     assert!(self.flushed_end <= flush.end, "the recovery point does not fall");
                     progress.flushed |= self.flushed_end < flush.end;
                     self.flushed_end = flush.end;
+                    // With the records alone durable the segment that ends here must still be looked at.
+                    let point = if flush.covers_indexes { flush.end } else { flush.end.plus(-1) };
+                    self.recovery_point = self.recovery_point.max(point);
                     self.flushes.pop_front();
                     self.first_flush += 1;
                 }
@@ -689,8 +710,7 @@ impl PartitionLog {
         let from = self.flushing_end();
         let files = if from < self.next_offset { self.files_from(from) } else { Vec::new() };
         let snapshot = self.snapshot_op();
-        self.push(Wait::Flush { number }, snapshot, out);
-        self.push_flush(number, files, 1, out);
+        self.push_flush(number, files, Some(snapshot), out);
     }
 
     /// Whether no append and no flush is under way.

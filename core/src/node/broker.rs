@@ -736,7 +736,7 @@ impl Broker {
     }
 
     fn write_recovery_points(&mut self, out: &mut Outbox) {
-        self.write_checkpoint("recovery-point-offset-checkpoint", |log, _| Some(log.flushed_end()), out);
+        self.write_checkpoint("recovery-point-offset-checkpoint", |log, _| Some(log.recovery_point()), out);
     }
 
     fn write_log_starts(&mut self, out: &mut Outbox) {
