@@ -28,6 +28,6 @@ pub mod wire;
 
 pub use api_key::ApiKey;
 pub use wire::{
-    DecodeError, EncodeError, Encoded, Message, Records, Request, Splice, Spliced, StoredRange, Str, TaggedFields,
-    Uuid, Writer,
+    DecodeError, EncodeError, Encoded, Message, Records, Request, Splice, Spliced, StoredRange, Str,
+    TaggedFields, Uuid, Writer,
 };
