@@ -83,7 +83,9 @@ impl Outcome {
                 self.differences.insert((name.into(), version), difference);
             }
             Err(error) => {
-                self.differences.entry((name.into(), version)).or_insert_with(|| format!("{}: {error}", hex(bytes)));
+                self.differences
+                    .entry((name.into(), version))
+                    .or_insert_with(|| format!("{}: {error}", hex(bytes)));
             }
         }
     }
