@@ -11,7 +11,7 @@ use crate::{codegen, tidy};
 type Stage = (&'static str, fn() -> Result<(), String>);
 
 /// In the order of what fails soonest.
-const STAGES: [Stage; 7] = [
+const STAGES: [Stage; 8] = [
     ("fmt", fmt),
     ("tidy", || tidy::run(&[])),
     ("codegen", || codegen::run(&["--check".into()])),
@@ -19,12 +19,15 @@ const STAGES: [Stage; 7] = [
     ("no-std", no_std),
     ("test", test),
     ("determinism", determinism),
+    ("sweep", sweep),
 ];
 
 /// The target without std that the core is checked for, where it is installed.
 const BARE_TARGET: &str = "x86_64-unknown-none";
 /// How many seeds the determinism gate runs.
-const GATE_SEEDS: u64 = 8;
+const GATE_SEEDS: u64 = 16;
+/// The seeds that the simulator must pass.
+const SWEEP_SEEDS: &str = "0..10000";
 
 /// Runs the stages named in `arguments`, all when there are none, and fails with the names of those that failed.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
@@ -79,37 +82,39 @@ fn test() -> Result<(), String> {
 
 /// The same seed must print the same, trace hash included, in two processes and without optimisation.
 fn determinism() -> Result<(), String> {
-    let package = ["--quiet", "--package", "sordini-sim"];
-    let profiles = ["sim", "sim", "dev"];
+    for profile in ["sim", "dev"] {
+        cargo(&["build", "--quiet", "--package", "sordini-sim", "--profile", profile])?;
+    }
+    let builds = ["sim", "sim", "debug"];
     for seed in 1..=GATE_SEEDS {
-        let mut printed = Vec::new();
-        for profile in profiles {
-            let output = Command::new(cargo_path())
-                .current_dir(root())
-                .arg("run")
-                .args(package)
-                .args(["--profile", profile, "--", "run", "--seed", &seed.to_string()])
-                .stdin(Stdio::null())
-                .stderr(Stdio::inherit())
-                .output()
-                .map_err(|error| format!("cannot run the simulator: {error}"))?;
-            if !output.status.success() || output.stdout.is_empty() {
-                return Err(format!("seed {seed}, profile {profile}: {}, or nothing printed", output.status));
-            }
-            printed.push(output.stdout);
-        }
-        if let Some(other) = printed.iter().position(|output| *output != printed[0]) {
+        let printed: Vec<_> = builds.iter().map(|build| simulate(build, seed)).collect::<Result<_, _>>()?;
+        if let Some(other) = printed.iter().position(|text| *text != printed[0]) {
             return Err(format!(
-                "seed {seed} is not the same twice: with profile {}\n{}and with profile {}\n{}",
-                profiles[0],
-                String::from_utf8_lossy(&printed[0]),
-                profiles[other],
-                String::from_utf8_lossy(&printed[other]),
+                "seed {seed} is not the same twice: built as {}\n{}and as {}\n{}",
+                builds[0], printed[0], builds[other], printed[other],
             ));
         }
     }
     println!("{GATE_SEEDS} seeds: the same output in two processes and without optimisation");
     Ok(())
+}
+
+/// What the simulator built in `target/<build>` prints of one seed.
+fn simulate(build: &str, seed: u64) -> Result<String, String> {
+    let output = Command::new(root().join("target").join(build).join("sordini-sim"))
+        .args(["run", "--seed", &seed.to_string()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("cannot run the simulator: {error}"))?;
+    if !output.status.success() || output.stdout.is_empty() {
+        return Err(format!("seed {seed}, built as {build}: {}, or nothing printed", output.status));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn sweep() -> Result<(), String> {
+    cargo(&["sim", "sweep", "--seeds", SWEEP_SEEDS])
 }
 
 /// The root of the workspace.

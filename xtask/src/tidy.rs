@@ -33,7 +33,12 @@ struct Room {
 /// Who may know whom. A new edge is an architecture change: its commit says why.
 const ROOMS: [Room; 5] = [
     Room { package: "sordini-protocol", ours: &[], others: None },
-    Room { package: "sordini-core", ours: &["sordini-protocol"], others: Some(&["bytes", "thiserror"]) },
+    // Kafka's quorum-state file is JSON.
+    Room {
+        package: "sordini-core",
+        ours: &["sordini-protocol"],
+        others: Some(&["bytes", "serde_json", "thiserror"]),
+    },
     Room { package: "sordini-sim", ours: &["sordini-core", "sordini-protocol"], others: None },
     Room { package: "sordini", ours: &["sordini-core", "sordini-protocol"], others: None },
     Room { package: "xtask", ours: &[], others: None },
