@@ -521,7 +521,7 @@ impl LogLoader {
                 self.push_unawaited(op, out);
             }
             // A closed segment ends with an entry for its largest timestamp.
-            let is_closed = whole && !self.to_scan.is_empty();
+            let is_closed = whole && self.to_scan.front().is_some_and(|next| !self.leaves_a_hole(*next));
             if is_closed && let Some(entry) = scan.segment.due_time_entry() {
                 scan.time_index.extend_from_slice(&entry);
                 scan.segment.add_time_entry();
