@@ -344,7 +344,7 @@ impl PartitionLog {
         // Below the recovery point nothing is looked at after a crash, so it moves past a segment only when all that a
         // reader of it needs is durable: indexes and the producers' snapshot too.
         let number = self.first_flush + self.flushes.len() as u64;
-        let files = self.active().files().map(Clone::clone).into();
+        let files = self.files_from(self.flushing_end());
         let snapshot = self.snapshot_op();
         self.push_flush(number, files, Some(snapshot), out);
         self.add_segment(base, now.wall_ms, out);
