@@ -349,9 +349,7 @@ impl Disk {
                 state.fuse_blown_until = None;
                 let result = (self.files.open(file.as_str(), *position == 0))
                     .and_then(|opened| file_ops::append(&opened.file, *position, bytes));
-                if start.elapsed()
-                    > SLOW_APPEND + SLOW_APPEND_PER_MIB * u32::try_from(len >> 20).unwrap_or(u32::MAX)
-                {
+                if start.elapsed() > SLOW_APPEND {
                     state.fuse_blown_until = Some(Instant::now() + FUSE);
                 }
                 result.map(|()| Completion::Done)
@@ -525,10 +523,9 @@ impl Warmer {
     }
 }
 
-/// A write into the page cache takes some microseconds; one that takes this long met a device that cannot keep up.
-const SLOW_APPEND: Duration = Duration::from_millis(1);
-/// What a large append may take besides: copying into fresh pages runs at no less than half a GiB per second.
-const SLOW_APPEND_PER_MIB: Duration = Duration::from_millis(2);
+/// A write of a megabyte into the page cache takes a fraction of a millisecond, or a few where the machine has other
+/// things to do or fresh pages are dear; one that takes this long met a device that cannot keep up.
+const SLOW_APPEND: Duration = Duration::from_millis(10);
 /// How long appends go to threads after a slow one.
 const FUSE: Duration = Duration::from_secs(1);
 /// The most appends in one task of a thread: enough to hide the driver's turn-around, few enough to answer soon.
