@@ -707,8 +707,9 @@ impl PartitionLog {
         self.active_mut().add_time_entry_if_due(unawaited, out);
         self.flush_due = None;
         let number = self.first_flush + self.flushes.len() as u64;
-        let from = self.flushing_end();
-        let files = if from < self.next_offset { self.files_from(from) } else { Vec::new() };
+        // After a clean stop indexes are believed, so that durable records alone are not enough.
+        let is_whole = self.recovery_point == self.next_offset;
+        let files = if is_whole { Vec::new() } else { self.files_from(self.recovery_point) };
         let snapshot = self.snapshot_op();
         self.push_flush(number, files, Some(snapshot), out);
     }
