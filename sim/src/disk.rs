@@ -286,10 +286,11 @@ impl Disk {
         let Pending { token, op } = self.pending.remove(&number)?;
         for (path, is_tree) in lanes(&op) {
             let lanes = self.lanes_mut(is_tree);
-            let lane = lanes.get_mut(path.as_str()).expect("what waits was counted");
-            lane.waiting -= 1;
-            if lane.waiting == 0 {
-                lanes.remove(path.as_str());
+            if let Some(lane) = lanes.get_mut(path.as_str()) {
+                lane.waiting -= 1;
+                if lane.waiting == 0 {
+                    lanes.remove(path.as_str());
+                }
             }
         }
         Some((token, self.apply(op, wall_ms)))

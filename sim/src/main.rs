@@ -213,6 +213,12 @@ fn print_summary(summary: &Summary, wall: Duration) {
         virtual_seconds / seconds,
         summary.events as f64 / seconds
     );
+    let twice = summary.marks.raised_epoch_duplicates;
+    if twice > 0 {
+        println!(
+            "{twice:>12} records twice because a producer raised its epoch after a restart, as Kafka's may be"
+        );
+    }
     let mut marks = summary.marks.named();
     marks.sort_by_key(|(_, hits)| *hits);
     for (name, hits) in marks {

@@ -172,7 +172,7 @@ pub struct ConsumerPlan {
 /// Something that befalls the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultPlan {
-    /// When; if the node is not up at that time, nothing happens.
+    /// When; if the node is not up at that time, only a loss of power means anything.
     pub at_us: u64,
     /// What.
     pub kind: FaultKind,

@@ -73,6 +73,8 @@ pub struct Marks {
     pub kills: u64,
     /// Losses of power.
     pub power_losses: u64,
+    /// Losses of power while no process was there.
+    pub power_losses_while_stopped: u64,
     /// Crashes while the node was still reading its disk.
     pub crashes_in_recovery: u64,
     /// Recoveries that found less than had been appended.
@@ -81,6 +83,8 @@ pub struct Marks {
     pub rolls: u64,
     /// Batches that were sent again and had been appended already.
     pub duplicates_recognised: u64,
+    /// Records that are in the log twice because a producer raised its epoch, as Kafka's may be.
+    pub raised_epoch_duplicates: u64,
     /// Records that were acknowledged.
     pub records_acknowledged: u64,
     /// Answers with records for a partition that consumers got.
@@ -96,10 +100,12 @@ impl Marks {
         self.stops += other.stops;
         self.kills += other.kills;
         self.power_losses += other.power_losses;
+        self.power_losses_while_stopped += other.power_losses_while_stopped;
         self.crashes_in_recovery += other.crashes_in_recovery;
         self.recoveries_with_loss += other.recoveries_with_loss;
         self.rolls += other.rolls;
         self.duplicates_recognised += other.duplicates_recognised;
+        self.raised_epoch_duplicates += other.raised_epoch_duplicates;
         self.records_acknowledged += other.records_acknowledged;
         self.reads += other.reads;
         self.incremental_fetches += other.incremental_fetches;
@@ -112,6 +118,7 @@ impl Marks {
             ("clean stop", self.stops),
             ("kill", self.kills),
             ("power loss", self.power_losses),
+            ("power loss while the process was down", self.power_losses_while_stopped),
             ("crash during recovery", self.crashes_in_recovery),
             ("recovery that found less than was appended", self.recoveries_with_loss),
             ("segment rolled", self.rolls),
@@ -418,7 +425,7 @@ impl World {
             self.plan.producers.iter().enumerate().filter(|(_, producer)| producer.is_idempotent);
         // Client 0 is the admin.
         let clients = idempotent.map(|(index, _)| index as u64 + 1).collect();
-        self.checks.at_end(&clients)?;
+        self.marks.raised_epoch_duplicates += self.checks.at_end(&clients)?;
         Ok(())
     }
 
@@ -597,8 +604,16 @@ impl World {
         if self.phase != Phase::Plan {
             return Ok(());
         }
-        let Some(incarnation) = &self.node else { return Ok(()) };
         let FaultPlan { kind, down_us, while_recovering, .. } = self.plan.faults[index].clone();
+        let Some(incarnation) = &self.node else {
+            // No process is there to die, but a machine is there to lose its power.
+            if kind == FaultKind::PowerLoss && self.is_powered {
+                self.is_powered = false;
+                self.marks.power_losses_while_stopped += 1;
+                self.lose_power()?;
+            }
+            return Ok(());
+        };
         match (kind, &incarnation.state) {
             (FaultKind::Stop, NodeState::Running) => {
                 self.down_after_stop_us = down_us;
@@ -625,21 +640,28 @@ impl World {
             self.marks.crashes_in_recovery += 1;
         }
         self.recovery_faults.extend(while_recovering);
-        self.checks.before_crash(kind, &self.disk)?;
-        let wall_ms = wall_ms(self.now);
         match kind {
             FaultKind::PowerLoss => {
-                self.marks.power_losses += 1;
                 self.is_powered = false;
-                self.disk.lose_power(self.now, wall_ms);
+                self.lose_power()?;
             }
             FaultKind::Kill | FaultKind::Stop => {
                 self.marks.kills += 1;
-                self.disk.kill(self.now, wall_ms);
+                self.checks.before_crash(kind, &self.disk)?;
+                self.disk.kill(self.now, wall_ms(self.now));
             }
         }
         self.forget_connections();
         self.schedule(self.now + down_us, Event::Start);
+        Ok(())
+    }
+
+    fn lose_power(&mut self) -> Result<(), Failure> {
+        self.trace.event(self.now, EVENT_POWER_LOSS);
+        self.trace.line(self.now, || "==== no power".to_owned());
+        self.marks.power_losses += 1;
+        self.checks.before_crash(FaultKind::PowerLoss, &self.disk)?;
+        self.disk.lose_power(self.now, wall_ms(self.now));
         Ok(())
     }
 
@@ -728,7 +750,8 @@ impl World {
             self.trace.line(self.now, || format!("node  {state:?}"));
             incarnation.state = state.clone();
             match state {
-                NodeState::Starting | NodeState::Stopping => {}
+                NodeState::Starting => {}
+                NodeState::Stopping => self.checks.on_stopping(),
                 NodeState::Running => {
                     incarnation.running_since = Some(self.now);
                     // A recovery that is over is not disturbed any more.
@@ -868,9 +891,10 @@ impl World {
                 if connection.is_closing {
                     return Ok(());
                 }
-                let produced = match &body {
-                    AnyRequest::Produce(produce) => sent_batches(produce, &self.topic_names, &self.topic_ids),
-                    _ => Vec::new(),
+                let produced = if let AnyRequest::Produce(produce) = &body {
+                    sent_batches(produce, &self.topic_names, &self.topic_ids)
+                } else {
+                    Vec::new()
                 };
                 connection.waiting.push_back(Waiting { request, version, produced, answer: None });
                 let client = connection.client;
@@ -887,11 +911,10 @@ impl World {
                     client_id: None,
                     listener: Str::from_static(Plan::LISTENER),
                 };
-                let body = match body {
-                    AnyRequest::Produce(produce) => {
-                        RequestBody::Produce(JudgedProduce::judge(produce, version))
-                    }
-                    other => RequestBody::Other(other),
+                let body = if let AnyRequest::Produce(produce) = body {
+                    RequestBody::Produce(JudgedProduce::judge(produce, version))
+                } else {
+                    RequestBody::Other(body)
                 };
                 self.step(Input::Request { connection: id, request, context, body })
             }
@@ -1102,10 +1125,10 @@ impl World {
                 }
             }
         } else if let AnyResponse::Fetch(response) = body {
-            let requested = match &seat.client {
-                Client::Consumer(consumer) if is_current => consumer.positions().collect(),
-                _ => BTreeMap::new(),
-            };
+            let mut requested = BTreeMap::new();
+            if let (Client::Consumer(consumer), true) = (&seat.client, is_current) {
+                requested.extend(consumer.positions());
+            }
             let (names, ids) = (&self.topic_names, &self.topic_ids);
             let topic_of = |name: &str, id| topic_index(names, ids, name, id);
             self.checks.on_fetched(response, topic_of, &requested, &self.disk)?;
@@ -1164,10 +1187,8 @@ impl World {
     // Clients.
 
     fn delay(&self, place: Place, client: usize) -> u64 {
-        let range = match place {
-            Place::ToNode => self.plan.network.to_node_us,
-            _ => self.plan.network.to_client_us,
-        };
+        let network = &self.plan.network;
+        let range = if place == Place::ToNode { network.to_node_us } else { network.to_client_us };
         self.field.between(place, client as u64, self.now, range.low, range.high)
     }
 
@@ -1312,3 +1333,4 @@ const EVENT_NO_RESPONSE: u64 = 6;
 const EVENT_CLOSE: u64 = 7;
 const EVENT_STORAGE: u64 = 8;
 const EVENT_RESPONSE: u64 = 9;
+const EVENT_POWER_LOSS: u64 = 10;

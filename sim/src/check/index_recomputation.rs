@@ -3,7 +3,8 @@
 //! The rule of Kafka 4.x: before a batch is written, if more than `index.interval.bytes` were appended since the last
 //! entry (or the segment's beginning), the batch's last offset and position go into the offset index, and the largest
 //! timestamp so far, with the last offset of the batch that has it, into the time index if it is larger than the last
-//! one there. When a segment is closed by a roll or a clean stop, the time index gets one more entry by the same rule.
+//! one there. When a segment is closed by a roll or a clean stop, the time index gets one more entry by the same rule; after
+//! a clean stop, or a crash that took the segment after it, the segment may grow again behind that entry.
 
 use super::Violation;
 use super::truth::LogTruth;
@@ -69,7 +70,7 @@ pub(super) fn check(dir: &str, log: &LogTruth, disk: &Disk, index_interval: u64)
         let base = name.rsplit('/').next().and_then(|name| name.parse::<i64>().ok()).unwrap_or(0);
         let shared: Arc<str> = Arc::from(*file);
         let stops: Vec<u64> = log
-            .clean_stops
+            .interruptions
             .range((Arc::clone(&shared), 0)..=(shared, u64::MAX))
             .map(|(_, len)| *len)
             .collect();

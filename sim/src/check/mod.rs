@@ -208,6 +208,13 @@ impl Checks {
         Ok(())
     }
 
+    /// The node begins to stop: it closes its logs where they end.
+    pub fn on_stopping(&mut self) {
+        for log in self.logs.values_mut() {
+            log.note_interruption();
+        }
+    }
+
     /// The node has stopped cleanly.
     ///
     /// # Errors
@@ -215,9 +222,6 @@ impl Checks {
     pub fn on_stopped(&mut self, disk: &Disk) -> Result<(), Violation> {
         for (dir, log) in &mut self.logs {
             log_prefix::check_at_clean_stop(dir, log, disk)?;
-        }
-        for log in self.logs.values_mut() {
-            log.note_clean_stop(disk);
         }
         self.on_quiet_disk(disk)?;
         self.high_watermarks.clear();
@@ -288,11 +292,12 @@ impl Checks {
         self.topics.check(now, running_since, response)
     }
 
-    /// The run is over: everything that costs much.
+    /// The run is over: everything that costs much. Answers how many values of idempotent producers are there twice
+    /// because an epoch was raised.
     ///
     /// # Errors
     /// The property that does not hold.
-    pub fn at_end(&self, idempotent_clients: &BTreeSet<u64>) -> Result<(), Violation> {
+    pub fn at_end(&self, idempotent_clients: &BTreeSet<u64>) -> Result<u64, Violation> {
         no_duplicates::check(
             self.partitions
                 .values()

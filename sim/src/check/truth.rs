@@ -119,8 +119,9 @@ pub struct LogTruth {
     recovered_end: i64,
     /// After a crash, until the node has recovered the log: what must be there.
     must_keep: Option<MustKeep>,
-    /// Lengths that segment files had at clean stops, where an additional time index entry is in order.
-    pub(super) clean_stops: BTreeSet<(Arc<str>, u64)>,
+    /// Lengths that segment files had at clean stops, or as the last of a log after a crash, which may have come when the
+    /// segment had been closed: there an additional time index entry is in order.
+    pub(super) interruptions: BTreeSet<(Arc<str>, u64)>,
 }
 
 /// What must be found in a log after one or several crashes.
@@ -254,13 +255,13 @@ impl LogTruth {
         self.durable = 0;
         self.durable_end(disk);
         self.recovered_end = self.end();
+        self.note_interruption();
     }
 
-    /// Remembers the lengths of the segment files at a clean stop.
-    pub(super) fn note_clean_stop(&mut self, disk: &Disk) {
-        let Some(last) = self.batches.last() else { return };
-        if let Some(contents) = disk.contents(&last.file) {
-            self.clean_stops.insert((Arc::clone(&last.file), contents.len()));
+    /// Remembers where the last segment ends.
+    pub(super) fn note_interruption(&mut self) {
+        if let Some(last) = self.batches.last() {
+            self.interruptions.insert((Arc::clone(&last.file), last.end()));
         }
     }
 }

@@ -67,15 +67,13 @@ impl Admin {
         self.link.deadlines.remove(&request);
         let AnyResponse::CreateTopics(response) = body else { return };
         for topic in &response.topics {
-            match ErrorCode::from_i16(topic.error_code) {
-                ErrorCode::None | ErrorCode::TopicAlreadyExists => {
-                    self.missing.retain(|missing| topic.name != *missing.name);
-                }
-                error => {
-                    let text = topic.error_message.as_ref().map(ToString::to_string);
-                    self.last_error = Some((error, text.unwrap_or_default()));
-                    self.link.back_off(now);
-                }
+            let error = ErrorCode::from_i16(topic.error_code);
+            if matches!(error, ErrorCode::None | ErrorCode::TopicAlreadyExists) {
+                self.missing.retain(|missing| topic.name != *missing.name);
+            } else {
+                let text = topic.error_message.as_ref().map(ToString::to_string);
+                self.last_error = Some((error, text.unwrap_or_default()));
+                self.link.back_off(now);
             }
         }
     }

@@ -334,42 +334,39 @@ impl Producer {
         let is_of_numbering = |numbering: &&mut Numbering| {
             batch.sequence.is_some_and(|(identity, _)| identity == numbering.identity)
         };
-        match error {
-            ErrorCode::None | ErrorCode::DuplicateSequenceNumber => {
-                if let Some(numbering) = self.numberings.get_mut(&place).filter(is_of_numbering) {
-                    numbering.unresolved -= 1;
-                }
-                let offset = (error == ErrorCode::None).then_some(base_offset);
-                out.history.push(self.entry(now, Stage::Ok, &batch, offset, error));
+        let is_sequence_error =
+            matches!(error, ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId);
+        if matches!(error, ErrorCode::None | ErrorCode::DuplicateSequenceNumber) {
+            if let Some(numbering) = self.numberings.get_mut(&place).filter(is_of_numbering) {
+                numbering.unresolved -= 1;
             }
-            ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId if self.plan.is_idempotent => {
-                // An earlier batch without an answer explains the gap; otherwise the broker has lost what it had.
-                let is_earlier = |(other, earlier): (&usize, &Batch)| {
-                    *other < number && (earlier.plan.topic, earlier.plan.partition) == place
-                };
-                let has_earlier =
-                    self.queue.iter().any(is_earlier) || self.in_flight.values().flatten().any(is_earlier);
-                if !has_earlier && !self.broken.contains(&place) {
-                    self.broken.push(place);
-                }
-                self.retry(now, number, batch, error);
+            let offset = (error == ErrorCode::None).then_some(base_offset);
+            out.history.push(self.entry(now, Stage::Ok, &batch, offset, error));
+        } else if is_sequence_error && self.plan.is_idempotent {
+            // An earlier batch without an answer explains the gap; otherwise the broker has lost what it had.
+            let is_earlier = |(other, earlier): (&usize, &Batch)| {
+                *other < number && (earlier.plan.topic, earlier.plan.partition) == place
+            };
+            let has_earlier =
+                self.queue.iter().any(is_earlier) || self.in_flight.values().flatten().any(is_earlier);
+            if !has_earlier && !self.broken.contains(&place) {
+                self.broken.push(place);
             }
-            error if error.is_retriable() => {
-                if error.refreshes_metadata() {
-                    self.link.topic_ids.remove(&place.0);
-                }
-                self.retry(now, number, batch, error);
+            self.retry(now, number, batch, error);
+        } else if error.is_retriable() {
+            if error.refreshes_metadata() {
+                self.link.topic_ids.remove(&place.0);
             }
-            error => {
-                if let Some(numbering) = self.numberings.get_mut(&place).filter(is_of_numbering) {
-                    numbering.unresolved -= 1;
-                }
-                out.history.push(self.entry(now, Stage::Fail, &batch, None, error));
-                let client = self.link.client;
-                let (topic, partition) = (&self.link.surroundings.topics[place.0], place.1);
-                self.refusals
-                    .push(format!("{error} to client {client} for batch {number} to {topic}-{partition}"));
+            self.retry(now, number, batch, error);
+        } else {
+            if let Some(numbering) = self.numberings.get_mut(&place).filter(is_of_numbering) {
+                numbering.unresolved -= 1;
             }
+            out.history.push(self.entry(now, Stage::Fail, &batch, None, error));
+            let client = self.link.client;
+            let (topic, partition) = (&self.link.surroundings.topics[place.0], place.1);
+            self.refusals
+                .push(format!("{error} to client {client} for batch {number} to {topic}-{partition}"));
         }
     }
 
