@@ -6,11 +6,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 
 use crate::throughput::noise;
 
-/// How many bytes of records a fetch is answered with: what librdkafka asks of one partition.
-const FETCH_BYTES: usize = 1_048_576;
+/// The size of a prepared batch; a fetch is answered with as many as it asks for, at least one.
+const BATCH_BYTES: usize = 1_048_576;
 /// Room for what stands before the records in a produce request.
 const REQUEST_HEAD_BYTES: usize = 4096;
 
@@ -37,16 +38,16 @@ const COORDINATOR_NOT_AVAILABLE: i16 = 15;
 
 pub(crate) fn run(listen: SocketAddr, record_bytes: usize) -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen)?;
-    let batch = record_batch(record_bytes);
+    let batch = Arc::new(record_batch(record_bytes));
     for stream in listener.incoming() {
-        let (stream, batch) = (stream?, batch.clone());
+        let (stream, batch) = (stream?, Arc::clone(&batch));
         // The end of a connection is how every client here says goodbye.
         std::thread::spawn(move || serve(stream, listen.port(), &batch));
     }
     Ok(())
 }
 
-fn serve(mut stream: TcpStream, port: u16, batch: &[u8]) -> io::Result<()> {
+fn serve(mut stream: TcpStream, port: u16, batch: &Batch) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut scratch = vec![0; 1 << 20];
     let mut response = Vec::new();
@@ -63,38 +64,50 @@ fn serve(mut stream: TcpStream, port: u16, batch: &[u8]) -> io::Result<()> {
         response.clear();
         response.extend([0; 4]);
         response.extend(correlation.to_be_bytes());
-        let tail: &[u8] = match answer(key, version, &mut request, port, batch.len(), &mut response) {
-            Tail::None => &[],
-            Tail::RecordsBehindBaseOffset => &batch[8..],
-        };
+        let records = answer(key, version, &mut request, port, batch, &mut response);
         let mut rest = length - head;
         while rest > 0 {
             let part = rest.min(scratch.len());
             stream.read_exact(&mut scratch[..part])?;
             rest -= part;
         }
-        let body = u32::try_from(response.len() - 4 + tail.len()).map_err(io::Error::other)?;
+        let records_bytes = records.as_ref().map_or(0, |records| records.count * batch.bytes.len());
+        let body = u32::try_from(response.len() - 4 + records_bytes).map_err(io::Error::other)?;
         response[..4].copy_from_slice(&body.to_be_bytes());
+        for (offset, _) in
+            records.iter().flat_map(|records| (records.offset..).step_by(batch.records).zip(0..records.count))
+        {
+            // Each batch starts with its base offset; all else in it is the same everywhere, and needs no copy.
+            response.put_i64(offset);
+            stream.write_all(&response)?;
+            stream.write_all(&batch.bytes[8..])?;
+            response.clear();
+        }
         stream.write_all(&response)?;
-        stream.write_all(tail)?;
     }
 }
 
-/// What follows the encoded part of a response.
-enum Tail {
-    None,
-    RecordsBehindBaseOffset,
+/// Batches that follow the encoded part of a fetch response.
+struct Records {
+    offset: i64,
+    count: usize,
 }
 
-/// Encodes the response without the records, which are `batch_bytes` long and need no copy.
+/// A batch, and how many records it holds.
+struct Batch {
+    bytes: Vec<u8>,
+    records: usize,
+}
+
+/// Encodes the response without the records.
 fn answer(
     key: i16,
     version: i16,
     request: &mut Reader<'_>,
     port: u16,
-    batch_bytes: usize,
+    batch: &Batch,
     out: &mut Vec<u8>,
-) -> Tail {
+) -> Option<Records> {
     match key {
         PRODUCE => {
             request.string(); // transactional id
@@ -125,7 +138,7 @@ fn answer(
             }
             out.put_i32(topics);
             if topics != 1 {
-                return Tail::None;
+                return None;
             }
             let topic = request.string();
             request.skip(4 + 4); // one partition, its index
@@ -133,6 +146,10 @@ fn answer(
                 request.skip(4); // leader epoch
             }
             let offset = request.i64();
+            if version >= 5 {
+                request.skip(8); // log start offset
+            }
+            let count = (usize::try_from(request.i32()).unwrap_or(0) / batch.bytes.len()).max(1);
             out.put_string(topic);
             out.put_i32(1);
             out.put_i32(0); // partition
@@ -146,9 +163,8 @@ fn answer(
             if version >= 11 {
                 out.put_i32(-1); // preferred read replica
             }
-            out.put_i32(length_i32(batch_bytes));
-            out.put_i64(offset);
-            return Tail::RecordsBehindBaseOffset;
+            out.put_i32(length_i32(count * batch.bytes.len()));
+            return Some(Records { offset, count });
         }
         METADATA => {
             let topics = request.i32();
@@ -220,17 +236,17 @@ fn answer(
             }
         }
     }
-    Tail::None
+    None
 }
 
-/// A batch of about `FETCH_BYTES` with records of `record_bytes`. Its checksum is left out: librdkafka does not
+/// A batch of about `BATCH_BYTES` with records of `record_bytes`. Its checksum is left out: librdkafka does not
 /// look at it unless `check.crcs` is set.
-fn record_batch(record_bytes: usize) -> Vec<u8> {
+fn record_batch(record_bytes: usize) -> Batch {
     let value = noise(record_bytes);
-    let mut records = Vec::with_capacity(FETCH_BYTES);
+    let mut records = Vec::with_capacity(BATCH_BYTES);
     let mut count = 0;
     let mut record = Vec::new();
-    while records.len() + record_bytes + 16 <= FETCH_BYTES - 61 {
+    while records.len() + record_bytes + 16 <= BATCH_BYTES - 61 {
         record.clear();
         record.push(0); // attributes
         put_varint(&mut record, 0); // timestamp delta
@@ -244,7 +260,7 @@ fn record_batch(record_bytes: usize) -> Vec<u8> {
         count += 1;
     }
     let count = i32::try_from(count).expect("a batch of 1 MiB holds fewer than 2^31 records");
-    let mut batch = Vec::with_capacity(FETCH_BYTES);
+    let mut batch = Vec::with_capacity(BATCH_BYTES);
     batch.put_i64(0); // base offset, set for each fetch
     batch.put_i32(length_i32(records.len() + 49));
     batch.put_i32(0); // leader epoch
@@ -259,7 +275,7 @@ fn record_batch(record_bytes: usize) -> Vec<u8> {
     batch.put_i32(-1); // base sequence
     batch.put_i32(count);
     batch.extend_from_slice(&records);
-    batch
+    Batch { bytes: batch, records: usize::try_from(count).expect("a count") }
 }
 
 fn length_i32(length: usize) -> i32 {
