@@ -253,9 +253,10 @@ fn respond(disk: &mut Disk, answers: &Answers, request: RequestId, version: i16,
         match splice.what {
             Spliced::Bytes(bytes) => pieces.push(Piece::Bytes(bytes)),
             Spliced::Stored(range) => match disk.open(&range.file) {
-                Ok(file) => {
-                    pieces.push(Piece::File { file, position: range.position, len: u64::from(range.len) });
-                }
+                Ok(file) => pieces.push(match Disk::read_small(&file, range.position, range.len) {
+                    Some(bytes) => Piece::Bytes(bytes),
+                    None => Piece::File { file, position: range.position, len: u64::from(range.len) },
+                }),
                 Err(error) => {
                     tracing::error!(file = %range.file, %error, "a file to be sent cannot be opened");
                     return answers.close();

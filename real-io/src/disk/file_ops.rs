@@ -53,19 +53,29 @@ pub(super) fn readable(file: &File, position: u64, len: u32) -> io::Result<usize
 
 /// Reads if that needs no device; `None` if it does.
 pub(super) fn read_resident(file: &File, position: u64, len: u32) -> io::Result<Option<Bytes>> {
-    let mut buffer = vec![0; readable(file, position, len)?];
-    if buffer.is_empty() {
-        return Ok(Some(Bytes::new()));
+    let len = if len <= TRUSTED_LEN { len as usize } else { readable(file, position, len)? };
+    let mut buffer = vec![0; len];
+    let read = if len == 0 {
+        0
+    } else {
+        let slices = &mut [IoSliceMut::new(&mut buffer)];
+        match rustix::io::preadv2(file, slices, position, ReadWriteFlags::NOWAIT) {
+            Ok(read) => read,
+            // Not resident, or the file system cannot tell.
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+    };
+    // What is missing is not resident, or the file ends.
+    if read < len && position.saturating_add(read as u64) < file.metadata()?.len() {
+        return Ok(None);
     }
-    let read =
-        rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut buffer)], position, ReadWriteFlags::NOWAIT);
-    Ok(match read {
-        Ok(read) if read == buffer.len() => Some(buffer.into()),
-        // Short: the rest is not resident. The others: not resident, or the file system cannot tell.
-        Ok(_) | Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => None,
-        Err(error) => return Err(error.into()),
-    })
+    buffer.truncate(read);
+    Ok(Some(buffer.into()))
 }
+
+/// Up to this length a buffer is made without asking whether the file has so many bytes.
+const TRUSTED_LEN: u32 = 64 << 10;
 
 /// Whether the page that holds the byte at `position` is resident. A file system that cannot tell is believed to be
 /// quick.

@@ -18,6 +18,7 @@ mod pool;
 
 use crate::disk::files::{Files, Opened};
 use crate::disk::pool::{Pool, Report, Task, Work};
+use bytes::Bytes;
 use sordini_core::storage_op::{Completion, StorageFault, StorageOp, StoragePath, StorageToken};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -205,6 +206,18 @@ impl Disk {
     /// What opening it said.
     pub fn open(&mut self, path: &str) -> io::Result<Arc<File>> {
         self.files.open(path, false).map(|opened| opened.file)
+    }
+
+    /// The bytes of a range that is resident and so small that copying it costs less than the system calls of sending
+    /// it from the file.
+    #[must_use]
+    pub fn read_small(file: &File, position: u64, len: u32) -> Option<Bytes> {
+        if len > SMALL_READ_BYTES_MAX {
+            return None;
+        }
+        // An error will be met again by whoever sends the range.
+        let bytes = file_ops::read_resident(file, position, len).ok()??;
+        (bytes.len() as u64 == u64::from(len)).then_some(bytes)
     }
 
     /// A way to have pages read ahead by a disk thread, for those who send them.
@@ -526,6 +539,8 @@ impl Warmer {
 /// A write of a megabyte into the page cache takes a fraction of a millisecond, or a few where the machine has other
 /// things to do or fresh pages are dear; one that takes this long met a device that cannot keep up.
 const SLOW_APPEND: Duration = Duration::from_millis(10);
+/// Up to this length a range is copied: what a page costs to copy, against half a dozen system calls.
+const SMALL_READ_BYTES_MAX: u32 = 32 << 10;
 /// How long appends go to threads after a slow one.
 const FUSE: Duration = Duration::from_secs(1);
 /// The most appends in one task of a thread: enough to hide the driver's turn-around, few enough to answer soon.
