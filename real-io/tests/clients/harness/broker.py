@@ -12,7 +12,7 @@ import time
 from . import install
 
 # {data_dir} and {port} are filled in.
-SORDINI = "{sordini} dev --data-dir {data_dir} --override listeners=PLAINTEXT://127.0.0.1:{port}"
+SORDINI = "{sordini} dev --data-dir {data_dir} --port {port} --host 127.0.0.1"
 
 
 def answers(port, seconds=1.0):
@@ -65,7 +65,7 @@ class Broker:
         """The port answers and, if it is this repository's broker, it has said that it is ready."""
         if not answers(self.port):
             return False
-        return not self.ours or b"ready" in self.log()
+        return not self.ours or b"ready" in self.log().lower()
 
     def log(self):
         with open(self.log_path, "rb") as f:
