@@ -72,6 +72,8 @@ pub(crate) struct LogLoader {
     /// Segments still to be read, oldest first.
     to_scan: VecDeque<Offset>,
     stage: Stage,
+    /// Repairs under way.
+    repairs: BTreeSet<u64>,
     next_sequence: u64,
 }
 
@@ -98,9 +100,19 @@ enum SmallRead {
 
 #[derive(Clone, Debug)]
 enum Stage {
-    Listing { sequence: u64 },
-    Reading { sequence: u64, what: SmallRead },
-    Scanning { sequence: u64, scan: Scan },
+    Listing {
+        sequence: u64,
+    },
+    Reading {
+        sequence: u64,
+        what: SmallRead,
+    },
+    Scanning {
+        sequence: u64,
+        scan: Scan,
+    },
+    /// All is read; repairs may be under way.
+    Read,
 }
 
 /// A segment being read.
@@ -139,6 +151,7 @@ impl LogLoader {
             to_read: VecDeque::new(),
             to_scan: VecDeque::new(),
             stage: Stage::Listing { sequence: 0 },
+            repairs: BTreeSet::new(),
             next_sequence: 1,
             request,
         };
@@ -160,8 +173,10 @@ impl LogLoader {
         sequence
     }
 
-    fn push_unawaited(&self, op: StorageOp, out: &mut Outbox) {
-        out.push(Output::Storage { token: self.log.unawaited(), op });
+    /// Mends what a crash left. The log is open when all of it is done.
+    fn push_repair(&mut self, op: StorageOp, out: &mut Outbox) {
+        let sequence = self.push(op, out);
+        self.repairs.insert(sequence);
     }
 
     /// Takes what the disk brought.
@@ -172,13 +187,18 @@ impl LogLoader {
         now: Now,
         out: &mut Outbox,
     ) -> Result<LoadStep, StorageFault> {
+        if self.repairs.remove(&sequence) {
+            result?;
+            return Ok(self.done_if_repaired(out));
+        }
         let awaited = match &self.stage {
             Stage::Listing { sequence }
             | Stage::Reading { sequence, .. }
-            | Stage::Scanning { sequence, .. } => *sequence,
+            | Stage::Scanning { sequence, .. } => Some(*sequence),
+            Stage::Read => None,
         };
-        if sequence != awaited {
-            // A removal or a new index file; only its failure matters.
+        if Some(sequence) != awaited {
+            // A new segment's files; only their failure matters.
             return result.map(|_| LoadStep::Pending);
         }
         match &mut self.stage {
@@ -196,6 +216,7 @@ impl LogLoader {
                 let what = what.clone();
                 self.on_small_read(&what, bytes.unwrap_or_default(), out);
             }
+            Stage::Read => unreachable!("when all is read only repairs are awaited"),
             Stage::Scanning { .. } => {
                 let Completion::Bytes(bytes) = result? else { unreachable!("a read brings bytes") };
                 return Ok(self.on_scanned(&bytes, now, out));
@@ -210,7 +231,7 @@ impl LogLoader {
         for entry in entries {
             let name: &str = &entry.name;
             if [".deleted", ".cleaned", ".tmp"].iter().any(|suffix| name.ends_with(suffix)) {
-                self.push_unawaited(StorageOp::Remove { path: self.request.dir.join(name) }, out);
+                self.push_repair(StorageOp::Remove { path: self.request.dir.join(name) }, out);
             } else if let Some(base) = offset_of(name, ".log") {
                 let len = |suffix: &str| {
                     names.get(&*alloc::format!("{:020}{suffix}", base.0)).map(|entry| entry.len)
@@ -234,7 +255,7 @@ impl LogLoader {
         for entry in entries {
             let index_of = offset_of(&entry.name, ".index").or_else(|| offset_of(&entry.name, ".timeindex"));
             if index_of.is_some_and(|base| !self.found.contains_key(&base)) {
-                self.push_unawaited(StorageOp::Remove { path: self.request.dir.join(&entry.name) }, out);
+                self.push_repair(StorageOp::Remove { path: self.request.dir.join(&entry.name) }, out);
             }
         }
         self.snapshots.sort_unstable_by(|a, b| b.cmp(a));
@@ -317,7 +338,7 @@ impl LogLoader {
                 }
                 None => {
                     let name = alloc::format!("{:020}.snapshot", offset.0);
-                    self.push_unawaited(StorageOp::Remove { path: self.request.dir.join(&name) }, out);
+                    self.push_repair(StorageOp::Remove { path: self.request.dir.join(&name) }, out);
                     self.snapshots.retain(|other| other != offset);
                     if let Some(next) = self.snapshots.first() {
                         self.to_read.push_back(SmallRead::Snapshot(*next));
@@ -379,13 +400,13 @@ impl LogLoader {
     }
 
     fn scan_next(&mut self, now: Now, out: &mut Outbox) -> LoadStep {
-        let Some(base) = self.to_scan.pop_front() else { return LoadStep::Done(self.finish(now, out)) };
+        let Some(base) = self.to_scan.pop_front() else { return self.finish(now, out) };
         let found = self.found[&base];
         if self.leaves_a_hole(base) {
             // It was begun while the end of the one before was on its way to the disk, and that did not arrive.
             self.to_scan.push_front(base);
             self.drop_rest(out);
-            return LoadStep::Done(self.finish(now, out));
+            return self.finish(now, out);
         }
         let doubtful = self.first_doubtful().is_some_and(|first| base >= first);
         let validate = doubtful || found.index_len.is_none() || found.time_len.is_none();
@@ -518,7 +539,7 @@ impl LogLoader {
         if scan.validate {
             if scan.segment.size < scan.len {
                 let op = StorageOp::Truncate { file: scan.segment.log.clone(), len: scan.segment.size };
-                self.push_unawaited(op, out);
+                self.push_repair(op, out);
             }
             // A closed segment ends with an entry for its largest timestamp.
             let is_closed = whole && self.to_scan.front().is_some_and(|next| !self.leaves_a_hole(*next));
@@ -529,10 +550,7 @@ impl LogLoader {
             for (file, bytes) in
                 [(&scan.segment.index, scan.index), (&scan.segment.time_index, scan.time_index)]
             {
-                self.push_unawaited(
-                    StorageOp::Replace { file: file.clone(), bytes: Bytes::from(bytes) },
-                    out,
-                );
+                self.push_repair(StorageOp::Replace { file: file.clone(), bytes: Bytes::from(bytes) }, out);
             }
         } else {
             scan.segment.bytes_since_index = scan.segment.size - scan.segment.last_entry_position;
@@ -549,7 +567,7 @@ impl LogLoader {
         while let Some(later) = self.to_scan.pop_front() {
             let segment = self.log.segments.remove(&later).expect("planned segments are known");
             for file in segment.files() {
-                self.push_unawaited(StorageOp::Remove { path: file.clone() }, out);
+                self.push_repair(StorageOp::Remove { path: file.clone() }, out);
             }
         }
     }
@@ -581,44 +599,51 @@ impl LogLoader {
         LoadStep::Pending
     }
 
-    fn finish(&mut self, now: Now, out: &mut Outbox) -> Loaded {
-        let mut log = core::mem::replace(
-            &mut self.log,
-            PartitionLog::empty(self.request.dir.clone(), self.request.owner, self.request.jitter),
-        );
+    fn finish(&mut self, now: Now, out: &mut Outbox) -> LoadStep {
+        self.stage = Stage::Read;
         // Everything up to the start was deleted on request, and less than that is left: nothing is.
-        if log.next_offset < log.log_start {
-            for segment in core::mem::take(&mut log.segments).into_values() {
+        if self.log.next_offset < self.log.log_start {
+            for segment in core::mem::take(&mut self.log.segments).into_values() {
                 for file in segment.files() {
-                    self.push_unawaited(StorageOp::Remove { path: file.clone() }, out);
+                    self.push_repair(StorageOp::Remove { path: file.clone() }, out);
                 }
             }
-            log.next_offset = log.log_start;
-            log.producers = ProducerStates::default();
+            self.log.next_offset = self.log.log_start;
+            self.log.producers = ProducerStates::default();
         }
+        let kept: BTreeSet<Offset> =
+            self.log.segments.keys().copied().chain([self.log.next_offset]).collect();
+        for offset in core::mem::take(&mut self.snapshots) {
+            if !kept.contains(&offset) {
+                let name = alloc::format!("{:020}.snapshot", offset.0);
+                self.push_repair(StorageOp::Remove { path: self.request.dir.join(&name) }, out);
+            }
+        }
+        let log = &mut self.log;
         if log.segments.is_empty() {
             log.next_offset = log.next_offset.max(log.log_start);
             let base = log.next_offset;
             log.add_segment(base, now.wall_ms, out);
         }
-        let first = *log.segments.first_key_value().expect("a log has a segment").0;
-        log.log_start = log.log_start.max(first);
+        log.log_start = log.log_start.max(log.first_base());
+        log.flushed_end = if self.request.clean { log.next_offset } else { self.request.recovery_point };
+        log.settle();
+        self.done_if_repaired(out)
+    }
+
+    fn done_if_repaired(&mut self, out: &mut Outbox) -> LoadStep {
+        if !matches!(self.stage, Stage::Read) || !self.repairs.is_empty() {
+            return LoadStep::Pending;
+        }
+        let nothing = PartitionLog::empty(self.request.dir.clone(), self.request.owner, self.request.jitter);
+        let mut log = core::mem::replace(&mut self.log, nothing);
+        log.continue_sequences(self.next_sequence);
         let cut = log.epochs.truncate_from_end(log.next_offset);
         let raised = log.epochs.truncate_from_start(log.log_start);
         if cut || raised || !self.request.clean {
             log.write_epochs(out);
         }
-        let kept: BTreeSet<Offset> = log.segments.keys().copied().chain([log.next_offset]).collect();
-        for offset in &self.snapshots {
-            if !kept.contains(offset) {
-                let name = alloc::format!("{:020}.snapshot", offset.0);
-                self.push_unawaited(StorageOp::Remove { path: self.request.dir.join(&name) }, out);
-            }
-        }
-        log.flushed_end = if self.request.clean { log.next_offset } else { self.request.recovery_point };
-        log.settle();
-        log.continue_sequences(self.next_sequence);
-        Loaded { log, topic_id: self.topic_id }
+        LoadStep::Done(Loaded { log, topic_id: self.topic_id })
     }
 }
 

@@ -16,6 +16,7 @@ use crate::storage_op::{Completion, StorageFault, StorageOp, StoragePath, Storag
 use crate::time::{Instant, Now};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use sordini_protocol::batch::AppendableBatch;
@@ -86,7 +87,11 @@ struct Flush {
 #[derive(Clone, Copy, Debug)]
 enum Wait {
     Append,
-    Flush { number: u64 },
+    Flush {
+        number: u64,
+    },
+    /// A small file, or a name, beside the records: nobody waits for it but a clean stop.
+    Aside,
     Lookup(LookupId),
 }
 
@@ -116,6 +121,8 @@ pub(crate) struct PartitionLog {
     first_flush: u64,
     lookups: BTreeMap<LookupId, Lookup>,
     waits: BTreeMap<u64, Wait>,
+    /// How many of them are [`Wait::Aside`].
+    aside: usize,
     next_sequence: u64,
     /// Renamed files and when they may be removed.
     deletions: VecDeque<(Instant, StoragePath)>,
@@ -145,6 +152,7 @@ impl PartitionLog {
             first_flush: 0,
             lookups: BTreeMap::new(),
             waits: BTreeMap::new(),
+            aside: 0,
             next_sequence: UNAWAITED + 1,
             deletions: VecDeque::new(),
             flush_due: None,
@@ -258,8 +266,15 @@ impl PartitionLog {
         sequence
     }
 
-    fn push_unawaited(&self, op: StorageOp, out: &mut Outbox) {
-        out.push(Output::Storage { token: self.unawaited(), op });
+    fn push_aside(&mut self, op: StorageOp, out: &mut Outbox) {
+        self.aside += 1;
+        self.push(Wait::Aside, op, out);
+    }
+
+    /// Writes a small file of the log's directory.
+    pub(crate) fn replace(&mut self, name: &str, text: String, out: &mut Outbox) {
+        let file = self.dir.join(name);
+        self.push_aside(StorageOp::Replace { file, bytes: Bytes::from(text.into_bytes()) }, out);
     }
 
     /// Notes that `epoch` writes from here on, also when it never does.
@@ -269,10 +284,8 @@ impl PartitionLog {
         }
     }
 
-    pub(super) fn write_epochs(&self, out: &mut Outbox) {
-        let file = self.dir.join("leader-epoch-checkpoint");
-        let bytes = Bytes::from(self.epochs.to_checkpoint().into_bytes());
-        self.push_unawaited(StorageOp::Replace { file, bytes }, out);
+    pub(super) fn write_epochs(&mut self, out: &mut Outbox) {
+        self.replace("leader-epoch-checkpoint", self.epochs.to_checkpoint(), out);
     }
 
     /// Appends a batch whose offsets begin at `next_offset`. It is written when `written_end` has passed it.
@@ -433,6 +446,10 @@ impl PartitionLog {
                     self.flushes.pop_front();
                     self.first_flush += 1;
                 }
+            }
+            Wait::Aside => {
+                result?;
+                self.aside -= 1;
             }
             Wait::Lookup(id) => {
                 let bytes = match result {
@@ -675,12 +692,12 @@ impl PartitionLog {
         let due = now.monotonic.plus_millis(config.file_delete_delay_ms);
         for file in segment.files() {
             let to = StoragePath::new(&format!("{file}.deleted"));
-            self.push_unawaited(StorageOp::Rename { from: file.clone(), to: to.clone() }, out);
+            self.push_aside(StorageOp::Rename { from: file.clone(), to: to.clone() }, out);
             self.deletions.push_back((due, to));
         }
         if base > Offset(0) {
             let path = self.dir.join(&format!("{:020}.snapshot", base.0));
-            self.push_unawaited(StorageOp::Remove { path }, out);
+            self.push_aside(StorageOp::Remove { path }, out);
         }
     }
 
@@ -688,7 +705,7 @@ impl PartitionLog {
     pub(crate) fn on_deadline(&mut self, now: Now, out: &mut Outbox) {
         while self.deletions.front().is_some_and(|(due, _)| *due <= now.monotonic) {
             let (_, path) = self.deletions.pop_front().expect("it has a front");
-            self.push_unawaited(StorageOp::Remove { path }, out);
+            self.push_aside(StorageOp::Remove { path }, out);
         }
         if self.flush_due.is_some_and(|due| due <= now.monotonic) {
             self.flush(out);
@@ -714,9 +731,9 @@ impl PartitionLog {
         self.push_flush(number, files, Some(snapshot), out);
     }
 
-    /// Whether no append and no flush is under way.
+    /// Whether nothing that a clean stop has to wait for is under way.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.flushes.is_empty()
+        self.in_flight.is_empty() && self.flushes.is_empty() && self.aside == 0
     }
 
     fn assert_invariants(&self) {

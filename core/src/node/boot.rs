@@ -187,6 +187,13 @@ impl Boot {
         now: Now,
         out: &mut Outbox,
     ) -> Result<BootStep, String> {
+        if let Some(log) = self.open_log(token.owner) {
+            // What a log that is open already writes beside its records.
+            let done = log.on_completed(token.sequence, result, out);
+            return done
+                .map(|_| BootStep::Pending)
+                .map_err(|fault| format!("{} cannot be written: {fault}", log.dir()));
+        }
         match &mut self.stage {
             Stage::Files { waiting } => {
                 let Some((dir, what)) = waiting.remove(&token.sequence) else { return Ok(BootStep::Pending) };
@@ -243,6 +250,18 @@ impl Boot {
             }
         }
         Ok(BootStep::Pending)
+    }
+
+    fn open_log(&mut self, owner: u32) -> Option<&mut PartitionLog> {
+        match &mut self.stage {
+            Stage::Replay { log, .. } | Stage::Logs { log } if owner == OWNER_QUORUM => Some(log),
+            Stage::Files { .. }
+            | Stage::Markers { .. }
+            | Stage::MetadataLog(_)
+            | Stage::Replay { .. }
+            | Stage::Logs { .. }
+            | Stage::Over => self.loaded.values_mut().find(|log| log.owner() == owner),
+        }
     }
 
     fn on_file(

@@ -465,11 +465,8 @@ impl Broker {
         let owner = self.next_owner;
         self.next_owner += 1;
         let dir = StoragePath::new(&format!("{}/{topic}-{}", self.emptiest_dir(), id.partition));
-        let file = dir.join("partition.metadata");
-        let log = PartitionLog::create(dir, owner, self.rng.next_u64(), now, out);
-        let bytes = Bytes::from(partition_metadata(id.topic).into_bytes());
-        let token = StorageToken { owner, sequence: 0 };
-        out.push(Output::Storage { token, op: StorageOp::Replace { file, bytes } });
+        let mut log = PartitionLog::create(dir, owner, self.rng.next_u64(), now, out);
+        log.replace("partition.metadata", partition_metadata(id.topic), out);
         log
     }
 
