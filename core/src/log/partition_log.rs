@@ -721,11 +721,11 @@ impl PartitionLog {
     /// `flushed_end` reaches `next_offset`, and [`Self::is_idle`] says when.
     pub(crate) fn close(&mut self, out: &mut Outbox) {
         let unawaited = self.unawaited();
-        self.active_mut().add_time_entry_if_due(unawaited, out);
+        let added = self.active_mut().add_time_entry_if_due(unawaited, out);
         self.flush_due = None;
         let number = self.first_flush + self.flushes.len() as u64;
         // After a clean stop indexes are believed, so that durable records alone are not enough.
-        let is_whole = self.recovery_point == self.next_offset;
+        let is_whole = !added && self.recovery_point == self.next_offset;
         let files = if is_whole { Vec::new() } else { self.files_from(self.recovery_point) };
         let snapshot = self.snapshot_op();
         self.push_flush(number, files, Some(snapshot), out);

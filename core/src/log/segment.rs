@@ -200,11 +200,12 @@ impl Segment {
     }
 
     /// Writes the time index entry that is due, beside an offset index entry and once more when the segment is closed.
-    pub(crate) fn add_time_entry_if_due(&mut self, unawaited: StorageToken, out: &mut Outbox) {
-        if let Some(bytes) = self.due_time_entry() {
-            self.write(IndexFile::Time, &bytes, unawaited, out);
-            self.add_time_entry();
-        }
+    /// Answers whether there was one.
+    pub(crate) fn add_time_entry_if_due(&mut self, unawaited: StorageToken, out: &mut Outbox) -> bool {
+        let Some(bytes) = self.due_time_entry() else { return false };
+        self.write(IndexFile::Time, &bytes, unawaited, out);
+        self.add_time_entry();
+        true
     }
 
     fn write(&self, which: IndexFile, bytes: &[u8], unawaited: StorageToken, out: &mut Outbox) {
