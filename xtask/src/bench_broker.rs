@@ -26,6 +26,8 @@ const SCHEMA: &str = "sordini.bench-broker/1";
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a broker is left alone before its memory is read.
 const IDLE: Duration = Duration::from_secs(2);
+/// Memory used just before a start: several times what a small broker needs.
+const RECENT_MEMORY_BYTES: usize = 64 << 20;
 /// How long the machine is watched before a round to see whether it is quiet.
 const WATCH: Duration = Duration::from_secs(1);
 
@@ -214,6 +216,9 @@ impl Bench {
         let starts = if kind == Kind::Kafka { 1 } else { self.options.starts.div_ceil(self.options.rounds) };
         let mut figures = Vec::new();
         for _ in 0..starts {
+            // A virtual machine may have handed free memory back to its host, and a start would pay for fetching it
+            // again: leave some that was in use a moment ago.
+            drop(std::hint::black_box(vec![1_u8; RECENT_MEMORY_BYTES]));
             let (broker, took) = self.started(kind)?;
             figures.push(("start_ms", took.as_secs_f64() * 1e3));
             figures.push(("stop_ms", broker.stop()?.as_secs_f64() * 1e3));

@@ -12,6 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use serde_json::json;
 
 use crate::Broker;
+use crate::ballast::Ballast;
 use crate::client::Deliveries;
 use crate::cpu::Sample;
 use crate::throughput::noise;
@@ -67,9 +68,11 @@ impl Latency {
         consumer.fetch_metadata(Some(&self.topic), PATIENCE)?;
         producer.client().fetch_metadata(Some(&self.topic), PATIENCE)?;
 
+        // Twice what the log and the index grow by.
+        let ballast = Ballast::claim(total * (self.record_bytes as u64 + 100) * 2)?;
         let epoch = Instant::now();
         let (sent, received) = std::thread::scope(|scope| {
-            let producing = scope.spawn(|| self.produce(&producer, epoch, warm_up, total));
+            let producing = scope.spawn(|| self.produce(&producer, ballast, epoch, warm_up, total));
             let consuming = scope.spawn(|| consume(&consumer, epoch, warm_up, total));
             (producing.join(), consuming.join())
         });
@@ -96,6 +99,7 @@ impl Latency {
     fn produce(
         &self,
         producer: &BaseProducer<Deliveries>,
+        mut ballast: Ballast,
         epoch: Instant,
         warm_up: u64,
         total: u64,
@@ -103,6 +107,7 @@ impl Latency {
         // The kernel may wake a sleeper 50 us late by default, to save power.
         rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1))?;
         let mut value = noise(self.record_bytes.max(8));
+        let stored_bytes = self.record_bytes as u64 + 100;
         let mut cpu = Sample::now(self.broker.broker_pid)?;
         for index in 0..total {
             if index == warm_up {
@@ -118,6 +123,7 @@ impl Latency {
                 bail!("cannot produce: {error}");
             }
             producer.poll(Duration::ZERO);
+            ballast.release(stored_bytes * 2)?;
         }
         let cpu = cpu.elapsed(self.broker.broker_pid)?;
         producer.flush(PATIENCE).context("the records were not acknowledged in time")?;

@@ -3,6 +3,7 @@
 //! Each command measures one thing and prints one JSON object on standard output. `sink` is no client: it is the
 //! cheapest broker imaginable, and what the other commands reach against it is the client's own ceiling.
 
+mod ballast;
 mod bulk;
 mod client;
 mod cpu;

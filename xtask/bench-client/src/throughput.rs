@@ -11,6 +11,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use serde_json::json;
 
 use crate::Broker;
+use crate::ballast::Ballast;
 use crate::bulk::{BulkConsumer, BulkProducer};
 use crate::client::Deliveries;
 use crate::cpu::Sample;
@@ -61,11 +62,16 @@ impl Produce {
         // Values that repeat would flatter a broker or disk that compresses.
         let value = noise(self.record_bytes);
 
-        send(&producer, &warm_up_topic, &value, self.warm_up.max(1))?;
+        // A little more than the log grows by: batches have headers, and the broker's own memory moves too.
+        let mut ballast = Ballast::claim(self.records * self.stored_bytes() * 5 / 4 + (256 << 20))?;
+        send(&producer, &warm_up_topic, &value, self.warm_up.max(1), |_| Ok(()))?;
         let acknowledged_before = producer.context().acknowledged()?;
         let cpu = Sample::now(self.broker.broker_pid)?;
         let start = Instant::now();
-        send(&producer, &self.topic, &value, self.records)?;
+        ballast.release(128 << 20)?;
+        send(&producer, &self.topic, &value, self.records, |sent| {
+            ballast.release(sent * self.stored_bytes() * 9 / 8)
+        })?;
         let seconds = start.elapsed().as_secs_f64();
         let (broker_cpu, client_cpu) = cpu.elapsed(self.broker.broker_pid)?;
 
@@ -73,10 +79,22 @@ impl Produce {
         ensure!(acknowledged == self.records, "{acknowledged} of {} records were acknowledged", self.records);
         Ok(report(self.records, seconds, broker_cpu, client_cpu))
     }
+
+    /// What a record takes in the log: its value and about ten bytes around it.
+    fn stored_bytes(&self) -> u64 {
+        self.record_bytes as u64 + 10
+    }
 }
 
-/// Hands `records` records to the producer as fast as it takes them and waits until all are acknowledged.
-fn send(producer: &BaseProducer<Deliveries>, topic: &str, value: &[u8], records: u64) -> anyhow::Result<()> {
+/// Hands `records` records to the producer as fast as it takes them, telling `sent` of each handful, and waits until
+/// all are acknowledged.
+fn send(
+    producer: &BaseProducer<Deliveries>,
+    topic: &str,
+    value: &[u8],
+    records: u64,
+    mut sent: impl FnMut(u64) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let mut bulk = BulkProducer::new(producer, topic, value)?;
     let mut left = records;
     let mut progress = Instant::now();
@@ -86,9 +104,10 @@ fn send(producer: &BaseProducer<Deliveries>, topic: &str, value: &[u8], records:
                 ensure!(progress.elapsed() < PATIENCE, "no record was acknowledged for {PATIENCE:?}");
                 producer.poll(Duration::from_millis(10));
             }
-            sent => {
-                left -= sent;
+            taken => {
+                left -= taken;
                 progress = Instant::now();
+                sent(taken)?;
                 producer.poll(Duration::ZERO);
             }
         }
