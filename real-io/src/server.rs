@@ -198,7 +198,6 @@ impl Server {
     ///
     /// The node failed, or did not stop in time.
     pub fn run(self, on_ready: impl FnOnce(&[Bound])) -> Result<(), ServerError> {
-        raise_open_files_limit();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .event_interval(EVENT_INTERVAL)
@@ -219,12 +218,14 @@ impl Server {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system("waiting for SIGINT"))?;
         let config = &self.config;
         let node = Node::new(NodeConfig { broker: config.clone(), seed: random_seed()? });
-        let driver = Driver::new(node, Clock::start(), &self.log_dirs, DiskOptions::default());
+        let open_files = OpenFiles::raise();
+        let disk_options = DiskOptions { open_files_max: open_files.kept_by_disk, ..DiskOptions::default() };
+        let driver = Driver::new(node, Clock::start(), &self.log_dirs, disk_options);
         let shared = Shared::new(
             usize::try_from(config.socket_request_max_bytes).unwrap_or(usize::MAX),
             config.queued_max_request_bytes.unwrap_or(QUEUED_BYTES_DEFAULT),
         );
-        let doorkeeper = Doorkeeper::new(limits(config));
+        let doorkeeper = Doorkeeper::new(limits(config, open_files));
         let mut tasks = JoinSet::new();
         tasks.spawn_local(Rc::clone(&driver).keep_time());
         tasks.spawn_local(Rc::clone(&driver).collect_completions());
@@ -281,7 +282,7 @@ fn failed(driver: &Driver, reason: String) -> ServerError {
     if driver.is_broken() { ServerError::Broken } else { ServerError::Failed(reason) }
 }
 
-fn limits(config: &BrokerConfig) -> Limits {
+fn limits(config: &BrokerConfig, open_files: OpenFiles) -> Limits {
     let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
     let mut overrides = Vec::new();
     for (host, max) in &config.max_connections_per_ip_overrides {
@@ -295,7 +296,7 @@ fn limits(config: &BrokerConfig) -> Limits {
         }
     }
     Limits {
-        connections_max: count(config.max_connections),
+        connections_max: count(config.max_connections).min(open_files.connections_max),
         connections_per_ip_max: count(config.max_connections_per_ip),
         connections_per_ip_overrides: overrides,
         idle_max: (config.connections_max_idle_ms)
@@ -394,14 +395,52 @@ fn random_seed() -> Result<u64, ServerError> {
     Ok(u64::from_le_bytes(seed))
 }
 
-/// A connection is a file to the operating system, and so is a segment: as many as it lets us have.
-fn raise_open_files_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-        if let Err(error) = raised {
-            tracing::warn!(%error, limit = ?limit.current, "cannot raise the limit of open files");
+/// How the open files that the operating system lets this process have are shared out. Clients must not be able to take
+/// those that logs need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct OpenFiles {
+    kept_by_disk: usize,
+    connections_max: usize,
+}
+
+/// For what is opened for a moment: files that are written beside others, directories that are synced, signals, timers.
+const OPEN_FILES_RESERVED: u64 = 64;
+
+impl OpenFiles {
+    /// Asks for as many as there are.
+    fn raise() -> Self {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let mut limit = getrlimit(Resource::Nofile);
+        if limit.current != limit.maximum {
+            let raised = Rlimit { current: limit.maximum, ..limit };
+            match setrlimit(Resource::Nofile, raised) {
+                Ok(()) => limit = raised,
+                Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
+            }
         }
+        Self::share(limit.current.unwrap_or(u64::MAX))
+    }
+
+    fn share(limit: u64) -> Self {
+        let kept_by_disk = (limit / 4).clamp(16, 1 << 16);
+        let connections_max = limit.saturating_sub(kept_by_disk + OPEN_FILES_RESERVED).max(1);
+        let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        Self { kept_by_disk: count(kept_by_disk), connections_max: count(connections_max) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_cannot_take_the_open_files_that_logs_need() {
+        for limit in [256, 1024, 20_000, 1 << 20, u64::MAX] {
+            let OpenFiles { kept_by_disk, connections_max } = OpenFiles::share(limit);
+            let all = kept_by_disk as u64 + connections_max as u64 + OPEN_FILES_RESERVED;
+            assert!(all <= limit, "{limit}");
+            assert!(kept_by_disk >= 64, "{limit}");
+        }
+        assert!(OpenFiles::share(20_000).connections_max > 10_000);
     }
 }

@@ -92,10 +92,24 @@ fn the_disk_keeps_the_contract() {
 
 #[test]
 fn the_disk_keeps_the_contract_when_threads_do_everything() {
-    keeps_every_sentence(DiskOptions { inline_append_bytes_max: 0, ..DiskOptions::default() });
+    keeps_every_sentence(DiskOptions {
+        inline_append_bytes_max: 0,
+        inline_read_bytes_max: 0,
+        ..DiskOptions::default()
+    });
 }
 
 #[test]
 fn the_disk_keeps_the_contract_with_one_thread_and_two_open_files() {
-    keeps_every_sentence(DiskOptions { threads_max: 1, inline_append_bytes_max: 50, open_files_max: 2 });
+    keeps_every_sentence(DiskOptions {
+        threads_max: 1,
+        inline_append_bytes_max: 50,
+        inline_read_bytes_max: 50,
+        open_files_max: 2,
+    });
+}
+
+#[test]
+fn the_disk_keeps_the_contract_without_threads() {
+    keeps_every_sentence(DiskOptions { threads_max: 0, ..DiskOptions::default() });
 }

@@ -36,13 +36,20 @@ pub struct DiskOptions {
     pub threads_max: usize,
     /// Appends of up to this many bytes are written by the submitting thread.
     pub inline_append_bytes_max: usize,
+    /// Reads of up to this many bytes are done by the submitting thread, if that needs no device.
+    pub inline_read_bytes_max: u32,
     /// How many files are kept open.
     pub open_files_max: usize,
 }
 
 impl Default for DiskOptions {
     fn default() -> Self {
-        Self { threads_max: 4, inline_append_bytes_max: usize::MAX, open_files_max: 4096 }
+        Self {
+            threads_max: 4,
+            inline_append_bytes_max: usize::MAX,
+            inline_read_bytes_max: u32::MAX,
+            open_files_max: 4096,
+        }
     }
 }
 
@@ -367,6 +374,7 @@ impl Disk {
                 }
                 result.map(|()| Completion::Done)
             }
+            StorageOp::Read { len, .. } if *len > self.options.inline_read_bytes_max => return Some(op),
             StorageOp::Read { file, position, len } => {
                 match self.files.open(file.as_str(), false) {
                     // Not all of it is resident.

@@ -188,7 +188,11 @@ impl Doorkeeper {
     async fn wait_for_room(&self) {
         while self.counts.borrow().all >= self.limits.connections_max {
             if let Some(suppressed) = self.refusals.admit() {
-                tracing::warn!(suppressed, "as many connections as max.connections allows: others wait");
+                let max = self.limits.connections_max;
+                tracing::warn!(
+                    suppressed,
+                    "{max} connections are as many as max.connections, or the limit of open files, allows: others wait"
+                );
             }
             self.left.notified().await;
         }
