@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from records import PARTITIONS, POOL, POOL_BYTES, splitmix64
 
@@ -103,9 +103,12 @@ def load(bootstrap, report):
     told = None
     while not stop.is_set():
         for one in loads:
-            one.producer.poll(0)
-            if not one.failures:
-                one.send_some()
+            try:
+                one.producer.poll(0)
+                if not one.failures:
+                    one.send_some()
+            except KafkaException as e:
+                sys.exit(f"{one.topic}: {e}")
         counts = [one.count for one in loads]
         if counts != told:
             print(*counts, flush=True)
