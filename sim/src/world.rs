@@ -176,31 +176,31 @@ enum ToClient {
     Closed,
 }
 
-/// An event with its place in the total order: time, then the order in which events were pushed.
-#[derive(Debug)]
-struct Scheduled {
-    at: u64,
-    sequence: u64,
-    event: Event,
+/// Events to come, in their total order: time, then the order in which they were pushed.
+#[derive(Debug, Default)]
+struct Queue {
+    /// Time, number, slot: small, because a heap moves its elements about.
+    order: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    slots: Vec<Option<Event>>,
+    free: Vec<usize>,
+    pushed: u64,
 }
 
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.sequence) == (other.at, other.sequence)
+impl Queue {
+    fn push(&mut self, at: u64, event: Event) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[slot] = Some(event);
+        self.pushed += 1;
+        self.order.push(Reverse((at, self.pushed, slot)));
     }
-}
 
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+    fn pop(&mut self) -> Option<(u64, Event)> {
+        let Reverse((at, _, slot)) = self.order.pop()?;
+        self.free.push(slot);
+        Some((at, self.slots[slot].take()?))
     }
 }
 
@@ -268,8 +268,7 @@ pub struct World {
     field: Field,
     config: BrokerConfig,
     now: u64,
-    sequence: u64,
-    queue: BinaryHeap<Reverse<Scheduled>>,
+    queue: Queue,
     disk: Disk,
     node: Option<Incarnation>,
     incarnations: u64,
@@ -353,8 +352,7 @@ impl World {
             field,
             config,
             now: 0,
-            sequence: 0,
-            queue: BinaryHeap::new(),
+            queue: Queue::default(),
             node: None,
             incarnations: 0,
             seats,
@@ -407,7 +405,7 @@ impl World {
     pub fn run(&mut self) -> Result<(), Failure> {
         let (mut at_once, mut last_at) = (0, 0);
         while !self.is_over()? {
-            let Some(Reverse(Scheduled { at, event, .. })) = self.queue.pop() else {
+            let Some((at, event)) = self.queue.pop() else {
                 return Err(self.stuck("nothing is left to happen"));
             };
             at_once = if at == last_at { at_once + 1 } else { 0 };
@@ -528,8 +526,7 @@ impl World {
     }
 
     fn schedule(&mut self, at: u64, event: Event) {
-        self.sequence += 1;
-        self.queue.push(Reverse(Scheduled { at, sequence: self.sequence, event }));
+        self.queue.push(at, event);
     }
 
     /// Writes what `sordini format` writes, before the run begins.

@@ -36,14 +36,13 @@ pub(super) fn check(
     for batch in &log.batches()[first..] {
         let len = rest.len().min(usize::try_from(batch.len()).unwrap_or(usize::MAX));
         let (found, after) = rest.split_at(len);
-        let whole = batch.contiguous();
-        if found != &whole[..len] {
+        if !batch.begins_with(found) {
             return violation(format!(
                 "{dir} handed out for offsets {} to {} what differs from what was appended there",
                 batch.base_offset, batch.end_offset
             ));
         }
-        let is_whole = len == whole.len();
+        let is_whole = len as u64 == batch.len();
         if batch.end_offset > partition.high_watermark && (is_whole || len > HEADER_LEN) {
             return violation(format!(
                 "{dir} handed out offsets {} to {} beyond the high watermark {}",

@@ -49,6 +49,14 @@ impl TrueBatch {
         bytes.len() == first.len() + second.len() && bytes.starts_with(first) && bytes.ends_with(second)
     }
 
+    /// Whether `bytes` are the first of its bytes.
+    #[must_use]
+    pub fn begins_with(&self, bytes: &[u8]) -> bool {
+        let [first, second] = &self.bytes;
+        let (head, tail) = bytes.split_at(bytes.len().min(first.len()));
+        first.starts_with(head) && second.starts_with(tail)
+    }
+
     /// Its bytes in one piece.
     #[must_use]
     pub fn contiguous(&self) -> Bytes {
