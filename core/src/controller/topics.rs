@@ -112,7 +112,7 @@ impl Controller {
         if self.image.topic_by_name(name).is_some() {
             return Err(Refusal::new(
                 ErrorCode::TopicAlreadyExists,
-                format!("topic '{name}' already exists"),
+                format!("Topic '{name}' already exists."),
             ));
         }
         let key = collision_key(name);
@@ -271,7 +271,7 @@ impl Controller {
         if live.len() < factor {
             return Err(Refusal::new(
                 ErrorCode::InvalidReplicationFactor,
-                format!("{factor} replicas need as many brokers, and {} are alive", live.len()),
+                format!("replication factor {factor} needs as many brokers, and {} are alive", live.len()),
             ));
         }
         let first = rng.index(live.len());
@@ -412,7 +412,8 @@ impl Controller {
         let present = topic.partitions.len();
         let total = usize::try_from(wanted.count).unwrap_or(0);
         let Some(added) = total.checked_sub(present).filter(|added| *added > 0) else {
-            let message = format!("the topic has {present} partitions, and partitions can only be added");
+            let message =
+                format!("the topic has {present} partitions; {} would not be an increase", wanted.count);
             return Err(Refusal::new(ErrorCode::InvalidPartitions, message));
         };
         if added > PARTITIONS_PER_REQUEST_MAX {

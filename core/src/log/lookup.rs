@@ -4,6 +4,7 @@
 use super::segment::{self, INDEX_ENTRY_LEN, IndexEntry, Segment, THIN_STRIDE, TIME_INDEX_ENTRY_LEN};
 use crate::ids::Offset;
 use crate::storage_op::{StorageOp, StoragePath};
+use alloc::vec::Vec;
 use bytes::Bytes;
 use sordini_protocol::batch::{Batch, BatchHeader, HEADER_LEN};
 
@@ -59,7 +60,8 @@ pub(crate) struct Lookup {
     time_entries: u32,
     /// Bytes of the log file when the search began; what came later is not searched.
     log_size: u64,
-    boundary: Option<u64>,
+    /// The page of the offset index that was read: starts of batches, for the end of the fetch.
+    page: Vec<IndexEntry>,
     stage: Stage,
 }
 
@@ -96,7 +98,7 @@ impl Lookup {
             index_entries: segment.index_entries,
             time_entries: segment.time_entries,
             log_size: segment.size,
-            boundary: None,
+            page: Vec::new(),
             stage: Stage::TimeIndex,
         };
         let next = match target {
@@ -128,14 +130,9 @@ impl Lookup {
             Stage::WholeIndex => {
                 let entries = segment::decode_index(self.segment, bytes);
                 segment.thin = Some(entries.iter().copied().step_by(THIN_STRIDE as usize).collect());
-                let offset = self.start_offset();
-                self.scan_from(&entries, offset)
+                self.scan_from(entries)
             }
-            Stage::IndexPage => {
-                let entries = segment::decode_index(self.segment, bytes);
-                let offset = self.start_offset();
-                self.scan_from(&entries, offset)
-            }
+            Stage::IndexPage => self.scan_from(segment::decode_index(self.segment, bytes)),
             Stage::Scan { position } => self.scan(position, bytes),
         }
     }
@@ -170,14 +167,11 @@ impl Lookup {
         Next::Read(StorageOp::Read { file: self.index.clone(), position, len: INDEX_CHUNK_LEN })
     }
 
-    fn scan_from(&mut self, entries: &[IndexEntry], offset: Offset) -> Next {
+    fn scan_from(&mut self, entries: Vec<IndexEntry>) -> Next {
+        let offset = self.start_offset();
         let after = entries.partition_point(|entry| entry.offset <= offset);
         let start = after.checked_sub(1).map_or(0, |at| entries[at].position);
-        if let Target::Offset { max_bytes, .. } = self.target {
-            let end = entries.partition_point(|entry| entry.position <= start + max_bytes);
-            self.boundary =
-                end.checked_sub(1).map(|at| entries[at].position).filter(|position| *position > start);
-        }
+        self.page = entries;
         self.read_log(start, SCAN_CHUNK_LEN)
     }
 
@@ -212,9 +206,10 @@ impl Lookup {
             if sought {
                 match self.target {
                     Target::Offset { max_bytes, .. } => {
-                        let position_end = position + size as u64;
-                        let boundary =
-                            self.boundary.filter(|at| *at >= position_end && *at <= position + max_bytes);
+                        let (end, limit) = (position + size as u64, position + max_bytes);
+                        let after = self.page.partition_point(|entry| entry.position <= limit);
+                        let last = after.checked_sub(1).map(|at| self.page[at].position);
+                        let boundary = last.filter(|at| *at >= end);
                         return Next::Done(Found::Batch(BatchPlace {
                             segment: self.segment,
                             position,
