@@ -206,3 +206,29 @@ fn a_topic_that_is_asked_for_is_created_when_the_client_allows_it() {
     assert_eq!(ask(true), (0, 1));
     assert_eq!(ask(false), (0, 1));
 }
+
+#[test]
+fn a_fetch_that_is_cut_short_ends_with_a_whole_batch() {
+    let mut host = Host::formatted(&[]);
+    create(&mut host, "orders");
+    let value = "x".repeat(5000);
+    for _ in 0..600 {
+        produce(&mut host, "orders", 10_000, &[&value]);
+    }
+    for offset in [0, 3, 250, 560] {
+        let mut request = fetch_request("orders", offset, 0);
+        request.topics[0].partitions[0].partition_max_bytes = 26_000;
+        let AnyResponse::Fetch(response) = host.ask(12, AnyRequest::Fetch(request)) else {
+            panic!("a response is of its request's API")
+        };
+        let Some(Records::Stored(range)) = &response.responses[0].partitions[0].records else {
+            panic!("there are records at {offset}")
+        };
+        let mut bytes = host.disk.read(range);
+        let mut batches = 0;
+        while Batch::first_of(&mut bytes).expect("the log holds batches").is_some() {
+            batches += 1;
+        }
+        assert_eq!((batches, bytes.len()), (5, 0), "from offset {offset}");
+    }
+}
