@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::ptr;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use rdkafka::bindings::{
     rd_kafka_consume_batch_queue, rd_kafka_message_destroy, rd_kafka_message_t, rd_kafka_produce_batch,
     rd_kafka_queue_destroy, rd_kafka_queue_get_consumer, rd_kafka_queue_t, rd_kafka_topic_destroy,
@@ -25,16 +25,15 @@ const BULK: usize = 1000;
 pub(crate) struct BulkProducer<'a> {
     topic: *mut rd_kafka_topic_t,
     messages: Vec<rd_kafka_message_t>,
-    /// Every message points at `value`, so it lives as long as this; `flush` before the end lets go of it.
-    _value: &'a [u8],
-    producer: &'a BaseProducer<Deliveries>,
+    /// The topic's handle belongs to this client.
+    _producer: &'a BaseProducer<Deliveries>,
 }
 
 impl<'a> BulkProducer<'a> {
     pub(crate) fn new(
         producer: &'a BaseProducer<Deliveries>,
         topic: &str,
-        value: &'a [u8],
+        value: &'static [u8],
     ) -> anyhow::Result<Self> {
         let name = CString::new(topic)?;
         // SAFETY: the producer's handle is valid while it is borrowed, the name ends with a zero, and no
@@ -53,14 +52,14 @@ impl<'a> BulkProducer<'a> {
             offset: 0,
             _private: ptr::null_mut(),
         };
-        Ok(Self { topic, messages: vec![message; BULK], _value: value, producer })
+        Ok(Self { topic, messages: vec![message; BULK], _producer: producer })
     }
 
     /// Hands up to `records` records to the producer and returns how many its queue had room for.
     pub(crate) fn send(&mut self, records: u64) -> anyhow::Result<u64> {
         let wanted = usize::try_from(records).unwrap_or(BULK).min(BULK);
-        // SAFETY: `messages` holds at least `wanted` messages whose payload outlives their delivery, which is why no
-        // flag asks for a copy; the topic's handle is valid until this is dropped.
+        // SAFETY: `messages` holds at least `wanted` messages whose payload is never freed, which is why no flag
+        // asks for a copy; the topic's handle is valid until this is dropped.
         let taken = unsafe {
             rd_kafka_produce_batch(self.topic, 0, 0, self.messages.as_mut_ptr(), i32::try_from(wanted)?)
         };
@@ -70,11 +69,6 @@ impl<'a> BulkProducer<'a> {
             ensure!(code == RDKafkaErrorCode::QueueFull, "cannot produce: {code}");
         }
         Ok(taken as u64)
-    }
-
-    /// Waits until everything sent is acknowledged.
-    pub(crate) fn flush(self, patience: Duration) -> anyhow::Result<()> {
-        self.producer.flush(patience).context("the records were not acknowledged in time")
     }
 }
 

@@ -60,16 +60,19 @@ impl Produce {
         let warm_up_topic = format!("{}-warm-up", self.topic);
         self.broker.create_topics(&[&self.topic, &warm_up_topic])?;
         // Values that repeat would flatter a broker or disk that compresses.
-        let value = noise(self.record_bytes);
+        // librdkafka sends them from where they lie, to the process's end.
+        let value: &'static [u8] = noise(self.record_bytes).leak();
 
         // A little more than the log grows by: batches have headers, and the broker's own memory moves too.
         let mut ballast = Ballast::claim(self.records * self.stored_bytes() * 5 / 4 + (256 << 20))?;
-        send(&producer, &warm_up_topic, &value, self.warm_up.max(1), |_| Ok(()))?;
+        send(&producer, &warm_up_topic, value, self.warm_up.max(1), |_| Ok(()))?;
+        // The first record waits for the producer to find out who leads the partition.
+        send(&producer, &self.topic, value, 1, |_| Ok(()))?;
         let acknowledged_before = producer.context().acknowledged()?;
         let cpu = Sample::now(self.broker.broker_pid)?;
         let start = Instant::now();
         ballast.release(128 << 20)?;
-        send(&producer, &self.topic, &value, self.records, |sent| {
+        send(&producer, &self.topic, value, self.records, |sent| {
             ballast.release(sent * self.stored_bytes() * 9 / 8)
         })?;
         let seconds = start.elapsed().as_secs_f64();
@@ -91,7 +94,7 @@ impl Produce {
 fn send(
     producer: &BaseProducer<Deliveries>,
     topic: &str,
-    value: &[u8],
+    value: &'static [u8],
     records: u64,
     mut sent: impl FnMut(u64) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
@@ -112,7 +115,13 @@ fn send(
             }
         }
     }
-    bulk.flush(PATIENCE)
+    drop(bulk);
+    let start = Instant::now();
+    while producer.in_flight_count() > 0 {
+        ensure!(start.elapsed() < PATIENCE, "{} records were not acknowledged", producer.in_flight_count());
+        producer.poll(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 /// Bytes without pattern, the same in every run (xorshift64).
@@ -166,32 +175,42 @@ impl Consume {
         if self.warm_up > 0 {
             self.read(&consumer, &format!("{}-warm-up", self.topic), self.warm_up)?;
         }
-        let cpu = Sample::now(self.broker.broker_pid)?;
-        let start = Instant::now();
-        self.read(&consumer, &self.topic, self.records)?;
-        let seconds = start.elapsed().as_secs_f64();
-        let (broker_cpu, client_cpu) = cpu.elapsed(self.broker.broker_pid)?;
-        Ok(report(self.records, seconds, broker_cpu, client_cpu))
+        self.read(&consumer, &self.topic, self.records)
     }
 
-    /// Reads `records` records of partition 0 from its beginning and refuses a gap or a foreign size.
-    fn read(&self, consumer: &Arc<BaseConsumer>, topic: &str, records: u64) -> anyhow::Result<()> {
+    /// Reads `records` records of partition 0 from its beginning and refuses a gap or a foreign size. The clock starts
+    /// at the first record: until then librdkafka looks for the topic, and may wait a second between two looks.
+    fn read(
+        &self,
+        consumer: &Arc<BaseConsumer>,
+        topic: &str,
+        records: u64,
+    ) -> anyhow::Result<serde_json::Value> {
         let mut bulk = BulkConsumer::new(Arc::clone(consumer))?;
         let mut assignment = TopicPartitionList::new();
         assignment.add_partition_offset(topic, 0, Offset::Offset(0))?;
         consumer.assign(&assignment)?;
         let mut next = 0;
-        while next < records {
-            let received = bulk.receive(records - next, PATIENCE, |offset, bytes| {
-                ensure!(u64::try_from(offset)? == next, "offset {offset} where {next} is due");
-                ensure!(bytes == self.record_bytes, "{bytes} bytes at {next}");
-                next += 1;
-                Ok(())
-            })?;
-            ensure!(received > 0, "no record for {PATIENCE:?} at {next}");
-        }
+        let mut read_up_to = |end: u64| -> anyhow::Result<()> {
+            while next < end {
+                let received = bulk.receive(end - next, PATIENCE, |offset, bytes| {
+                    ensure!(u64::try_from(offset)? == next, "offset {offset} where {next} is due");
+                    ensure!(bytes == self.record_bytes, "{bytes} bytes at {next}");
+                    next += 1;
+                    Ok(())
+                })?;
+                ensure!(received > 0, "no record for {PATIENCE:?} at {next}");
+            }
+            Ok(())
+        };
+        read_up_to(1)?;
+        let cpu = Sample::now(self.broker.broker_pid)?;
+        let start = Instant::now();
+        read_up_to(records)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let (broker_cpu, client_cpu) = cpu.elapsed(self.broker.broker_pid)?;
         consumer.unassign()?;
-        Ok(())
+        Ok(report(records - 1, seconds, broker_cpu, client_cpu))
     }
 }
 
