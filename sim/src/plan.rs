@@ -230,8 +230,9 @@ pub enum Mutation {
     RetriesForgetTheirSequence,
     /// The tenth completion of the last start is never delivered: `liveness`.
     CompletionSwallowed,
-    /// The process id of the simulator decides the delays: found by running twice in two processes.
-    DelaysFromProcessId,
+    /// The simulator's process id, and how many runs it has made, decide the delays: found by running twice, in one process
+    /// or in two.
+    DelaysFromOutside,
     /// An InitProducerId answer is replaced by the first one there was: `producer_ids`.
     ProducerIdHandedOutTwice,
     /// From the second start on, metadata answers say that the first topic is unknown: `topics`.

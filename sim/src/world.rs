@@ -28,6 +28,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The wall clock at a virtual time, in milliseconds since the Unix epoch. A run begins in October 2025.
 #[must_use]
@@ -321,8 +322,9 @@ impl World {
     #[must_use]
     pub fn new(plan: Plan, transcript: bool) -> Self {
         let mut field_seed = plan.field_seed;
-        if plan.mutation == Some(Mutation::DelaysFromProcessId) {
+        if plan.mutation == Some(Mutation::DelaysFromOutside) {
             field_seed ^= u64::from(std::process::id());
+            field_seed ^= RUNS_FROM_OUTSIDE.fetch_add(1, Ordering::Relaxed) << 32;
         }
         let field = Field::new(field_seed);
         let entries = plan.server_properties().into_iter().map(|(key, value)| (key, value, Origin::BuiltIn));
@@ -1320,6 +1322,9 @@ fn sent_batches(request: &ProduceRequest, names: &[Str], ids: &BTreeMap<Uuid, us
 fn topic_index(names: &[Str], ids: &BTreeMap<Uuid, usize>, name: &str, id: Uuid) -> Option<usize> {
     if name.is_empty() { ids.get(&id).copied() } else { names.iter().position(|known| *known == *name) }
 }
+
+/// The one thing that outlives a run, for [`Mutation::DelaysFromOutside`] alone.
+static RUNS_FROM_OUTSIDE: AtomicU64 = AtomicU64::new(0);
 
 const EVENT_CRASH: u64 = 1;
 const EVENT_DEADLINE: u64 = 2;

@@ -50,11 +50,11 @@ fn two_seeds_give_two_runs() {
 
 #[test]
 fn a_run_that_depends_on_its_process_is_told_from_one_that_does_not() {
-    let mutation = ["--mutation", "delays_from_process_id"];
+    let mutation = ["--mutation", "delays_from_outside"];
     let (one, _) = in_a_process_of_its_own(1, &mutation);
     let (other, _) = in_a_process_of_its_own(1, &mutation);
     assert_ne!(one, other, "the comparison of two processes finds a delay that comes from outside the plan");
-    let mutation = Some(Mutation::DelaysFromProcessId);
+    let mutation = Some(Mutation::DelaysFromOutside);
     assert_ne!(
         world::run(&plan_of(1, mutation), false).trace_hash,
         world::run(&plan_of(1, None), false).trace_hash
