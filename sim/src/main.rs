@@ -22,6 +22,13 @@ cargo sim sweep --seeds A..B [--mutation NAME] [--keep-going]
 Exit codes: 0 passed, 1 a property did not hold, 2 usage, 3 something did not come to pass in time, 4 a panic, 5 two runs
 of one seed differed.";
 
+/// Prints a line. Whoever has stopped reading wants no more of it, and the exit code still says how it ended.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        let _ = writeln!(std::io::stdout(), $($words)*);
+    }};
+}
+
 /// Every how many seeds of a sweep one is run twice.
 const TWICE_EVERY: u64 = 64;
 
@@ -83,7 +90,7 @@ fn main() -> ExitCode {
         (Some("plan"), Ok(arguments)) => print_plan(&arguments),
         (Some("sweep"), Ok(arguments)) => run_sweep(&arguments),
         (Some("help" | "--help" | "-h"), Ok(_)) => {
-            println!("{USAGE}");
+            say!("{USAGE}");
             Ok(ExitCode::SUCCESS)
         }
         (Some(other), Ok(_)) => Err(format!("what is {other}?")),
@@ -125,7 +132,7 @@ fn replay_line(seed: u64, mutation: Option<Mutation>) -> String {
 
 fn print_plan(arguments: &Arguments) -> Result<ExitCode, String> {
     let text = serde_json::to_string_pretty(&plan_of(arguments)?).map_err(|error| error.to_string())?;
-    println!("{text}");
+    say!("{text}");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -136,13 +143,15 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         verdict = sweep::run_twice(&plan);
     }
     if let Some(outcome) = &outcome {
-        print!("{}", outcome.transcript);
+        if arguments.transcript {
+            say!("{}", outcome.transcript.trim_end());
+        }
         if arguments.history {
             for entry in &outcome.history {
-                println!("{}", serde_json::to_string(entry).map_err(|error| error.to_string())?);
+                say!("{}", serde_json::to_string(entry).map_err(|error| error.to_string())?);
             }
         }
-        println!(
+        say!(
             "hash {:016x} events {} virtual {}.{:06} s",
             outcome.trace_hash,
             outcome.events,
@@ -150,11 +159,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             outcome.virtual_us % 1_000_000
         );
     }
-    println!("{}", verdict.line());
+    say!("{}", verdict.line());
     if verdict != Verdict::Passed
         && let Some(seed) = arguments.seed
     {
-        println!("replay: {}", replay_line(seed, arguments.mutation));
+        say!("replay: {}", replay_line(seed, arguments.mutation));
     }
     Ok(ExitCode::from(verdict.exit_code()))
 }
@@ -177,8 +186,8 @@ fn run_sweep(arguments: &Arguments) -> Result<ExitCode, String> {
             verdict = sweep::run_twice(&plan);
         }
         if verdict != Verdict::Passed {
-            println!("seed {seed}: {}", verdict.line());
-            println!("replay: {}", replay_line(seed, arguments.mutation));
+            say!("seed {seed}: {}", verdict.line());
+            say!("replay: {}", replay_line(seed, arguments.mutation));
         }
         let has_failed = verdict != Verdict::Passed;
         summary.add(seed, verdict, outcome.as_ref());
@@ -205,7 +214,7 @@ fn print_summary(summary: &Summary, wall: Duration) {
     let seconds = wall.as_secs_f64();
     let seeds = summary.seeds as f64 / seconds;
     let virtual_seconds = summary.virtual_us as f64 / 1e6;
-    println!(
+    say!(
         "{} seeds in {seconds:.1} s, {} failed: {seeds:.0} seeds/s, {:.0} simulated seconds per wall second, {:.0} \
          events/s",
         summary.seeds,
@@ -215,14 +224,14 @@ fn print_summary(summary: &Summary, wall: Duration) {
     );
     let twice = summary.marks.raised_epoch_duplicates;
     if twice > 0 {
-        println!(
+        say!(
             "{twice:>12} records twice because a producer raised its epoch after a restart, as Kafka's may be"
         );
     }
     let mut marks = summary.marks.named();
     marks.sort_by_key(|(_, hits)| *hits);
     for (name, hits) in marks {
-        println!(
+        say!(
             "{hits:>12} {name}{}",
             if hits == 0 { "  (never: this sweep proves nothing about it)" } else { "" }
         );
