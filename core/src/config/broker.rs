@@ -227,8 +227,6 @@ pub struct BrokerConfig {
     pub auto_create_topics_enable: bool,
     /// `delete.topic.enable`.
     pub delete_topic_enable: bool,
-    /// `controlled.shutdown.enable`.
-    pub controlled_shutdown_enable: bool,
     /// `socket.request.max.bytes`; at least 1.
     pub socket_request_max_bytes: u32,
     /// `queued.max.request.bytes`; `None` for no limit.
@@ -820,7 +818,6 @@ impl Rules<'_> {
             default_replication_factor: replication_factor,
             auto_create_topics_enable: read.flag("auto.create.topics.enable"),
             delete_topic_enable: read.flag("delete.topic.enable"),
-            controlled_shutdown_enable: read.flag("controlled.shutdown.enable"),
             socket_request_max_bytes: read.u32("socket.request.max.bytes"),
             queued_max_request_bytes: u64::try_from(read.i64("queued.max.request.bytes"))
                 .ok()

@@ -58,7 +58,7 @@ pub static BROKER: [Definition; 360] = [
              negative number keeps it open.",
     ),
     define("connections.max.reauth.ms", Long, Is("0"), Any, ReadOnly, Medium),
-    define("controlled.shutdown.enable", Boolean, Is("true"), Any, ReadOnly, Medium).effective(
+    define("controlled.shutdown.enable", Boolean, Is("true"), Any, ReadOnly, Medium).documented(
         "Whether a stopping broker first hands its partitions over and takes \
              leave of the controller.",
     ),
