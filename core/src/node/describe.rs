@@ -26,17 +26,19 @@ use sordini_protocol::messages::describe_log_dirs_response::{
 };
 use sordini_protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
-    DescribeLogDirsRequest, DescribeLogDirsResponse, InitProducerIdRequest, InitProducerIdResponse,
+    DescribeLogDirsRequest, DescribeLogDirsResponse, FindCoordinatorResponse, InitProducerIdRequest,
+    InitProducerIdResponse,
 };
 use sordini_protocol::request::AnyResponse;
 use sordini_protocol::wire::Str;
 
 /// The APIs that this broker serves, in Kafka's versions except for those of [`served_versions`].
-pub(super) const SERVED: [ApiKey; 17] = [
+pub(super) const SERVED: [ApiKey; 18] = [
     ApiKey::Produce,
     ApiKey::Fetch,
     ApiKey::ListOffsets,
     ApiKey::Metadata,
+    ApiKey::FindCoordinator,
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
@@ -58,6 +60,12 @@ pub(super) fn served_versions(api: ApiKey) -> core::ops::RangeInclusive<i16> {
     if api == ApiKey::InitProducerId {
         // The newest version, of two-phase commit (KIP-939), is unstable in Kafka and not announced there either.
         return *versions.start()..=*versions.end() - 1;
+    }
+    if api == ApiKey::FindCoordinator {
+        // There are no coordinators, and the answer says so. It is announced, in its first version alone, because a
+        // librdkafka that does not see it takes the broker for one that cannot store LZ4 and sends records uncompressed
+        // without a word: the same kind of courtesy as Kafka's own Produce 0 below.
+        return 0..=0;
     }
     versions
 }
@@ -234,6 +242,19 @@ impl Broker {
         let response =
             DescribeLogDirsResponse { results: results.collect(), ..DescribeLogDirsResponse::default() };
         reply_to.respond(AnyResponse::DescribeLogDirs(response), out);
+    }
+
+    /// There are neither groups nor transactions here. The error is one that clients do not retry, so that a consumer
+    /// with a group fails at once and not after its time is up.
+    pub(super) fn on_find_coordinator(reply_to: &ReplyTo, out: &mut Outbox) {
+        let response = FindCoordinatorResponse {
+            error_code: ErrorCode::UnsupportedVersion.as_i16(),
+            error_message: None,
+            node_id: -1,
+            port: -1,
+            ..FindCoordinatorResponse::default()
+        };
+        reply_to.respond(AnyResponse::FindCoordinator(response), out);
     }
 
     pub(super) fn on_init_producer_id(

@@ -230,6 +230,7 @@ fn on_request(
             broker.decide(&ControllerRequest::AlterConfigs(request), reply_to, now, out)
         }
         AnyRequest::ApiVersions(request) => broker.on_api_versions(&reply_to, &request, out),
+        AnyRequest::FindCoordinator(_) => Broker::on_find_coordinator(&reply_to, out),
         AnyRequest::Metadata(request) => {
             broker.on_metadata(ParkedMetadata { reply_to, listener: context.listener, request }, now, out);
         }
