@@ -60,6 +60,8 @@ struct Session {
     order: BTreeMap<u64, SessionPartition>,
     next_order: u64,
     last_used: Instant,
+    /// A session may not be pushed out by a larger one before it has lived for a while.
+    begun: Instant,
 }
 
 impl Session {
@@ -71,6 +73,7 @@ impl Session {
             order: BTreeMap::new(),
             next_order: 0,
             last_used: now,
+            begun: now,
         }
     }
 
@@ -197,8 +200,7 @@ impl FetchSessions {
         };
         let mut session = Session::new(uses_topic_ids, now);
         for (partition, wanted) in wanted {
-            let name = SessionPartition { topic: partition.topic.detached(), ..partition.clone() };
-            session.want(name, *wanted);
+            session.want(partition.clone(), *wanted);
         }
         self.sessions.insert(id, session);
         SessionUse::Begun(id)
@@ -214,7 +216,9 @@ impl FetchSessions {
         let idle = idle.filter(|(_, session)| now.since(session.last_used) > IDLE_MAX).map(|(id, _)| *id);
         let smallest = || {
             let smallest = self.sessions.iter().min_by_key(|(id, session)| (session.partitions.len(), **id));
-            smallest.filter(|(_, session)| session.partitions.len() < size).map(|(id, _)| *id)
+            let gives_way =
+                |session: &Session| session.partitions.len() < size && now.since(session.begun) > IDLE_MAX;
+            smallest.filter(|(_, session)| gives_way(session)).map(|(id, _)| *id)
         };
         match idle.or_else(smallest) {
             Some(id) => self.sessions.remove(&id).is_some(),
@@ -253,10 +257,12 @@ impl FetchSessions {
 fn wanted(request: &FetchRequest) -> Vec<(SessionPartition, Wanted)> {
     let mut all = Vec::new();
     for topic in &request.topics {
+        // Sessions and parked fetches outlive the request, and a name would keep all of its frame in memory.
+        let topic_name = topic.topic.detached();
         for partition in &topic.partitions {
             let name = SessionPartition {
                 topic_id: topic.topic_id,
-                topic: topic.topic.clone(),
+                topic: topic_name.clone(),
                 partition: partition.partition,
             };
             let wanted = Wanted {
@@ -354,10 +360,17 @@ mod tests {
         sessions.open(&request(0, 0, &[0]), 12, NOW, &mut rng).expect("it begins");
         let (none, _) = sessions.open(&request(0, 0, &[0]), 12, NOW, &mut rng).expect("it is answered");
         assert_eq!(none, SessionUse::None);
-        let (larger, _) = sessions.open(&request(0, 0, &[0, 1]), 12, NOW, &mut rng).expect("it begins");
-        assert!(matches!(larger, SessionUse::Begun(_)));
+        let (young, _) = sessions.open(&request(0, 0, &[0, 1]), 12, NOW, &mut rng).expect("it is answered");
+        assert_eq!(young, SessionUse::None, "the smaller one has only begun");
+        let id = *sessions.sessions.first_key_value().expect("there is one").0;
         let late = Instant(121_000_000);
-        let (after_idle, _) = sessions.open(&request(0, 0, &[0]), 12, late, &mut rng).expect("it begins");
+        sessions.open(&request(id, 1, &[]), 12, late, &mut rng).expect("it goes on");
+        let (same, _) = sessions.open(&request(0, 0, &[0]), 12, late, &mut rng).expect("it is answered");
+        assert_eq!(same, SessionUse::None, "it is neither idle nor smaller");
+        let (larger, _) = sessions.open(&request(0, 0, &[0, 1]), 12, late, &mut rng).expect("it begins");
+        assert!(matches!(larger, SessionUse::Begun(_)));
+        let later = Instant(242_000_001);
+        let (after_idle, _) = sessions.open(&request(0, 0, &[0]), 12, later, &mut rng).expect("it begins");
         assert!(matches!(after_idle, SessionUse::Begun(_)));
     }
 }

@@ -73,6 +73,7 @@ impl JudgedProduce {
     }
 }
 
-/// The most that one compressed batch may unfold to. Kafka has no such limit and takes what the heap allows; 1 GiB is
-/// a thousand times the default `max.message.bytes`, further than honest data compresses.
-const DECOMPRESSED_BYTES_MAX: usize = 1 << 30;
+/// The most that one compressed batch may unfold to. Kafka has no such limit and takes what the heap allows; this is more
+/// than a request could carry uncompressed (`socket.request.max.bytes`), and little enough to be unfolded again for a
+/// reader who looks for a timestamp.
+pub(crate) const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;

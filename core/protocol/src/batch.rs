@@ -828,12 +828,8 @@ pub fn validate(records: Bytes, limits: &Limits) -> Result<ValidatedBatch, Inval
     if header.timestamp_type() == TimestampType::LogAppendTime {
         return Err(InvalidBatch {
             code: ErrorCode::InvalidTimestamp,
-            record_errors: (0..header.records_count)
-                .map(|index| {
-                    (index, Cow::Borrowed("Producer should not set timestamp type to LogAppendTime."))
-                })
-                .collect(),
-            message: Cow::Borrowed("One or more records have been rejected due to invalid timestamp"),
+            record_errors: Vec::new(),
+            message: Cow::Borrowed("LogAppendTime is the broker's to set, not a producer's"),
         });
     }
     let batch = if header.max_timestamp == facts.max_timestamp {

@@ -3,6 +3,7 @@
 //! Nothing is changed here. The answer is a list of changes, each of which becomes a ConfigRecord, or one refusal: of one
 //! resource all is applied or nothing.
 
+use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -144,10 +145,10 @@ pub fn replace<'a>(
     judge(resource, current, &wanted, broker)
 }
 
-fn refuse_duplicates<'a>(keys: impl Iterator<Item = &'a str> + Clone) -> Result<(), ConfigError> {
-    let repeated =
-        keys.clone().enumerate().find(|(at, key)| keys.clone().take(*at).any(|other| other == *key));
-    repeated.map_or(Ok(()), |(_, key)| Err(ConfigError::DuplicateKey { key: key.to_string() }))
+fn refuse_duplicates<'a>(mut keys: impl Iterator<Item = &'a str>) -> Result<(), ConfigError> {
+    let mut seen = BTreeSet::new();
+    let repeated = keys.find(|key| !seen.insert(*key));
+    repeated.map_or(Ok(()), |key| Err(ConfigError::DuplicateKey { key: key.to_string() }))
 }
 
 /// The list that an operation starts from: the resource's own override or Kafka's default, never a layer between.

@@ -312,11 +312,15 @@ impl Controller {
         let wanted: Vec<DeleteTopicState> =
             if version < 6 { by_name.collect() } else { request.topics.clone() };
         let mut records = Vec::new();
-        let mut doomed = BTreeSet::new();
+        let mut times_named: BTreeMap<Uuid, usize> = BTreeMap::new();
+        for found in wanted.iter().filter_map(|topic| self.find_doomed(topic).ok()) {
+            *times_named.entry(found.id).or_default() += 1;
+        }
         let mut responses = Vec::new();
         for topic in wanted {
             let outcome = self.find_doomed(&topic).and_then(|found| {
-                if doomed.insert(found.id) {
+                // Nothing is deleted by a request that says it twice: one of the two may be a mistake.
+                if times_named[&found.id] == 1 {
                     Ok(found)
                 } else {
                     Err(Refusal::new(ErrorCode::InvalidRequest, "the request names the topic more than once"))
@@ -373,6 +377,7 @@ impl Controller {
         for wanted in &request.topics {
             *seen.entry(&wanted.name).or_default() += 1;
         }
+        let mut budget = PARTITIONS_PER_REQUEST_MAX;
         let mut answered: BTreeSet<&str> = BTreeSet::new();
         for wanted in &request.topics {
             if !answered.insert(&wanted.name) {
@@ -381,7 +386,7 @@ impl Controller {
             let outcome = if seen[&*wanted.name] > 1 {
                 Err(Refusal::new(ErrorCode::InvalidRequest, "the request names the topic more than once"))
             } else {
-                self.more_partitions(wanted, rng)
+                self.more_partitions(wanted, &mut budget, rng)
             };
             let mut result = CreatePartitionsTopicResult { name: wanted.name.clone(), ..Default::default() };
             match outcome {
@@ -403,6 +408,7 @@ impl Controller {
     fn more_partitions(
         &self,
         wanted: &CreatePartitionsTopic,
+        budget: &mut usize,
         rng: &mut Rng,
     ) -> Result<Vec<MetadataRecord>, Refusal> {
         let Some(topic) = self.image.topic_by_name(&wanted.name) else {
@@ -416,10 +422,10 @@ impl Controller {
                 format!("the topic has {present} partitions; {} would not be an increase", wanted.count);
             return Err(Refusal::new(ErrorCode::InvalidPartitions, message));
         };
-        if added > PARTITIONS_PER_REQUEST_MAX {
+        *budget = budget.checked_sub(added).ok_or_else(|| {
             let message = format!("a request may create at most {PARTITIONS_PER_REQUEST_MAX} partitions");
-            return Err(Refusal::new(ErrorCode::PolicyViolation, message));
-        }
+            Refusal::new(ErrorCode::PolicyViolation, message)
+        })?;
         let factor = topic.partitions.values().next().map_or(1, |partition| partition.replicas.len());
         let assignments = match &wanted.assignments {
             None => self.place(added, factor, rng)?,

@@ -57,22 +57,23 @@ impl LeaderEpochCache {
     }
 
     /// The largest known epoch not above `requested`, and where it ended: at the start of the next, or at `log_end`
-    /// for the current one. `None` when `requested` is older than all that is known, or newer than the current epoch.
+    /// for the current one. An epoch older than all that is known ended where the first known one begins. `None` when
+    /// `requested` is newer than the current epoch, or none.
     pub(crate) fn end_offset_for(
         &self,
         requested: LeaderEpoch,
         log_end: Offset,
     ) -> Option<(LeaderEpoch, Offset)> {
         let current = self.latest()?;
-        if requested > current {
+        if requested > current || requested == LeaderEpoch::UNKNOWN {
             return None;
         }
         if requested == current {
             return Some((current, log_end));
         }
         let after = self.entries.partition_point(|(epoch, _)| *epoch <= requested);
-        let at = after.checked_sub(1)?;
-        Some((self.entries[at].0, self.entries[after].1))
+        let epoch = after.checked_sub(1).map_or(requested, |at| self.entries[at].0);
+        Some((epoch, self.entries[after].1))
     }
 
     /// Forgets epochs that began at or after `log_end`. Answers whether any did.
@@ -111,7 +112,8 @@ mod tests {
     fn an_epoch_ends_where_the_next_begins_and_the_current_one_at_the_log_end() {
         let cache = cache(&[(1, 0), (3, 10), (7, 25)]);
         let end = |epoch| cache.end_offset_for(LeaderEpoch(epoch), Offset(40)).map(|(e, o)| (e.0, o.0));
-        assert_eq!(end(0), None, "older than everything");
+        assert_eq!(end(-1), None, "no epoch");
+        assert_eq!(end(0), Some((0, 0)), "older than everything: it ended where the first known one begins");
         assert_eq!(end(1), Some((1, 10)));
         assert_eq!(end(2), Some((1, 10)), "never written: the largest below it");
         assert_eq!(end(3), Some((3, 25)));

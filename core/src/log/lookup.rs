@@ -3,6 +3,7 @@
 
 use super::segment::{self, INDEX_ENTRY_LEN, IndexEntry, Segment, THIN_STRIDE, TIME_INDEX_ENTRY_LEN};
 use crate::ids::Offset;
+use crate::produce_request::DECOMPRESSED_BYTES_MAX;
 use crate::storage_op::{StorageOp, StoragePath};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -242,9 +243,6 @@ impl Lookup {
         }
     }
 }
-
-/// The most that one batch is unfolded to while a timestamp is looked for in it.
-const DECOMPRESSED_BYTES_MAX: usize = 1 << 30;
 
 fn first_record(bytes: &Bytes, timestamp: i64, from: Offset) -> Option<Found> {
     let batch = Batch::first_of(&mut bytes.clone()).ok()??;

@@ -297,9 +297,7 @@ impl Boot {
                 facts.log_starts = checkpoint::partition_offsets(&bytes).unwrap_or_default()
             }
             DirFile::BootstrapCheckpoint => {
-                for (_, records) in batches(&bytes) {
-                    self.bootstrap_records.extend(records);
-                }
+                self.bootstrap_records = records_of(&bytes)?;
             }
             DirFile::QuorumState => {
                 self.last_epoch = quorum::epoch_of_state_file(&bytes)
@@ -401,10 +399,8 @@ impl Boot {
             if covered && !is_snapshot {
                 continue;
             }
-            for (_, records) in batches(&batch) {
-                for record in &records {
-                    self.image.apply(record);
-                }
+            for record in &records_of(&batch)? {
+                self.image.apply(record);
             }
         }
         let is_at_end = bytes.len() < CHUNK_LEN as usize;
@@ -442,6 +438,11 @@ impl Boot {
                     self.put_aside(&path, out);
                     continue;
                 };
+                if let Some((_, other, _)) = self.to_load.iter().find(|(other, _, _)| *other == id) {
+                    return Err(format!(
+                        "{other} and {path} are the same partition: remove the one that is not wanted"
+                    ));
+                }
                 let facts = &self.dirs[dir];
                 let key = (String::from(topic), partition);
                 let request = LoadRequest {
@@ -493,7 +494,8 @@ impl Boot {
             }
             // A crash may have come between the log and the file that names its topic.
             Some(_) | None => {
-                self.loaded.insert(id, loaded.log);
+                let other = self.loaded.insert(id, loaded.log);
+                assert!(other.is_none(), "two directories of a partition are refused before they are opened");
             }
         }
     }
@@ -537,19 +539,25 @@ fn metadata_log_config() -> TopicConfig {
     TopicConfig { flush_messages: i64::MAX, ..TopicConfig::default() }
 }
 
-/// The records of every data batch in `bytes`, with the batch's base offset.
-fn batches(bytes: &Bytes) -> Vec<(i64, Vec<MetadataRecord>)> {
+/// The records of every data batch in `bytes`. One that cannot be read is no reason to forget what it says: the node does
+/// not start.
+fn records_of(bytes: &Bytes) -> Result<Vec<MetadataRecord>, String> {
     let mut all = Vec::new();
     let mut rest = bytes.clone();
     while let Ok(Some(batch)) = Batch::first_of(&mut rest) {
         if batch.header().is_control() {
             continue;
         }
-        let Ok(records) = batch.records(DECOMPRESSED_BYTES_MAX) else { continue };
-        let decoded = records.filter_map(|record| MetadataRecord::decode(record.ok()?.value?).ok());
-        all.push((batch.header().base_offset, decoded.collect()));
+        let refused = |why: &dyn core::fmt::Display| {
+            format!("the metadata batch at offset {} cannot be read: {why}", batch.header().base_offset)
+        };
+        for record in batch.records(DECOMPRESSED_BYTES_MAX).map_err(|error| refused(&error))? {
+            let record = record.map_err(|error| refused(&error))?;
+            let value = record.value.ok_or_else(|| refused(&"a record has no value"))?;
+            all.push(MetadataRecord::decode(value).map_err(|error| refused(&error))?);
+        }
     }
-    all
+    Ok(all)
 }
 
 /// The voters in the snapshot that formatting wrote.

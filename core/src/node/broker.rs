@@ -222,6 +222,9 @@ impl Broker {
             failure: None,
             config,
         };
+        let none = Overrides::new();
+        let (cluster_default, own) = broker.broker_overrides(&none);
+        broker.config = broker.config.with_dynamic(cluster_default, own);
         broker.arm_periodic(now);
         broker
     }
@@ -823,5 +826,5 @@ pub(super) fn condemned_name(name: &str, id: Uuid, why: &str) -> String {
     suffix.push('-');
     suffix.push_str(why);
     let kept = name.len().min(255 - suffix.len());
-    format!("{}{suffix}", &name[..kept])
+    format!("{}{suffix}", &name[..name.floor_char_boundary(kept)])
 }

@@ -8,7 +8,7 @@ use crate::controller::cluster::{KRAFT_VERSION, METADATA_VERSION};
 use crate::controller::image::ConfigResource;
 use crate::outbox::Outbox;
 use crate::time::Now;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -137,7 +137,11 @@ impl Broker {
         request: &DescribeConfigsRequest,
         out: &mut Outbox,
     ) {
-        let results = request.resources.iter().map(|resource| {
+        let mut seen = BTreeSet::new();
+        let named = |resource: &&DescribeConfigsResource| {
+            seen.insert((resource.resource_type, resource.resource_name.clone()))
+        };
+        let results = request.resources.iter().filter(named).map(|resource| {
             let mut result = DescribeConfigsResult {
                 resource_type: resource.resource_type,
                 resource_name: resource.resource_name.clone(),
@@ -205,11 +209,14 @@ impl Broker {
         request: &DescribeLogDirsRequest,
         out: &mut Outbox,
     ) {
-        let is_wanted = |topic: &Str, partition: i32| match &request.topics {
-            None => true,
-            Some(topics) => {
-                topics.iter().any(|wanted| wanted.topic == *topic && wanted.partitions.contains(&partition))
-            }
+        let wanted: Option<BTreeSet<(&Str, i32)>> = request.topics.as_ref().map(|topics| {
+            let named = topics
+                .iter()
+                .flat_map(|topic| topic.partitions.iter().map(move |index| (&topic.topic, *index)));
+            named.collect()
+        });
+        let is_wanted = |topic: &Str, partition: i32| {
+            wanted.as_ref().is_none_or(|wanted| wanted.contains(&(topic, partition)))
         };
         let results = self.log_dirs.iter().enumerate().map(|(index, dir)| {
             let mut topics: BTreeMap<&Str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();

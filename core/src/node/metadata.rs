@@ -109,14 +109,17 @@ impl Broker {
                 ..MetadataResponseTopic::default()
             }
         };
+        let mut seen = BTreeSet::new();
         response.topics = match &request.topics {
             None => self.image.topics_by_name().map(describe).collect(),
             // Version 0 had no null: an empty list asked for everything.
             Some(topics) if topics.is_empty() && version == 0 => {
                 self.image.topics_by_name().map(describe).collect()
             }
+            // Whoever names a topic twice is told of it once: an answer is not to outgrow its question without bound.
             Some(topics) => topics
                 .iter()
+                .filter(|wanted| seen.insert((wanted.topic_id, wanted.name.as_deref())))
                 .map(|wanted| {
                     let by_name = wanted.name.as_ref().filter(|_| wanted.topic_id.is_zero());
                     let found = match by_name {
@@ -236,15 +239,21 @@ impl Broker {
         reply_to: &ReplyTo,
         request: &DescribeTopicPartitionsRequest,
         out: &mut Outbox,
-    ) -> bool {
+    ) {
         let cursor = request.cursor.as_ref();
         let mut names: BTreeSet<&str> = request.topics.iter().map(|topic| &*topic.name).collect();
-        if let Some(cursor) = cursor {
-            // A cursor that this broker did not give out has no answer of its own: the connection is closed, as Kafka
-            // does with a request that it cannot make sense of.
-            if cursor.partition_index < 0 || (!names.is_empty() && !names.contains(&*cursor.topic_name)) {
-                return false;
-            }
+        if let Some(cursor) = cursor
+            && (cursor.partition_index < 0 || (!names.is_empty() && !names.contains(&*cursor.topic_name)))
+        {
+            let refused = names.into_iter().map(|name| DescribeTopicPartitionsResponseTopic {
+                error_code: ErrorCode::InvalidRequest.as_i16(),
+                name: Some(Str::from(name)),
+                topic_authorized_operations: OPERATIONS_OMITTED,
+                ..DescribeTopicPartitionsResponseTopic::default()
+            });
+            let response =
+                DescribeTopicPartitionsResponse { topics: refused.collect(), ..Default::default() };
+            return reply_to.respond(AnyResponse::DescribeTopicPartitions(response), out);
         }
         let first = cursor.map_or("", |cursor| &*cursor.topic_name);
         if request.topics.is_empty() {
@@ -297,7 +306,6 @@ impl Broker {
             }
         }
         reply_to.respond(AnyResponse::DescribeTopicPartitions(response), out);
-        true
     }
 
     fn described_partition(

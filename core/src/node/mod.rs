@@ -238,7 +238,7 @@ fn on_request(
             broker.on_describe_cluster(&reply_to, &context.listener, &request, out);
         }
         AnyRequest::DescribeTopicPartitions(request) => {
-            return broker.on_describe_topic_partitions(&reply_to, &request, out);
+            broker.on_describe_topic_partitions(&reply_to, &request, out);
         }
         AnyRequest::Fetch(request) => broker.on_fetch(reply_to, &request, now, out),
         AnyRequest::ListOffsets(request) => broker.on_list_offsets(reply_to, &request, now, out),

@@ -430,6 +430,9 @@ fn take_reached(waiting: &mut BTreeSet<(Offset, Part)>, end: Offset, reached: &m
     }
 }
 
+/// So many records of a batch are named as the ones to blame; a client does nothing more with the others.
+const RECORD_ERRORS_MAX: usize = 256;
+
 fn check_timestamps(batch: &ValidatedBatch, config: &TopicConfig, now: Now) -> Result<(), InvalidBatch> {
     let earliest = now.wall_ms.saturating_sub(config.message_timestamp_before_max_ms);
     let latest = now.wall_ms.saturating_add(config.message_timestamp_after_max_ms);
@@ -444,6 +447,7 @@ fn check_timestamps(batch: &ValidatedBatch, config: &TopicConfig, now: Now) -> R
         .enumerate()
         .filter_map(|(index, record)| Some((i32::try_from(index).ok()?, record.ok()?.timestamp)))
         .filter(|(_, timestamp)| !is_allowed(*timestamp))
+        .take(RECORD_ERRORS_MAX)
         .map(|(index, _)| (index, Cow::Borrowed(why)))
         .collect();
     Err(InvalidBatch { code: ErrorCode::InvalidTimestamp, record_errors, message: Cow::Borrowed(why) })

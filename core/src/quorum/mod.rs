@@ -28,9 +28,6 @@ pub(crate) const METADATA_LOG_NAME: &str = "__cluster_metadata-0";
 /// Name of the snapshot that formatting writes for a quorum whose voters are in the log.
 pub(crate) const BOOTSTRAP_CHECKPOINT: &str = "00000000000000000000-0000000000.checkpoint";
 
-/// Most records in one batch of the metadata log: what an append makes visible at once.
-const RECORDS_PER_BATCH_MAX: usize = 10_000;
-
 /// Who the node is, to its quorum.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
@@ -163,15 +160,13 @@ impl Quorum {
         if records.is_empty() {
             return self.log.next_offset();
         }
-        for chunk in records.chunks(RECORDS_PER_BATCH_MAX) {
-            let mut builder = BatchBuilder::new(BatchParams::default());
-            for record in chunk {
-                let value = record.to_bytes(record.highest_version());
-                let value = value.expect("records are written at a version they have");
-                builder.append(now.wall_ms, None, Some(&value), &[]);
-            }
-            self.append_batch(builder.build(), now, out);
+        let mut builder = BatchBuilder::new(BatchParams::default());
+        for record in &records {
+            let value = record.to_bytes(record.highest_version());
+            let value = value.expect("records are written at a version they have");
+            builder.append(now.wall_ms, None, Some(&value), &[]);
         }
+        self.append_batch(builder.build(), now, out);
         let end = self.log.next_offset();
         let first = end.0 - i64::try_from(records.len()).expect("records are counted in 63 bits");
         self.uncommitted.extend((first + 1..).map(Offset).zip(records));

@@ -26,8 +26,6 @@ use tokio::task::JoinHandle;
 const REQUESTS_MAX: usize = 16;
 /// A connection with this much to send is not read from: a client that does not take its answers gets no more of them.
 const UNSENT_BYTES_MAX: usize = 1 << 20;
-/// Judging compressed records of a frame that is longer than this takes long enough to be worth another thread.
-const INLINE_JUDGING_BYTES_MAX: usize = 32 << 10;
 /// After reading this much, a connection lets others take their turn.
 const TURN_BYTES: usize = 256 << 10;
 
@@ -192,7 +190,6 @@ impl<S: ClientStream> Connection<S> {
     }
 
     fn on_frame(&mut self, frame: Bytes) -> Result<(), Refusal> {
-        let len = frame.len();
         let (header, request) = match decode_request(frame) {
             Ok(decoded) => decoded,
             Err(RequestError::UnsupportedApiVersions { header }) => {
@@ -211,9 +208,8 @@ impl<S: ClientStream> Connection<S> {
             reason = "every other API is alike here, and so will be the next"
         )]
         let body = match request {
-            AnyRequest::Produce(produce)
-                if len > INLINE_JUDGING_BYTES_MAX && JudgedProduce::is_costly(&produce) =>
-            {
+            // A few bytes may unfold to many: everybody would wait for them on this thread.
+            AnyRequest::Produce(produce) if JudgedProduce::is_costly(&produce) => {
                 let judged = tokio::task::spawn_blocking(move || JudgedProduce::judge(produce, version));
                 self.judging = Some(Box::new(Judging { request: id, context, judged }));
                 return Ok(());
