@@ -168,8 +168,7 @@ fn a_marker_is_not_a_clients_to_write() {
 fn the_append_time_is_not_a_producers_to_set() {
     let error = refusal(with_header(&batch(Compression::None), |header| header.attributes |= 1 << 3));
     assert_eq!(error.code, ErrorCode::InvalidTimestamp);
-    let blamed: Vec<i32> = error.record_errors.iter().map(|(index, _)| *index).collect();
-    assert_eq!(blamed, [0, 1, 2]);
+    assert!(error.record_errors.is_empty(), "the batch is to blame, not its records");
 }
 
 #[test]

@@ -251,11 +251,12 @@ impl Broker {
         reply_to.respond(AnyResponse::DescribeLogDirs(response), out);
     }
 
-    /// There are neither groups nor transactions here. The error is one that clients do not retry, so that a consumer
-    /// with a group fails at once and not after its time is up.
+    /// There are neither groups nor transactions here, and so no coordinator. The error is the one of a cluster whose
+    /// coordinators are not up: a librdkafka consumer that assigns its own partitions goes on in spite of it, which it
+    /// does not after an error that is final.
     pub(super) fn on_find_coordinator(reply_to: &ReplyTo, out: &mut Outbox) {
         let response = FindCoordinatorResponse {
-            error_code: ErrorCode::UnsupportedVersion.as_i16(),
+            error_code: ErrorCode::CoordinatorNotAvailable.as_i16(),
             error_message: None,
             node_id: -1,
             port: -1,
