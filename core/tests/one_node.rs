@@ -6,10 +6,14 @@ use sordini_core::node::RequestBody;
 use sordini_protocol::batch::Batch;
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::create_topics_request::CreatableTopic;
+use sordini_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use sordini_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use sordini_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use sordini_protocol::messages::metadata_request::MetadataRequestTopic;
-use sordini_protocol::messages::{CreateTopicsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest};
+use sordini_protocol::messages::{
+    CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, FetchRequest, ListOffsetsRequest,
+    MetadataRequest,
+};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Records, Str};
 use support::{Host, batch};
@@ -231,4 +235,49 @@ fn a_fetch_that_is_cut_short_ends_with_a_whole_batch() {
         }
         assert_eq!((batches, bytes.len()), (5, 0), "from offset {offset}");
     }
+}
+
+#[test]
+fn what_is_named_twice_is_described_once_and_not_deleted() {
+    let mut host = Host::formatted(&[]);
+    create(&mut host, "orders");
+    let topic = || MetadataRequestTopic { name: Some(Str::from_static("orders")), ..Default::default() };
+    let request = MetadataRequest { topics: Some(vec![topic(), topic(), topic()]), ..Default::default() };
+    let AnyResponse::Metadata(response) = host.ask(9, AnyRequest::Metadata(request)) else {
+        panic!("a response is of its request's API")
+    };
+    assert_eq!(response.topics.len(), 1);
+
+    let names = vec![Str::from_static("orders"), Str::from_static("orders")];
+    let request = DeleteTopicsRequest { topic_names: names, ..DeleteTopicsRequest::default() };
+    let AnyResponse::DeleteTopics(response) = host.ask(5, AnyRequest::DeleteTopics(request)) else {
+        panic!("a response is of its request's API")
+    };
+    let codes: Vec<i16> = response.responses.iter().map(|topic| topic.error_code).collect();
+    assert_eq!(codes, [ErrorCode::InvalidRequest.as_i16(); 2]);
+    assert_eq!(fetch(&mut host, "orders", 0), [], "the topic is still there");
+}
+
+#[test]
+fn deleted_records_stay_deleted_over_restarts() {
+    let mut host = Host::formatted(&[]);
+    create(&mut host, "orders");
+    for value in ["a", "b", "c"] {
+        produce(&mut host, "orders", 1000, &[value]);
+    }
+    let partition = DeleteRecordsPartition { offset: 2, ..DeleteRecordsPartition::default() };
+    let topic = DeleteRecordsTopic {
+        name: Str::from_static("orders"),
+        partitions: vec![partition],
+        ..Default::default()
+    };
+    let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
+    let AnyResponse::DeleteRecords(response) = host.ask(2, AnyRequest::DeleteRecords(request)) else {
+        panic!("a response is of its request's API")
+    };
+    assert_eq!(response.topics[0].partitions[0].low_watermark, 2);
+    host.stop();
+    host.restart();
+    assert_eq!(list_offset(&mut host, "orders", -2), (0, 2, -1));
+    assert_eq!(fetch(&mut host, "orders", 2), owned(&[(2, "c")]));
 }
