@@ -38,8 +38,6 @@ pub(crate) struct LookupId(u64);
 pub(crate) struct Progress {
     /// `written_end` has risen.
     pub(crate) written: bool,
-    /// `flushed_end` has risen.
-    pub(crate) flushed: bool,
     /// A search is over.
     pub(crate) found: Option<(LookupId, Found)>,
 }
@@ -438,7 +436,6 @@ impl PartitionLog {
                 self.flushes[at].remaining -= 1;
                 while let Some(flush) = self.flushes.front().copied().filter(|flush| flush.remaining == 0) {
                     assert!(self.flushed_end <= flush.end, "the recovery point does not fall");
-                    progress.flushed |= self.flushed_end < flush.end;
                     self.flushed_end = flush.end;
                     // With the records alone durable the segment that ends here must still be looked at.
                     let point = if flush.covers_indexes { flush.end } else { flush.end.plus(-1) };

@@ -201,7 +201,7 @@ impl Boot {
                 self.on_file(dir, what, result)?;
                 if is_last {
                     self.check_identity()?;
-                    return self.remove_markers(now, out);
+                    return self.remove_markers(out);
                 }
             }
             Stage::Markers { waiting } => {
@@ -337,7 +337,7 @@ impl Boot {
         Ok(())
     }
 
-    fn remove_markers(&mut self, _now: Now, out: &mut Outbox) -> Result<BootStep, String> {
+    fn remove_markers(&mut self, out: &mut Outbox) -> Result<BootStep, String> {
         let marked: Vec<usize> = (0..self.dirs.len()).filter(|dir| self.dirs[*dir].clean).collect();
         for dir in &marked {
             self.push(

@@ -259,7 +259,7 @@ impl Broker {
                 Ok(committed) => self.on_committed(&committed, now, out),
                 Err(fault) => self.fail(format!("the metadata log cannot be written: {fault}")),
             },
-            owner => self.on_partition_storage(owner, token.sequence, result, now, out),
+            owner => self.on_partition_storage(owner, token.sequence, result, out),
         }
     }
 
@@ -268,13 +268,12 @@ impl Broker {
         owner: u32,
         sequence: u64,
         result: Result<Completion, StorageFault>,
-        now: Now,
         out: &mut Outbox,
     ) {
         if let Some(partition) = self.partitions.get_mut(&owner) {
             match partition.on_storage_completed(sequence, result, out) {
-                Ok(awakened) => self.on_awakened(owner, awakened, now, out),
-                Err(fault) => self.on_storage_fault(owner, fault, now, out),
+                Ok(awakened) => self.on_awakened(owner, awakened, out),
+                Err(fault) => self.on_storage_fault(owner, fault, out),
             }
             self.arm_log_timer(owner);
         } else if let Some(log) = self.idle_logs.values_mut().find(|log| log.owner() == owner) {
@@ -284,24 +283,24 @@ impl Broker {
             }
         }
         // Otherwise the partition was deleted meanwhile.
-        self.maybe_mark_clean(now, out);
+        self.maybe_mark_clean(out);
     }
 
-    fn on_awakened(&mut self, owner: u32, awakened: Awakened, now: Now, out: &mut Outbox) {
+    fn on_awakened(&mut self, owner: u32, awakened: Awakened, out: &mut Outbox) {
         for part in awakened.produced {
             self.on_produced(part, owner, out);
         }
         for (part, resolved) in awakened.searches {
-            self.on_search_resolved(part, owner, resolved, now, out);
+            self.on_search_resolved(part, owner, resolved, out);
         }
         for part in awakened.fetches {
-            self.on_more_data(part, now, out);
+            self.on_more_data(part, out);
         }
     }
 
-    fn on_search_resolved(&mut self, part: Part, owner: u32, resolved: Resolved, now: Now, out: &mut Outbox) {
+    fn on_search_resolved(&mut self, part: Part, owner: u32, resolved: Resolved, out: &mut Outbox) {
         match self.parked.get(&part.parked) {
-            Some(Parked::Fetch(_)) => self.on_fetch_located(part, resolved, now, out),
+            Some(Parked::Fetch(_)) => self.on_fetch_located(part, resolved, out),
             Some(Parked::ListOffsets(_)) => self.on_offset_found(part, owner, resolved, out),
             // The request is over: it timed out or its connection is gone.
             Some(Parked::Produce(_)) | None => {}
@@ -309,7 +308,7 @@ impl Broker {
     }
 
     /// A disk under a log failed: everything in that log directory is offline, as Kafka has it (KIP-112).
-    fn on_storage_fault(&mut self, owner: u32, fault: StorageFault, now: Now, out: &mut Outbox) {
+    fn on_storage_fault(&mut self, owner: u32, fault: StorageFault, out: &mut Outbox) {
         let Some(partition) = self.partitions.get(&owner) else { return };
         let Some(dir) = dir_index(partition.log().dir()) else { return };
         self.log_dirs[dir].failed = true;
@@ -326,7 +325,7 @@ impl Broker {
         for owner in owners {
             let partition = self.partitions.get_mut(&owner).expect("it was just listed");
             let awakened = partition.become_offline();
-            self.on_awakened(owner, awakened, now, out);
+            self.on_awakened(owner, awakened, out);
         }
     }
 
@@ -391,7 +390,7 @@ impl Broker {
             }
         }
         self.release_committed(now, out);
-        self.maybe_mark_clean(now, out);
+        self.maybe_mark_clean(out);
     }
 
     fn release_committed(&mut self, now: Now, out: &mut Outbox) {
@@ -434,7 +433,7 @@ impl Broker {
     fn on_change(&mut self, change: Change, now: Now, out: &mut Outbox) {
         match change {
             Change::Partition(id) => self.on_partition_change(id, now, out),
-            Change::TopicRemoved { topic } => self.on_topic_removed(&topic, now, out),
+            Change::TopicRemoved { topic } => self.on_topic_removed(&topic, out),
             Change::Config { resource, name } => self.on_config_change(resource, &name),
             Change::Broker(_) => {}
         }
@@ -485,14 +484,14 @@ impl Broker {
         alive.min_by_key(|dir| counts[*dir]).expect("a node without a log directory has failed")
     }
 
-    fn on_topic_removed(&mut self, topic: &Topic, now: Now, out: &mut Outbox) {
+    fn on_topic_removed(&mut self, topic: &Topic, out: &mut Outbox) {
         for index in topic.partitions.keys() {
             let id = TopicIdPartition { topic: topic.id, partition: *index };
             let log_dir = if let Some(owner) = self.owners.remove(&id) {
                 let mut partition = self.partitions.remove(&owner).expect("owners and partitions agree");
                 self.timers.cancel(&Timer::Log(owner));
                 let awakened = partition.become_offline();
-                self.on_awakened(owner, awakened, now, out);
+                self.on_awakened(owner, awakened, out);
                 Some(partition.log().dir().clone())
             } else {
                 self.idle_logs.remove(&id).map(|log| log.dir().clone())
@@ -697,7 +696,7 @@ impl Broker {
         if let Err(fault) = result {
             self.fail(format!("a checkpoint cannot be written: {fault}"));
         }
-        self.maybe_mark_clean(now, out);
+        self.maybe_mark_clean(out);
     }
 
     fn write_checkpoint(
@@ -753,7 +752,7 @@ impl Broker {
     // ---- stopping ----
 
     /// Begins a clean stop: no request is taken any more, every log is closed, then the marker is written.
-    pub(super) fn on_stop_requested(&mut self, now: Now, out: &mut Outbox) {
+    pub(super) fn on_stop_requested(&mut self, out: &mut Outbox) {
         if !matches!(self.stage, Stage::Joining | Stage::Running) {
             return;
         }
@@ -772,10 +771,10 @@ impl Broker {
             log.close(out);
         }
         self.quorum.log_mut().close(out);
-        self.maybe_mark_clean(now, out);
+        self.maybe_mark_clean(out);
     }
 
-    fn maybe_mark_clean(&mut self, _now: Now, out: &mut Outbox) {
+    fn maybe_mark_clean(&mut self, out: &mut Outbox) {
         let is_idle = |log: &PartitionLog| log.is_idle();
         let all_closed = || {
             self.partitions.values().filter(|partition| !partition.is_offline()).all(|p| is_idle(p.log()))

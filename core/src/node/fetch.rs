@@ -186,7 +186,7 @@ impl Broker {
     }
 
     /// A search of a parked fetch is over.
-    pub(super) fn on_fetch_located(&mut self, part: Part, resolved: Resolved, _now: Now, out: &mut Outbox) {
+    pub(super) fn on_fetch_located(&mut self, part: Part, resolved: Resolved, out: &mut Outbox) {
         let Some(Parked::Fetch(fetch)) = self.parked.get_mut(&part.parked) else { return };
         if fetch.parts[part.index].state != PartState::Searching {
             return;
@@ -200,7 +200,7 @@ impl Broker {
     }
 
     /// A partition of a parked fetch has more to read, or is gone.
-    pub(super) fn on_more_data(&mut self, part: Part, _now: Now, out: &mut Outbox) {
+    pub(super) fn on_more_data(&mut self, part: Part, out: &mut Outbox) {
         let Some(Parked::Fetch(fetch)) = self.parked.get(&part.parked) else { return };
         let FetchPart { name, wanted, owner, state, .. } = fetch.parts[part.index].clone();
         if state == PartState::Searching && owner.is_some_and(|owner| self.partitions.contains_key(&owner)) {
@@ -261,7 +261,7 @@ impl Broker {
         let mut response = FetchResponse { session_id: fetch.session.id(), ..FetchResponse::default() };
         let mut budget = fetch.max_bytes;
         let mut is_first = true;
-        let mut lost = BTreeSet::new();
+        let mut leader_is_elsewhere = false;
         for part in &fetch.parts {
             let mut data = PartitionData {
                 partition_index: part.name.partition,
@@ -282,9 +282,8 @@ impl Broker {
             match part.state {
                 PartState::Failed(code) => {
                     data.error_code = code.as_i16();
-                    if code == ErrorCode::NotLeaderOrFollower || code == ErrorCode::FencedLeaderEpoch {
-                        lost.insert((part.name.clone(), code));
-                    }
+                    leader_is_elsewhere |=
+                        matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
                 }
                 PartState::Diverging { epoch, end } => {
                     data.diverging_epoch =
@@ -326,7 +325,7 @@ impl Broker {
                 }),
             }
         }
-        if fetch.reply_to.version >= LEADER_HINTS_FROM && !lost.is_empty() {
+        if fetch.reply_to.version >= LEADER_HINTS_FROM && leader_is_elsewhere {
             self.add_fetch_leader_hints(&mut response);
         }
         fetch.reply_to.respond(AnyResponse::Fetch(response), out);

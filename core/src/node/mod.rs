@@ -195,7 +195,7 @@ fn serve(broker: &mut Broker, now: Now, input: Input, out: &mut Outbox) {
         Input::ConnectionClosed { connection } => broker.on_connection_closed(connection),
         Input::StorageCompleted { token, result } => broker.on_storage_completed(token, result, now, out),
         Input::DeadlinePassed => broker.on_deadline(now, out),
-        Input::StopRequested => broker.on_stop_requested(now, out),
+        Input::StopRequested => broker.on_stop_requested(out),
     }
 }
 

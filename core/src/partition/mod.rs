@@ -59,8 +59,6 @@ pub(crate) struct Awakened {
     pub(crate) fetches: Vec<Part>,
     /// Searches that are over: who waits, and what was found.
     pub(crate) searches: Vec<(Part, Resolved)>,
-    /// Whether something became durable.
-    pub(crate) flushed: bool,
 }
 
 /// The result of a search, in terms of the partition.
@@ -364,7 +362,7 @@ impl Partition {
         out: &mut Outbox,
     ) -> Result<Awakened, StorageFault> {
         let progress = self.log.on_completed(sequence, result, out)?;
-        let mut awakened = Awakened { flushed: progress.flushed, ..Awakened::default() };
+        let mut awakened = Awakened::default();
         if progress.written {
             take_reached(&mut self.waiting_for_write, self.log.written_end(), &mut awakened.produced);
             self.maybe_advance_high_watermark(&mut awakened);
