@@ -62,19 +62,11 @@ impl Controller {
     ) -> Decision<CreateTopicsResponse> {
         let mut records = Vec::new();
         let mut results = Vec::new();
-        let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-        for wanted in &request.topics {
-            *seen.entry(&wanted.name).or_default() += 1;
-        }
         let mut taken: BTreeSet<alloc::string::String> = BTreeSet::new();
         let mut budget = PARTITIONS_PER_REQUEST_MAX;
-        let mut answered: BTreeSet<&str> = BTreeSet::new();
-        for wanted in &request.topics {
-            if !answered.insert(&wanted.name) {
-                continue;
-            }
-            let outcome = if seen[&*wanted.name] > 1 {
-                Err(Refusal::new(ErrorCode::InvalidRequest, "the request names the topic more than once"))
+        for (wanted, is_repeated) in each_once(&request.topics, |topic| &topic.name) {
+            let outcome = if is_repeated {
+                Err(named_more_than_once())
             } else {
                 self.create_topic(wanted, &taken, &mut budget, rng)
             };
@@ -320,11 +312,7 @@ impl Controller {
         for topic in wanted {
             let outcome = self.find_doomed(&topic).and_then(|found| {
                 // Nothing is deleted by a request that says it twice: one of the two may be a mistake.
-                if times_named[&found.id] == 1 {
-                    Ok(found)
-                } else {
-                    Err(Refusal::new(ErrorCode::InvalidRequest, "the request names the topic more than once"))
-                }
+                if times_named[&found.id] == 1 { Ok(found) } else { Err(named_more_than_once()) }
             });
             responses.push(match outcome {
                 Ok(found) => {
@@ -373,18 +361,10 @@ impl Controller {
     ) -> Decision<CreatePartitionsResponse> {
         let mut records = Vec::new();
         let mut results = Vec::new();
-        let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-        for wanted in &request.topics {
-            *seen.entry(&wanted.name).or_default() += 1;
-        }
         let mut budget = PARTITIONS_PER_REQUEST_MAX;
-        let mut answered: BTreeSet<&str> = BTreeSet::new();
-        for wanted in &request.topics {
-            if !answered.insert(&wanted.name) {
-                continue;
-            }
-            let outcome = if seen[&*wanted.name] > 1 {
-                Err(Refusal::new(ErrorCode::InvalidRequest, "the request names the topic more than once"))
+        for (wanted, is_repeated) in each_once(&request.topics, |topic| &topic.name) {
+            let outcome = if is_repeated {
+                Err(named_more_than_once())
             } else {
                 self.more_partitions(wanted, &mut budget, rng)
             };
@@ -452,6 +432,20 @@ impl Controller {
             .map(|(index, replicas)| self.new_partition(topic.id, index, replicas).into())
             .collect())
     }
+}
+
+/// What a request wants, by name: each name once, in the order of the request, and whether it is named again.
+fn each_once<T>(wanted: &[T], name: impl Fn(&T) -> &Str) -> Vec<(&T, bool)> {
+    let mut times_named: BTreeMap<&Str, usize> = BTreeMap::new();
+    for one in wanted {
+        *times_named.entry(name(one)).or_default() += 1;
+    }
+    // Taking the count away is what makes the second of a name the one that is passed over.
+    wanted.iter().filter_map(|one| times_named.remove(name(one)).map(|times| (one, times > 1))).collect()
+}
+
+fn named_more_than_once() -> Refusal {
+    Refusal::new(ErrorCode::InvalidRequest, "the request names the topic more than once")
 }
 
 /// A number of partitions, as messages carry it.
