@@ -214,6 +214,19 @@ impl DiskMarks {
     }
 }
 
+/// What a loss of power leaves of the part of a file that was not synced, where a hand decides and not the field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// All of it, as if it had been synced.
+    All,
+    /// Nothing: the file is as the last sync left it, and gone if there was none.
+    Nothing,
+    /// So many bytes of it.
+    First(u64),
+    /// Its length, with zeros in it.
+    Zeros,
+}
+
 /// A disk under one node; it outlives the node's incarnations.
 #[derive(Clone, Debug)]
 pub struct Disk {
@@ -657,6 +670,38 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// The machine loses power while nothing is under way, and `left` says of each file what stays.
+    ///
+    /// # Panics
+    /// If an operation is under way.
+    pub fn lose_power_leaving(&mut self, left: impl Fn(&str) -> Left) {
+        assert!(self.pending.is_empty(), "what is under way is for the field to decide");
+        for (name, mut file) in std::mem::take(&mut self.files) {
+            match left(&name) {
+                Left::All => {}
+                Left::Nothing if !file.is_named => continue,
+                Left::Nothing => {
+                    if !file.before_truncations.is_empty() {
+                        (file.contents, file.durable_len) = file.before_truncations.swap_remove(0);
+                    }
+                    file.contents.truncate(file.durable_len);
+                }
+                Left::First(len) => file.contents.truncate(file.durable_len.saturating_add(len)),
+                Left::Zeros => {
+                    let zeros = usize::try_from(file.contents.len() - file.durable_len);
+                    let zeros = vec![0; zeros.expect("a part of what lies in memory")];
+                    file.contents.overwrite(file.durable_len, &zeros);
+                }
+            }
+            file.sync();
+            self.make_directories(&StoragePath::new(&name), true);
+            self.files.insert(name, file);
+        }
+        self.directories.retain(|_, is_durable| *is_durable);
+    }
+}
+
 /// The name under which the contract writes a replacement before it renames it.
 fn file_beside(file: &StoragePath) -> StoragePath {
     StoragePath::new(&format!("{file}.tmp"))
@@ -803,6 +848,31 @@ mod tests {
             marks.lost_suffix > 0 && marks.torn > 0 && marks.zeroed > 0 && marks.vanished > 0,
             "{marks:?}"
         );
+    }
+
+    #[test]
+    fn a_hand_may_say_what_a_loss_of_power_leaves_of_each_file() {
+        let mut disk = disk(1);
+        for file in ["0/a", "0/b", "0/c", "0/d"] {
+            run(&mut disk, append(file, 0, b"durable")).unwrap();
+            run(&mut disk, sync(file)).unwrap();
+            run(&mut disk, append(file, 7, b" not")).unwrap();
+        }
+        run(&mut disk, StorageOp::Truncate { file: StoragePath::new("0/b"), len: 2 }).unwrap();
+        run(&mut disk, append("1/never", 0, b"gone")).unwrap();
+        disk.lose_power_leaving(|name| match name {
+            "0/a" => Left::All,
+            "0/c" => Left::First(2),
+            "0/d" => Left::Zeros,
+            _ => Left::Nothing,
+        });
+        assert_eq!(disk.paths().collect::<Vec<_>>(), ["0/a", "0/b", "0/c", "0/d"]);
+        let left = |name| disk.contents(name).unwrap().all();
+        assert_eq!(left("0/a"), "durable not");
+        assert_eq!(left("0/b"), "durable");
+        assert_eq!(left("0/c"), "durable n");
+        assert_eq!(left("0/d"), "durable\0\0\0\0");
+        assert_eq!(disk.durable_len("0/d"), 11, "what came back is what the platters hold");
     }
 
     #[test]
