@@ -743,6 +743,14 @@ fn is_ordered(path: &StoragePath, is_tree: bool, other: &StoragePath, other_is_t
     path == other || (is_tree && lies_beneath(other, path)) || (other_is_tree && lies_beneath(path, other))
 }
 
+/// Whether the contract has `op` take effect after `earlier`, which was pushed before it.
+#[must_use]
+pub fn must_follow(op: &StorageOp, earlier: &StorageOp) -> bool {
+    lanes(op).any(|(path, is_tree)| {
+        lanes(earlier).any(|(other, other_is_tree)| is_ordered(path, is_tree, other, other_is_tree))
+    })
+}
+
 /// What lies beneath `dir` in a map by path. `0` follows `/` in ASCII.
 fn range_beneath<'a, V>(
     map: &'a BTreeMap<Arc<str>, V>,
