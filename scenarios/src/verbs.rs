@@ -31,7 +31,7 @@ pub(crate) fn run(world: &mut World, text: &str) -> Result<(), Wrong> {
         "fail-next" => fail_next(world, &mut args)?,
         "damage" => damage(world, &mut args)?,
         "deliver" => world.deliver(args.word())?,
-        "drop" => world.drop_answers(args.word())?,
+        "drop" => world.lose_answers(args.word())?,
         "advance" => world.advance(duration(args.need("how long")?)?)?,
         "stabilize" => {
             let is_quiet = args.flag("quietly");

@@ -575,25 +575,24 @@ impl World {
         }
     }
 
-    /// Loses the answers that wait, with the connections they were to go on.
-    pub(crate) fn drop_answers(&mut self, client: Option<&str>) -> Result<(), Wrong> {
-        let mut losers: Vec<String> = Vec::new();
-        for request in &self.requests {
-            let is_meant = client.is_none_or(|name| request.client == name);
-            if is_meant
-                && matches!(request.progress, Progress::Answered(_))
-                && !losers.contains(&request.client)
-            {
-                losers.push(request.client.clone());
-            }
-        }
+    /// Loses the connection of a client, or of everybody for whom an answer waits, and with it all that was to go on it.
+    pub(crate) fn lose_answers(&mut self, client: Option<&str>) -> Result<(), Wrong> {
+        let has_answer = |name: &str| {
+            let mut requests = self.requests.iter().filter(|request| request.client == name);
+            requests.any(|request| matches!(request.progress, Progress::Answered(_)))
+        };
+        let losers: Vec<String> = match client {
+            Some(name) => vec![name.to_owned()],
+            None => self.clients.keys().filter(|name| has_answer(name)).cloned().collect(),
+        };
         if losers.is_empty() {
             return Err("no answer waits that could be lost".to_owned());
         }
         for client in losers {
-            if let Some(connection) = self.lose_connection(&client) {
-                self.step(Input::ConnectionClosed { connection })?;
-            }
+            let connection = self.lose_connection(&client);
+            let connection =
+                connection.ok_or_else(|| format!("{client} has no connection that could be lost"))?;
+            self.step(Input::ConnectionClosed { connection })?;
         }
         Ok(())
     }
