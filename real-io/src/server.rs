@@ -7,6 +7,7 @@ use crate::driver::Driver;
 use crate::net::Shared;
 use crate::net::listener::{self, BindError, Doorkeeper, Limits};
 use sordini_core::config::broker::BrokerConfig;
+use sordini_core::museum::Museum;
 use sordini_core::node::{Input, Node, NodeConfig, NodeState};
 use sordini_core::storage_op::{StorageFault, StorageOp, StorageToken};
 use sordini_protocol::wire::Str;
@@ -217,7 +218,8 @@ impl Server {
         let mut terminate = signal(SignalKind::terminate()).map_err(system("waiting for SIGTERM"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system("waiting for SIGINT"))?;
         let config = &self.config;
-        let node = Node::new(NodeConfig { broker: config.clone(), seed: random_seed()? });
+        let node =
+            Node::new(NodeConfig { broker: config.clone(), seed: random_seed()?, museum: Museum::NONE });
         let open_files = OpenFiles::raise();
         let disk_options = DiskOptions { open_files_max: open_files.kept_by_disk, ..DiskOptions::default() };
         let driver = Driver::new(node, Clock::start(), &self.log_dirs, disk_options);

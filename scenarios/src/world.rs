@@ -11,6 +11,7 @@ use bytes::Bytes;
 use sordini_core::config::BrokerConfig;
 use sordini_core::config::broker::Origin;
 use sordini_core::ids::{ConnectionId, RequestId};
+use sordini_core::museum::Museum;
 use sordini_core::node::{
     Input, Node, NodeConfig, NodeState, Output, PartitionView, RequestBody, RequestContext,
 };
@@ -267,7 +268,7 @@ impl World {
             }
         }
         self.lives += 1;
-        self.node = Some(Node::new(NodeConfig { broker: config, seed: self.lives }));
+        self.node = Some(Node::new(NodeConfig { broker: config, seed: self.lives, museum: Museum::NONE }));
         self.state = None;
         self.bytes_read.clear();
         self.ends.clear();

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use sordini_core::config::BrokerConfig;
 use sordini_core::config::broker::Origin;
 use sordini_core::ids::{ConnectionId, RequestId};
+use sordini_core::museum::Museum;
 use sordini_core::node::{Input, Node, NodeConfig, NodeState, Output, RequestBody, RequestContext};
 use sordini_core::outbox::Outbox;
 use sordini_core::produce_request::JudgedProduce;
@@ -579,7 +580,7 @@ impl World {
         self.last_start = self.now;
         let seed = self.field.word(Place::Incarnation, self.incarnations, self.now);
         self.node = Some(Incarnation {
-            node: Node::new(NodeConfig { broker: self.config.clone(), seed }),
+            node: Node::new(NodeConfig { broker: self.config.clone(), seed, museum: Museum::NONE }),
             state: NodeState::Starting,
             started_at: self.now,
             // A machine's monotonic clock counts from its boot, whenever that was.

@@ -14,6 +14,7 @@ pub(crate) use topics::{is_internal, topic_name_problem};
 use crate::config::broker::{BrokerConfig, BrokerConfigLayers};
 use crate::config::{ConfigError, Overrides};
 use crate::ids::{BrokerEpoch, NodeId};
+use crate::museum::{Exhibit, Museum};
 use crate::rng::Rng;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -67,11 +68,12 @@ pub(crate) struct Controller {
     image: MetadataImage,
     node: NodeId,
     config: BrokerConfig,
+    museum: Museum,
 }
 
 impl Controller {
-    pub(crate) fn new(node: NodeId, config: BrokerConfig) -> Self {
-        Self { image: MetadataImage::default(), node, config }
+    pub(crate) fn new(node: NodeId, config: BrokerConfig, museum: Museum) -> Self {
+        Self { image: MetadataImage::default(), node, config, museum }
     }
 
     pub(crate) const fn image(&self) -> &MetadataImage {
@@ -126,10 +128,15 @@ impl Controller {
     /// Reserves the next block of producer ids for a broker; answers its first id. Blocks are never used again (KIP-98).
     pub(crate) fn allocate_producer_ids(&self, broker_epoch: BrokerEpoch) -> Decision<i64> {
         let first = self.image.next_producer_id();
+        let next = if self.museum.has(Exhibit::A37PersistCurrentProducerIdBlock) {
+            first
+        } else {
+            first + PRODUCER_ID_BLOCK
+        };
         let record = ProducerIdsRecord {
             broker_id: self.node.0,
             broker_epoch: broker_epoch.0,
-            next_producer_id: first + PRODUCER_ID_BLOCK,
+            next_producer_id: next,
             ..ProducerIdsRecord::default()
         };
         Decision { records: alloc::vec![record.into()], response: first }

@@ -12,6 +12,7 @@ use super::producer_state::ProducerStates;
 use super::segment::{self, INDEX_ENTRY_LEN, Segment, TIME_INDEX_ENTRY_LEN, encode_index_entry};
 use crate::config::topic::TopicConfig;
 use crate::ids::{LeaderEpoch, Offset};
+use crate::museum::{Exhibit, Museum};
 use crate::node::Output;
 use crate::outbox::Outbox;
 use crate::storage_op::{Completion, DirectoryEntry, StorageFault, StorageOp, StoragePath, StorageToken};
@@ -42,7 +43,10 @@ pub(crate) struct LoadRequest {
     pub(crate) recovery_point: Offset,
     /// From `log-start-offset-checkpoint`; 0 when absent.
     pub(crate) log_start: Offset,
+    /// From `replication-offset-checkpoint`, for the exhibit that cuts the log there.
+    pub(crate) high_watermark: Offset,
     pub(crate) config: TopicConfig,
+    pub(crate) museum: Museum,
 }
 
 /// A log that is open.
@@ -83,6 +87,17 @@ struct FoundSegment {
     index_len: Option<u64>,
     time_len: Option<u64>,
     modified_ms: i64,
+}
+
+impl FoundSegment {
+    /// How many entries the two indexes have, if both are there and no entry is cut.
+    fn whole_entries(&self) -> Option<(u32, u32)> {
+        let entries = |len: Option<u64>, entry_len: u32| {
+            let len = len.filter(|len| len.is_multiple_of(u64::from(entry_len)))?;
+            u32::try_from(len / u64::from(entry_len)).ok()
+        };
+        Some((entries(self.index_len, INDEX_ENTRY_LEN)?, entries(self.time_len, TIME_INDEX_ENTRY_LEN)?))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,7 +154,7 @@ pub(crate) enum LoadStep {
 impl LogLoader {
     /// Begins to open the log in a directory.
     pub(crate) fn begin(request: LoadRequest, out: &mut Outbox) -> Self {
-        let mut log = PartitionLog::empty(request.dir.clone(), request.owner, request.jitter);
+        let mut log = PartitionLog::empty(request.dir.clone(), request.owner, request.jitter, request.museum);
         log.log_start = request.log_start;
         let mut loader = Self {
             log,
@@ -264,6 +279,9 @@ impl LogLoader {
 
     /// The first segment that is not believed: the one with the recovery point after a crash, none after a clean stop.
     fn first_doubtful(&self) -> Option<Offset> {
+        if self.request.museum.has(Exhibit::A48BadCrcIsEndOfLog) {
+            return self.found.keys().next().copied();
+        }
         if self.request.clean {
             return None;
         }
@@ -331,7 +349,7 @@ impl LogLoader {
                     segment.size = entry.position;
                 }
             }
-            SmallRead::Snapshot(offset) => match ProducerStates::from_snapshot(&bytes) {
+            SmallRead::Snapshot(offset) => match ProducerStates::from_snapshot(&bytes, self.request.museum) {
                 Some(states) => {
                     self.log.producers = states;
                     self.replay_from = *offset;
@@ -478,7 +496,9 @@ impl LogLoader {
             let size = header.size();
             let in_order =
                 header.base_offset >= self.log.next_offset.0 && header.last_offset() >= header.base_offset;
-            if size as u64 > remaining || !in_order {
+            let is_cut_off = self.request.museum.has(Exhibit::A01TruncateToOwnHighWatermark)
+                && header.base_offset >= self.request.high_watermark.0;
+            if size as u64 > remaining || !in_order || is_cut_off {
                 return self.finish_scan(scan, false, now, out);
             }
             if scan.validate && rest.len() < size {
@@ -497,7 +517,8 @@ impl LogLoader {
             }
             if scan.validate {
                 let whole = Batch::first_of(&mut rest.slice(..size));
-                if !matches!(whole, Ok(Some(batch)) if batch.check_crc().is_ok()) {
+                let believes = self.request.museum.has(Exhibit::B07RecoverySkipsChecksum);
+                if !matches!(whole, Ok(Some(batch)) if believes || batch.check_crc().is_ok()) {
                     return self.finish_scan(scan, false, now, out);
                 }
             }
@@ -519,7 +540,10 @@ impl LogLoader {
                     scan.segment.add_time_entry();
                 }
             }
-            self.log.epochs.assign(LeaderEpoch(header.partition_leader_epoch), Offset(header.base_offset));
+            let epoch = LeaderEpoch(header.partition_leader_epoch);
+            if epoch > LeaderEpoch(0) || !self.request.museum.has(Exhibit::A44SkipEpochZero) {
+                self.log.epochs.assign(epoch, Offset(header.base_offset));
+            }
         } else {
             // The index is believed; only what it does not say is taken from the batch.
             let _ = scan.segment.note(header, u64::MAX);
@@ -547,10 +571,18 @@ impl LogLoader {
                 scan.time_index.extend_from_slice(&entry);
                 scan.segment.add_time_entry();
             }
-            for (file, bytes) in
-                [(&scan.segment.index, scan.index), (&scan.segment.time_index, scan.time_index)]
+            if self.request.museum.has(Exhibit::B03IndexNotTruncatedWithLog)
+                && let Some((index_entries, time_entries)) = self.found[&base].whole_entries()
             {
-                self.push_repair(StorageOp::Replace { file: file.clone(), bytes: Bytes::from(bytes) }, out);
+                (scan.segment.index_entries, scan.segment.time_entries) = (index_entries, time_entries);
+                scan.segment.thin = None;
+            } else {
+                for (file, bytes) in
+                    [(&scan.segment.index, scan.index), (&scan.segment.time_index, scan.time_index)]
+                {
+                    let bytes = Bytes::from(bytes);
+                    self.push_repair(StorageOp::Replace { file: file.clone(), bytes }, out);
+                }
             }
         } else {
             scan.segment.bytes_since_index = scan.segment.size - scan.segment.last_entry_position;
@@ -575,6 +607,9 @@ impl LogLoader {
     /// Whether a segment that a crash may have cut does not begin where the one before it ends. In a compacted log that
     /// is how it should be: the records between were cleaned away.
     fn leaves_a_hole(&self, base: Offset) -> bool {
+        if self.request.museum.has(Exhibit::B08HoleBetweenSegments) {
+            return false;
+        }
         let follows_doubtful = self.first_doubtful().is_some_and(|first| base > first);
         follows_doubtful && !self.request.config.cleanup_policy.compact && base != self.log.next_offset
     }
@@ -582,7 +617,8 @@ impl LogLoader {
     fn begin_again_doubting(&mut self, out: &mut Outbox) -> LoadStep {
         let request = LoadRequest { clean: false, recovery_point: Offset(0), ..self.request.clone() };
         let next_sequence = self.next_sequence;
-        let mut fresh = PartitionLog::empty(request.dir.clone(), request.owner, request.jitter);
+        let mut fresh =
+            PartitionLog::empty(request.dir.clone(), request.owner, request.jitter, request.museum);
         fresh.log_start = request.log_start;
         self.log = fresh;
         self.found.clear();
@@ -635,7 +671,8 @@ impl LogLoader {
         if !matches!(self.stage, Stage::Read) || !self.repairs.is_empty() {
             return LoadStep::Pending;
         }
-        let nothing = PartitionLog::empty(self.request.dir.clone(), self.request.owner, self.request.jitter);
+        let LoadRequest { dir, owner, jitter, museum, .. } = &self.request;
+        let nothing = PartitionLog::empty(dir.clone(), *owner, *jitter, *museum);
         let mut log = core::mem::replace(&mut self.log, nothing);
         log.continue_sequences(self.next_sequence);
         let cut = log.epochs.truncate_from_end(log.next_offset);

@@ -10,6 +10,7 @@ use super::producer_state::ProducerStates;
 use super::segment::{RollLimits, Segment};
 use crate::config::topic::TopicConfig;
 use crate::ids::{LeaderEpoch, Offset};
+use crate::museum::{Exhibit, Museum};
 use crate::node::Output;
 use crate::outbox::Outbox;
 use crate::storage_op::{Completion, StorageFault, StorageOp, StoragePath, StorageToken};
@@ -128,11 +129,12 @@ pub(crate) struct PartitionLog {
     flush_due: Option<Instant>,
     /// This log's share of `segment.jitter.ms`, drawn once.
     jitter: u64,
+    museum: Museum,
 }
 
 impl PartitionLog {
     /// A log in memory only, without a segment; the loader fills it.
-    pub(super) fn empty(dir: StoragePath, owner: u32, jitter: u64) -> Self {
+    pub(super) fn empty(dir: StoragePath, owner: u32, jitter: u64, museum: Museum) -> Self {
         Self {
             dir,
             owner,
@@ -155,12 +157,20 @@ impl PartitionLog {
             deletions: VecDeque::new(),
             flush_due: None,
             jitter,
+            museum,
         }
     }
 
     /// A new log in a directory that does not exist yet.
-    pub(crate) fn create(dir: StoragePath, owner: u32, jitter: u64, now: Now, out: &mut Outbox) -> Self {
-        let mut log = Self::empty(dir, owner, jitter);
+    pub(crate) fn create(
+        dir: StoragePath,
+        owner: u32,
+        jitter: u64,
+        museum: Museum,
+        now: Now,
+        out: &mut Outbox,
+    ) -> Self {
+        let mut log = Self::empty(dir, owner, jitter, museum);
         log.add_segment(Offset(0), now.wall_ms, out);
         log
     }
@@ -234,6 +244,10 @@ impl PartitionLog {
         self.producers.expire(wall_ms, expiration_ms);
     }
 
+    pub(crate) const fn museum(&self) -> Museum {
+        self.museum
+    }
+
     /// Bytes of all segments.
     pub(crate) fn size(&self) -> u64 {
         self.segments.values().map(|segment| segment.size).sum()
@@ -283,7 +297,15 @@ impl PartitionLog {
     }
 
     pub(super) fn write_epochs(&mut self, out: &mut Outbox) {
-        self.replace("leader-epoch-checkpoint", self.epochs.to_checkpoint(), out);
+        let (name, text) = ("leader-epoch-checkpoint", self.epochs.to_checkpoint());
+        if self.museum.has(Exhibit::A43EpochFileNoSync) {
+            let file = self.dir.join(name);
+            self.push_aside(StorageOp::Remove { path: file.clone() }, out);
+            let bytes = [Bytes::from(text.into_bytes()), Bytes::new()];
+            self.push_aside(StorageOp::Append { file, position: 0, bytes }, out);
+        } else {
+            self.replace(name, text, out);
+        }
     }
 
     /// Appends a batch whose offsets begin at `next_offset`. It is written when `written_end` has passed it.
@@ -303,8 +325,16 @@ impl PartitionLog {
             jitter_ms: self.jitter_ms(config),
             index_bytes: config.segment_index_bytes,
         };
+        let counts_at_once = self.museum.has(Exhibit::A45MutateStateBeforeAppend);
+        if counts_at_once {
+            self.producers.apply(&header);
+        }
         if self.active().is_full_for(&header, size, now.wall_ms, &limits) {
             self.roll(now, out);
+        }
+        if !counts_at_once {
+            // The snapshot that a roll takes is of the producers before this batch.
+            self.producers.apply(&header);
         }
         let interval = u64::from(config.index_interval_bytes);
         let unawaited = self.unawaited();
@@ -317,7 +347,6 @@ impl PartitionLog {
         if self.epochs.assign(LeaderEpoch(header.partition_leader_epoch), base) {
             self.write_epochs(out);
         }
-        self.producers.apply(&header);
         self.recent.push_back(RecentBatch { base, segment, position, size });
         self.trim_recent();
 
@@ -420,13 +449,19 @@ impl PartitionLog {
         let Some(wait) = self.waits.remove(&sequence) else {
             return match result {
                 Ok(_) => Ok(Progress::default()),
+                Err(_) if self.museum.has(Exhibit::A46AdvanceLogEndAfterIndex) => {
+                    self.take_back_append();
+                    Ok(Progress::default())
+                }
                 Err(fault) => Err(fault),
             };
         };
         let mut progress = Progress::default();
         match wait {
             Wait::Append => {
-                result?;
+                if !self.museum.has(Exhibit::A47AppendAfterIoError) {
+                    result?;
+                }
                 let at = self.in_flight.partition_point(|append| append.sequence < sequence);
                 self.in_flight[at].appended = true;
             }
@@ -434,11 +469,19 @@ impl PartitionLog {
                 result?;
                 let at = self.flush_index(number);
                 self.flushes[at].remaining -= 1;
+                if self.museum.has(Exhibit::B06LaterFlushVouchesForEarlier) && self.flushes[at].remaining == 0
+                {
+                    let end = self.flushes[at].end;
+                    self.flushes.iter_mut().take(at).for_each(|earlier| earlier.end = end);
+                    self.flushed_end = self.flushed_end.max(end);
+                }
                 while let Some(flush) = self.flushes.front().copied().filter(|flush| flush.remaining == 0) {
                     assert!(self.flushed_end <= flush.end, "the recovery point does not fall");
                     self.flushed_end = flush.end;
                     // With the records alone durable the segment that ends here must still be looked at.
-                    let point = if flush.covers_indexes { flush.end } else { flush.end.plus(-1) };
+                    let is_whole =
+                        flush.covers_indexes || self.museum.has(Exhibit::B02RecoveryPointIgnoresIndexes);
+                    let point = if is_whole { flush.end } else { flush.end.plus(-1) };
                     self.recovery_point = self.recovery_point.max(point);
                     self.flushes.pop_front();
                     self.first_flush += 1;
@@ -460,7 +503,9 @@ impl PartitionLog {
             }
         }
         while let Some(append) = self.in_flight.front() {
-            if !append.appended || append.end.0 - self.flushed_end.0 >= append.flush_messages {
+            let awaits_flush = append.end.0 - self.flushed_end.0 >= append.flush_messages
+                && !self.museum.has(Exhibit::A49AckBeforeFlush);
+            if !append.appended || awaits_flush {
                 break;
             }
             self.written_end = append.end;
@@ -472,6 +517,15 @@ impl PartitionLog {
         }
         self.assert_invariants();
         Ok(progress)
+    }
+
+    /// The wrong rule of [`Exhibit::A46AdvanceLogEndAfterIndex`]: the newest append did not happen, its offsets are free.
+    fn take_back_append(&mut self) {
+        let Some(append) = self.in_flight.pop_back() else { return };
+        self.waits.remove(&append.sequence);
+        self.recent.pop_back();
+        self.next_offset = append.base;
+        self.flushes.iter_mut().for_each(|flush| flush.end = flush.end.min(append.base));
     }
 
     fn flush_index(&self, number: u64) -> usize {
@@ -661,7 +715,9 @@ impl PartitionLog {
             let is_old = config.retention_ms.is_some_and(|limit| age > limit);
             let is_surplus = segment.size > 0 && excess >= segment.size;
             let is_empty = segment.size == 0 && at + 1 == bases.len();
-            if end > high_watermark || is_empty || !(is_old || is_surplus) {
+            let is_committed =
+                end <= high_watermark || self.museum.has(Exhibit::A13RetentionIgnoresHighWatermark);
+            if !is_committed || is_empty || !(is_old || is_surplus) {
                 break;
             }
             if is_surplus {
@@ -722,7 +778,8 @@ impl PartitionLog {
         self.flush_due = None;
         let number = self.first_flush + self.flushes.len() as u64;
         // After a clean stop indexes are believed, so that durable records alone are not enough.
-        let is_whole = !added && self.recovery_point == self.next_offset;
+        let is_whole = (!added && self.recovery_point == self.next_offset)
+            || self.museum.has(Exhibit::B05CleanShutdownWithoutFlush);
         let files = if is_whole { Vec::new() } else { self.files_from(self.recovery_point) };
         let snapshot = self.snapshot_op();
         self.push_flush(number, files, Some(snapshot), out);

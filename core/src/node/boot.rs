@@ -8,7 +8,9 @@
 //! from here on is known as one; `MetadataLog` opens and `Replay` reads what the cluster is; `Logs` opens the
 //! partitions' logs, a few at a time; `Voting` begins a new epoch of the quorum.
 
-use super::broker::{Broker, FIRST_PARTITION_OWNER, Found, LogDir, OWNER_NODE, OWNER_QUORUM, condemned_name};
+use super::broker::{
+    Broker, FIRST_PARTITION_OWNER, Found, LogDir, OWNER_NODE, OWNER_QUORUM, clean_stop_marker, condemned_name,
+};
 use crate::config::BrokerConfig;
 use crate::config::Overrides;
 use crate::config::topic::TopicConfig;
@@ -17,6 +19,7 @@ use crate::ids::{LeaderEpoch, Offset, TopicIdPartition};
 use crate::log::checkpoint;
 use crate::log::loader::{LoadRequest, LoadStep, Loaded, LogLoader};
 use crate::log::partition_log::PartitionLog;
+use crate::museum::{Exhibit, Museum};
 use crate::node::Output;
 use crate::outbox::Outbox;
 use crate::properties::Properties;
@@ -50,6 +53,8 @@ enum DirFile {
     CleanShutdown,
     RecoveryPoints,
     LogStarts,
+    /// For the exhibit that cuts logs there.
+    HighWatermarks,
     /// Of the directory with the metadata log.
     BootstrapCheckpoint,
     QuorumState,
@@ -65,6 +70,7 @@ struct DirFacts {
     clean: bool,
     recovery_points: BTreeMap<(String, i32), Offset>,
     log_starts: BTreeMap<(String, i32), Offset>,
+    high_watermarks: BTreeMap<(String, i32), Offset>,
     entries: Vec<DirectoryEntry>,
 }
 
@@ -98,6 +104,7 @@ enum Stage {
 #[derive(Clone, Debug)]
 pub(super) struct Boot {
     config: BrokerConfig,
+    museum: Museum,
     rng: Rng,
     stage: Stage,
     next_sequence: u64,
@@ -124,7 +131,7 @@ pub(super) enum BootStep {
 }
 
 impl Boot {
-    pub(super) fn begin(config: BrokerConfig, seed: u64, out: &mut Outbox) -> Self {
+    pub(super) fn begin(config: BrokerConfig, seed: u64, museum: Museum, out: &mut Outbox) -> Self {
         let metadata_dir =
             config.log_dirs.iter().position(|dir| *dir == config.metadata_log_dir).unwrap_or(0);
         let mut boot = Self {
@@ -143,16 +150,20 @@ impl Boot {
             loaded: BTreeMap::new(),
             next_owner: FIRST_PARTITION_OWNER,
             config,
+            museum,
         };
         let mut waiting = BTreeMap::new();
         for dir in 0..boot.dirs.len() {
             let at = |name: &str| StoragePath::new(&format!("{dir}/{name}"));
             let mut wanted = alloc::vec![
                 (DirFile::MetaProperties, at("meta.properties")),
-                (DirFile::CleanShutdown, at(".kafka_cleanshutdown")),
+                (DirFile::CleanShutdown, clean_stop_marker(dir)),
                 (DirFile::RecoveryPoints, at("recovery-point-offset-checkpoint")),
                 (DirFile::LogStarts, at("log-start-offset-checkpoint")),
             ];
+            if museum.has(Exhibit::A01TruncateToOwnHighWatermark) {
+                wanted.push((DirFile::HighWatermarks, at("replication-offset-checkpoint")));
+            }
             if dir == metadata_dir {
                 let metadata = metadata_log_dir(dir);
                 wanted.push((DirFile::BootstrapCheckpoint, at("bootstrap.checkpoint")));
@@ -201,7 +212,12 @@ impl Boot {
                 self.on_file(dir, what, result)?;
                 if is_last {
                     self.check_identity()?;
-                    return self.remove_markers(out);
+                    // From here on a crash has to be known as one.
+                    if self.museum.has(Exhibit::A42MarkerDeletedAfterLoad) {
+                        self.load_metadata_log(out);
+                    } else {
+                        self.remove_markers(out);
+                    }
                 }
             }
             Stage::Markers { waiting } => {
@@ -296,6 +312,9 @@ impl Boot {
             DirFile::LogStarts => {
                 facts.log_starts = checkpoint::partition_offsets(&bytes).unwrap_or_default()
             }
+            DirFile::HighWatermarks => {
+                facts.high_watermarks = checkpoint::partition_offsets(&bytes).unwrap_or_default();
+            }
             DirFile::BootstrapCheckpoint => {
                 self.bootstrap_records = records_of(&bytes)?;
             }
@@ -337,20 +356,16 @@ impl Boot {
         Ok(())
     }
 
-    fn remove_markers(&mut self, out: &mut Outbox) -> Result<BootStep, String> {
+    fn remove_markers(&mut self, out: &mut Outbox) {
         let marked: Vec<usize> = (0..self.dirs.len()).filter(|dir| self.dirs[*dir].clean).collect();
         for dir in &marked {
-            self.push(
-                StorageOp::Remove { path: StoragePath::new(&format!("{dir}/.kafka_cleanshutdown")) },
-                out,
-            );
+            self.push(StorageOp::Remove { path: clean_stop_marker(*dir) }, out);
         }
         if marked.is_empty() {
             self.load_metadata_log(out);
         } else {
             self.stage = Stage::Markers { waiting: marked.len() };
         }
-        Ok(BootStep::Pending)
     }
 
     fn load_metadata_log(&mut self, out: &mut Outbox) {
@@ -364,7 +379,9 @@ impl Boot {
             clean: facts.clean,
             recovery_point: Offset(0),
             log_start: Offset(0),
+            high_watermark: Offset(i64::MAX),
             config: metadata_log_config(),
+            museum: self.museum,
         };
         self.stage = Stage::MetadataLog(LogLoader::begin(request, out));
     }
@@ -452,7 +469,9 @@ impl Boot {
                     clean: facts.clean,
                     recovery_point: facts.recovery_points.get(&key).copied().unwrap_or_default(),
                     log_start: facts.log_starts.get(&key).copied().unwrap_or_default(),
+                    high_watermark: facts.high_watermarks.get(&key).copied().unwrap_or_default(),
                     config: self.topic_config(topic),
+                    museum: self.museum,
                 };
                 self.next_owner += 1;
                 self.to_load.push_back((id, path, request));
@@ -529,6 +548,7 @@ impl Boot {
             logs: core::mem::take(&mut self.loaded),
             next_owner: self.next_owner,
             config: self.config.clone(),
+            museum: self.museum,
         };
         BootStep::Done(Broker::new(found, now))
     }

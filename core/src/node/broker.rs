@@ -18,6 +18,7 @@ use crate::fetch_session::FetchSessions;
 use crate::ids::{BrokerEpoch, ConnectionId, NodeId, Offset, RequestId, TopicIdPartition};
 use crate::log::loader::partition_metadata;
 use crate::log::partition_log::PartitionLog;
+use crate::museum::{Exhibit, Museum};
 use crate::outbox::Outbox;
 use crate::partition::{Awakened, ParkedId, Part, Partition, Resolved};
 use crate::quorum::Quorum;
@@ -135,6 +136,7 @@ pub(super) enum Stage {
 /// Everything that booting found out.
 pub(super) struct Found {
     pub(super) config: BrokerConfig,
+    pub(super) museum: Museum,
     pub(super) cluster_id: Str,
     pub(super) log_dirs: Vec<LogDir>,
     pub(super) rng: Rng,
@@ -150,6 +152,7 @@ pub(super) struct Found {
 #[derive(Clone, Debug)]
 pub(crate) struct Broker {
     pub(super) config: BrokerConfig,
+    pub(super) museum: Museum,
     pub(super) cluster_id: Str,
     pub(super) log_dirs: Vec<LogDir>,
     pub(super) rng: Rng,
@@ -188,9 +191,19 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(super) fn new(found: Found, now: Now) -> Self {
-        let Found { config, cluster_id, log_dirs, rng, quorum, image, bootstrap_records, logs, next_owner } =
-            found;
-        let mut controller = Controller::new(config.node_id, config.clone());
+        let Found {
+            config,
+            museum,
+            cluster_id,
+            log_dirs,
+            rng,
+            quorum,
+            image,
+            bootstrap_records,
+            logs,
+            next_owner,
+        } = found;
+        let mut controller = Controller::new(config.node_id, config.clone(), museum);
         controller.replace_image(image.clone());
         let slots = config.max_incremental_fetch_session_cache_slots as usize;
         let mut broker = Self {
@@ -221,6 +234,7 @@ impl Broker {
             checkpoints: BTreeMap::new(),
             failure: None,
             config,
+            museum,
         };
         let none = Overrides::new();
         let (cluster_default, own) = broker.broker_overrides(&none);
@@ -407,6 +421,11 @@ impl Broker {
                     if self.stage == Stage::Joining {
                         self.stage = Stage::Running;
                     }
+                    if self.museum.has(Exhibit::A42MarkerDeletedAfterLoad) {
+                        for dir in 0..self.log_dirs.len() {
+                            self.push_node_write(StorageOp::Remove { path: clean_stop_marker(dir) }, out);
+                        }
+                    }
                 }
                 Committed::ProducerIds(first) => {
                     self.producer_ids_requested = false;
@@ -467,7 +486,7 @@ impl Broker {
         let owner = self.next_owner;
         self.next_owner += 1;
         let dir = StoragePath::new(&format!("{}/{topic}-{}", self.emptiest_dir(), id.partition));
-        let mut log = PartitionLog::create(dir, owner, self.rng.next_u64(), now, out);
+        let mut log = PartitionLog::create(dir, owner, self.rng.next_u64(), self.museum, now, out);
         log.replace("partition.metadata", partition_metadata(id.topic), out);
         log
     }
@@ -621,6 +640,12 @@ impl Broker {
                     {
                         partition.apply_retention(now, out);
                     }
+                    if self.museum.has(Exhibit::A23MetadataLogTimeRetention) {
+                        let none = Overrides::new();
+                        let config = TopicConfig::resolve(&none, &self.layers(&none));
+                        let end = self.quorum.high_watermark();
+                        self.quorum.log_mut().apply_retention(end, &config, now, out);
+                    }
                     let owners: Vec<u32> = self.partitions.keys().copied().collect();
                     for owner in owners {
                         self.arm_log_timer(owner);
@@ -735,7 +760,12 @@ impl Broker {
     }
 
     fn write_recovery_points(&mut self, out: &mut Outbox) {
-        self.write_checkpoint("recovery-point-offset-checkpoint", |log, _| Some(log.recovery_point()), out);
+        let point = if self.museum.has(Exhibit::B01RecoveryPointAheadOfFlush) {
+            PartitionLog::next_offset
+        } else {
+            PartitionLog::recovery_point
+        };
+        self.write_checkpoint("recovery-point-offset-checkpoint", |log, _| Some(point(log)), out);
     }
 
     fn write_log_starts(&mut self, out: &mut Outbox) {
@@ -792,7 +822,7 @@ impl Broker {
                     if self.log_dirs[dir].failed {
                         continue;
                     }
-                    let file = StoragePath::new(&format!("{dir}/.kafka_cleanshutdown"));
+                    let file = clean_stop_marker(dir);
                     let text = format!("{{\"version\":0,\"brokerEpoch\":{}}}", self.broker_epoch);
                     self.push_node_write(
                         StorageOp::Replace { file, bytes: Bytes::from(text.into_bytes()) },
@@ -808,6 +838,11 @@ impl Broker {
     pub(super) fn node_id(&self) -> NodeId {
         self.config.node_id
     }
+}
+
+/// The file whose presence says that everything in a log directory is whole and durable.
+pub(super) fn clean_stop_marker(dir: usize) -> StoragePath {
+    StoragePath::new(&format!("{dir}/.kafka_cleanshutdown"))
 }
 
 /// The number of the log directory that a path lies in.

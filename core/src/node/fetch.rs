@@ -4,6 +4,7 @@ use super::broker::{Broker, Parked, ReplyTo};
 use crate::fetch_session::{SessionPartition, SessionUse, Told, Wanted};
 use crate::ids::{LeaderEpoch, Offset, TopicIdPartition};
 use crate::log::lookup::BatchPlace;
+use crate::museum::Exhibit;
 use crate::outbox::Outbox;
 use crate::partition::{ParkedId, Part, Resolved};
 use crate::time::Now;
@@ -296,7 +297,11 @@ impl Broker {
                 }
                 PartState::At(place) => {
                     let range = partition.and_then(|partition| {
-                        let end = visible_end(partition, fetch.read_committed);
+                        let end = if self.museum.has(Exhibit::A10TwoPhaseFetchBound) {
+                            partition.log().next_offset()
+                        } else {
+                            visible_end(partition, fetch.read_committed)
+                        };
                         let max_bytes = part.wanted.max_bytes.min(budget);
                         partition.log().slice(place, end, max_bytes, is_first)
                     });

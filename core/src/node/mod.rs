@@ -20,6 +20,7 @@ pub use output::Output;
 use crate::config::broker::BrokerConfig;
 use crate::controller::ControllerRequest;
 use crate::ids::{Offset, TopicIdPartition};
+use crate::museum::Museum;
 use crate::outbox::Outbox;
 use crate::time::{Instant, Now};
 use alloc::boxed::Box;
@@ -36,6 +37,8 @@ pub struct NodeConfig {
     pub broker: BrokerConfig,
     /// Seed of everything random in the node: ids, jitter.
     pub seed: u64,
+    /// Wrong rules that are switched on, [`Museum::NONE`] in a broker.
+    pub museum: Museum,
 }
 
 /// How far a node's life has come.
@@ -99,7 +102,7 @@ impl Node {
     pub fn step(&mut self, now: Now, input: Input, out: &mut Outbox) {
         match (&mut self.life, input) {
             (Life::Unborn(config), Input::Started) => {
-                let boot = Boot::begin(config.broker.clone(), config.seed, out);
+                let boot = Boot::begin(config.broker.clone(), config.seed, config.museum, out);
                 self.life = Life::Booting(Box::new(boot));
             }
             (Life::Booting(boot), Input::StorageCompleted { token, result }) => {

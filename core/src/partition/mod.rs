@@ -7,6 +7,7 @@ use crate::ids::{LeaderEpoch, Offset, TopicIdPartition};
 use crate::log::lookup::{BatchPlace, Found, Target};
 use crate::log::partition_log::{LookupId, PartitionLog, Start};
 use crate::log::producer_state::SequenceVerdict;
+use crate::museum::Exhibit;
 use crate::outbox::Outbox;
 use crate::storage_op::{Completion, StorageFault};
 use crate::time::Now;
@@ -208,19 +209,22 @@ impl Partition {
         let batch = self.as_configured(batch, &config, now)?;
         let header = *batch.header();
         if header.has_producer_id() {
-            let verdict = self.log.producers().judge(&header).map_err(|code| InvalidBatch {
-                code,
-                record_errors: Vec::new(),
-                message: Cow::Owned(format!(
-                    "producer {} epoch {} sent sequence {}",
-                    header.producer_id, header.producer_epoch, header.base_sequence
-                )),
-            })?;
+            let verdict =
+                self.log.producers().judge(&header, self.log.museum()).map_err(|code| InvalidBatch {
+                    code,
+                    record_errors: Vec::new(),
+                    message: Cow::Owned(format!(
+                        "producer {} epoch {} sent sequence {}",
+                        header.producer_id, header.producer_epoch, header.base_sequence
+                    )),
+                })?;
             if let SequenceVerdict::Duplicate { base_offset, timestamp } = verdict {
                 let is_log_append_time = config.message_timestamp_type == MessageTimestampType::LogAppendTime;
+                let is_awaited = !self.log.museum().has(Exhibit::B09DuplicateAckedBeforeWritten);
+                let count = if is_awaited { i64::from(header.last_offset_delta) + 1 } else { 0 };
                 return Ok(Appended {
                     base_offset,
-                    required_end: base_offset.plus(i64::from(header.last_offset_delta) + 1),
+                    required_end: base_offset.plus(count),
                     log_append_time_ms: if is_log_append_time { timestamp } else { NO_TIMESTAMP },
                 });
             }

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use sordini_core::config::broker::{BrokerConfig, Origin};
 use sordini_core::ids::{ConnectionId, RequestId};
+use sordini_core::museum::Museum;
 use sordini_core::node::{Input, Node, NodeConfig, NodeState, Output, RequestBody, RequestContext};
 use sordini_core::outbox::Outbox;
 use sordini_core::produce_request::JudgedProduce;
@@ -119,7 +120,7 @@ impl Host {
             disk.run(op).expect("formatting works");
         }
         let mut host = Self {
-            node: Node::new(NodeConfig { broker: config.clone(), seed: 1 }),
+            node: Node::new(NodeConfig { broker: config.clone(), seed: 1, museum: Museum::NONE }),
             disk,
             now: Now { monotonic: Instant(0), wall_ms: 1_000_000 },
             answers: BTreeMap::new(),
@@ -134,7 +135,7 @@ impl Host {
 
     /// The process dies, its disk stays, another begins.
     pub(crate) fn restart(&mut self) {
-        self.node = Node::new(NodeConfig { broker: self.config.clone(), seed: 2 });
+        self.node = Node::new(NodeConfig { broker: self.config.clone(), seed: 2, museum: Museum::NONE });
         self.answers.clear();
         self.step(Input::Started);
         assert_eq!(self.node.state(), NodeState::Running);
