@@ -74,9 +74,9 @@ exhibits! {
     /// the next. After a restart the block is handed out again, and the records of two producers with one id are taken for
     /// repetitions of each other.
     A37PersistCurrentProducerIdBlock = "A37", "persist_current_pid_block";
-    /// KAFKA-10471: the marker of a clean stop is removed when loading is over, since only then it is no longer needed. A
-    /// crash around that time leaves it in place, the next start believes that everything is whole and durable, and skips
-    /// the recovery that would have cut off a torn tail.
+    /// KAFKA-10471: the marker of a clean stop is removed some time after loading, when recovery points are first written
+    /// down, since until then it says where recovery has to begin. A crash before that leaves it in place, and the next start
+    /// believes that everything is whole and durable and skips the recovery that would have cut off a torn tail.
     A42MarkerDeletedAfterLoad = "A42", "marker_deleted_after_load";
     /// KAFKA-16541: the leader epoch checkpoint is written without a sync, since it can be computed from the log. A loss of
     /// power leaves an empty file, only the segments above the recovery point are looked at, and the epochs of everything

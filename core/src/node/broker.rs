@@ -421,11 +421,6 @@ impl Broker {
                     if self.stage == Stage::Joining {
                         self.stage = Stage::Running;
                     }
-                    if self.museum.has(Exhibit::A42MarkerDeletedAfterLoad) {
-                        for dir in 0..self.log_dirs.len() {
-                            self.push_node_write(StorageOp::Remove { path: clean_stop_marker(dir) }, out);
-                        }
-                    }
                 }
                 Committed::ProducerIds(first) => {
                     self.producer_ids_requested = false;
@@ -653,6 +648,11 @@ impl Broker {
                     self.arm_again(timer, self.config.log_retention_check_interval_ms, now);
                 }
                 Timer::RecoveryPoints => {
+                    if self.museum.has(Exhibit::A42MarkerDeletedAfterLoad) {
+                        for dir in 0..self.log_dirs.len() {
+                            self.push_node_write(StorageOp::Remove { path: clean_stop_marker(dir) }, out);
+                        }
+                    }
                     self.write_recovery_points(out);
                     self.arm_again(timer, self.config.log_flush_offset_checkpoint_interval_ms, now);
                 }

@@ -100,6 +100,8 @@ pub(crate) struct Host {
     pub(crate) closed: BTreeSet<u64>,
     next_request: u64,
     config: BrokerConfig,
+    /// What the next start believes.
+    pub(crate) museum: Museum,
 }
 
 impl Host {
@@ -127,6 +129,7 @@ impl Host {
             closed: BTreeSet::new(),
             next_request: 0,
             config,
+            museum: Museum::NONE,
         };
         host.step(Input::Started);
         assert_eq!(host.node.state(), NodeState::Running);
@@ -135,7 +138,7 @@ impl Host {
 
     /// The process dies, its disk stays, another begins.
     pub(crate) fn restart(&mut self) {
-        self.node = Node::new(NodeConfig { broker: self.config.clone(), seed: 2, museum: Museum::NONE });
+        self.node = Node::new(NodeConfig { broker: self.config.clone(), seed: 2, museum: self.museum });
         self.answers.clear();
         self.step(Input::Started);
         assert_eq!(self.node.state(), NodeState::Running);
