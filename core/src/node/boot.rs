@@ -547,6 +547,7 @@ impl Boot {
             bootstrap_records: core::mem::take(&mut self.bootstrap_records),
             logs: core::mem::take(&mut self.loaded),
             next_owner: self.next_owner,
+            next_node_sequence: self.next_sequence,
             config: self.config.clone(),
             museum: self.museum,
         };

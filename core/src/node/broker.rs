@@ -146,6 +146,7 @@ pub(super) struct Found {
     /// Logs that belong to partitions of the image.
     pub(super) logs: BTreeMap<TopicIdPartition, PartitionLog>,
     pub(super) next_owner: u32,
+    pub(super) next_node_sequence: u64,
 }
 
 /// A node at work.
@@ -182,6 +183,7 @@ pub(crate) struct Broker {
     pub(super) producer_ids_requested: bool,
     /// Files of the node itself that are being written, and what is left to be written before it has stopped.
     node_writes: BTreeSet<u64>,
+    /// Counts on from booting, which does not wait for everything that it begins.
     next_node_sequence: u64,
     /// What the checkpoint files say, so that an idle node leaves its disk alone.
     checkpoints: BTreeMap<StoragePath, Bytes>,
@@ -202,6 +204,7 @@ impl Broker {
             bootstrap_records,
             logs,
             next_owner,
+            next_node_sequence,
         } = found;
         let mut controller = Controller::new(config.node_id, config.clone(), museum);
         controller.replace_image(image.clone());
@@ -230,7 +233,7 @@ impl Broker {
             waiting_for_producer_ids: VecDeque::new(),
             producer_ids_requested: false,
             node_writes: BTreeSet::new(),
-            next_node_sequence: 1,
+            next_node_sequence,
             checkpoints: BTreeMap::new(),
             failure: None,
             config,
