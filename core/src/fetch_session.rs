@@ -125,11 +125,17 @@ impl SessionUse {
 pub(crate) struct FetchSessions {
     sessions: BTreeMap<i32, Session>,
     slots: usize,
+    evictions: u64,
 }
 
 impl FetchSessions {
     pub(crate) const fn new(slots: usize) -> Self {
-        Self { sessions: BTreeMap::new(), slots }
+        Self { sessions: BTreeMap::new(), slots, evictions: 0 }
+    }
+
+    /// How many sessions gave way to others.
+    pub(crate) const fn evictions(&self) -> u64 {
+        self.evictions
     }
 
     /// Says which partitions a request is about, and in which order. Errors go to the top of the response.
@@ -221,7 +227,10 @@ impl FetchSessions {
             smallest.filter(|(_, session)| gives_way(session)).map(|(id, _)| *id)
         };
         match idle.or_else(smallest) {
-            Some(id) => self.sessions.remove(&id).is_some(),
+            Some(id) => {
+                self.evictions += 1;
+                self.sessions.remove(&id).is_some()
+            }
             None => false,
         }
     }

@@ -14,6 +14,7 @@ mod fetch_session;
 pub mod format;
 pub mod ids;
 mod log;
+pub mod mark;
 pub mod museum;
 pub mod node;
 pub mod outbox;

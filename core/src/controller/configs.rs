@@ -4,6 +4,8 @@ use super::image::ConfigResource;
 use super::{Controller, Decision, Refusal, text};
 use crate::config::Overrides;
 use crate::config::alter::{self, Alteration, ConfigChange, Resource};
+use crate::mark::Mark;
+use crate::outbox::Outbox;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
@@ -21,6 +23,7 @@ impl Controller {
     pub(super) fn incremental_alter_configs(
         &self,
         request: &IncrementalAlterConfigsRequest,
+        out: &mut Outbox,
     ) -> Decision<IncrementalAlterConfigsResponse> {
         let mut records = Vec::new();
         let mut seen = BTreeSet::new();
@@ -28,6 +31,7 @@ impl Controller {
         for resource in &request.resources {
             let (kind, name) = (resource.resource_type, &resource.resource_name);
             let is_repeated = !seen.insert((kind, name));
+            out.sometimes_if(is_repeated, Mark::ControllerNameRepeated);
             let wishes: Vec<Alteration<'_>> = resource
                 .configs
                 .iter()
@@ -62,13 +66,18 @@ impl Controller {
         Decision { records, response }
     }
 
-    pub(super) fn alter_configs(&self, request: &AlterConfigsRequest) -> Decision<AlterConfigsResponse> {
+    pub(super) fn alter_configs(
+        &self,
+        request: &AlterConfigsRequest,
+        out: &mut Outbox,
+    ) -> Decision<AlterConfigsResponse> {
         let mut records = Vec::new();
         let mut seen = BTreeSet::new();
         let mut responses = Vec::new();
         for resource in &request.resources {
             let (kind, name) = (resource.resource_type, &resource.resource_name);
             let is_repeated = !seen.insert((kind, name));
+            out.sometimes_if(is_repeated, Mark::ControllerNameRepeated);
             let entries: Vec<(&str, Option<&str>)> =
                 resource.configs.iter().map(|config| (&*config.name, config.value.as_deref())).collect();
             let outcome = self.alter(kind, name, is_repeated, |target, current, layers| {

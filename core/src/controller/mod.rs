@@ -14,7 +14,9 @@ pub(crate) use topics::{is_internal, topic_name_problem};
 use crate::config::broker::{BrokerConfig, BrokerConfigLayers};
 use crate::config::{ConfigError, Overrides};
 use crate::ids::{BrokerEpoch, NodeId};
+use crate::mark::Mark;
 use crate::museum::{Exhibit, Museum};
+use crate::outbox::Outbox;
 use crate::rng::Rng;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -96,33 +98,37 @@ impl Controller {
         request: &ControllerRequest,
         version: i16,
         rng: &mut Rng,
+        out: &mut Outbox,
     ) -> Decision<AnyResponse> {
-        match request {
+        let (mark, decision) = match request {
             ControllerRequest::CreateTopics(request) => {
-                let decision = self.create_topics(request, rng);
-                Decision { records: decision.records, response: AnyResponse::CreateTopics(decision.response) }
+                let Decision { records, response } = self.create_topics(request, rng, out);
+                let response = AnyResponse::CreateTopics(response);
+                (Mark::ControllerTopicCreated, Decision { records, response })
             }
             ControllerRequest::DeleteTopics(request) => {
-                let decision = self.delete_topics(request, version);
-                Decision { records: decision.records, response: AnyResponse::DeleteTopics(decision.response) }
+                let Decision { records, response } = self.delete_topics(request, version, out);
+                let response = AnyResponse::DeleteTopics(response);
+                (Mark::ControllerTopicDeleted, Decision { records, response })
             }
             ControllerRequest::CreatePartitions(request) => {
-                let decision = self.create_partitions(request, rng);
-                Decision {
-                    records: decision.records,
-                    response: AnyResponse::CreatePartitions(decision.response),
-                }
+                let Decision { records, response } = self.create_partitions(request, rng, out);
+                let response = AnyResponse::CreatePartitions(response);
+                (Mark::ControllerPartitionsAdded, Decision { records, response })
             }
             ControllerRequest::IncrementalAlterConfigs(request) => {
-                let decision = self.incremental_alter_configs(request);
-                let response = AnyResponse::IncrementalAlterConfigs(decision.response);
-                Decision { records: decision.records, response }
+                let Decision { records, response } = self.incremental_alter_configs(request, out);
+                let response = AnyResponse::IncrementalAlterConfigs(response);
+                (Mark::ControllerConfigChanged, Decision { records, response })
             }
             ControllerRequest::AlterConfigs(request) => {
-                let decision = self.alter_configs(request);
-                Decision { records: decision.records, response: AnyResponse::AlterConfigs(decision.response) }
+                let Decision { records, response } = self.alter_configs(request, out);
+                let response = AnyResponse::AlterConfigs(response);
+                (Mark::ControllerConfigChanged, Decision { records, response })
             }
-        }
+        };
+        out.sometimes_if(!decision.records.is_empty(), mark);
+        decision
     }
 
     /// Reserves the next block of producer ids for a broker; answers its first id. Blocks are never used again (KIP-98).

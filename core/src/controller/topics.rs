@@ -5,6 +5,8 @@ use super::{Controller, Decision, Refusal, text};
 use crate::config::alter::Resource;
 use crate::config::{Overrides, describe, topic};
 use crate::ids::NodeId;
+use crate::mark::Mark;
+use crate::outbox::Outbox;
 use crate::rng::Rng;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -59,12 +61,14 @@ impl Controller {
         &self,
         request: &CreateTopicsRequest,
         rng: &mut Rng,
+        out: &mut Outbox,
     ) -> Decision<CreateTopicsResponse> {
         let mut records = Vec::new();
         let mut results = Vec::new();
         let mut taken: BTreeSet<alloc::string::String> = BTreeSet::new();
         let mut budget = PARTITIONS_PER_REQUEST_MAX;
         for (wanted, is_repeated) in each_once(&request.topics, |topic| &topic.name) {
+            out.sometimes_if(is_repeated, Mark::ControllerNameRepeated);
             let outcome = if is_repeated {
                 Err(named_more_than_once())
             } else {
@@ -78,12 +82,16 @@ impl Controller {
                     }
                     result
                 }
-                Err(refusal) => CreatableTopicResult {
-                    name: wanted.name.clone(),
-                    error_code: refusal.code.as_i16(),
-                    error_message: text(&refusal.message),
-                    ..CreatableTopicResult::default()
-                },
+                Err(refusal) => {
+                    let exists = refusal.code == ErrorCode::TopicAlreadyExists;
+                    out.sometimes_if(exists, Mark::ControllerTopicExists);
+                    CreatableTopicResult {
+                        name: wanted.name.clone(),
+                        error_code: refusal.code.as_i16(),
+                        error_message: text(&refusal.message),
+                        ..CreatableTopicResult::default()
+                    }
+                }
             });
         }
         let response = CreateTopicsResponse { topics: results, ..CreateTopicsResponse::default() };
@@ -295,6 +303,7 @@ impl Controller {
         &self,
         request: &DeleteTopicsRequest,
         version: i16,
+        out: &mut Outbox,
     ) -> Decision<DeleteTopicsResponse> {
         // Until version 5 topics are named; from version 6 on named or identified.
         let by_name = request
@@ -308,6 +317,7 @@ impl Controller {
         for found in wanted.iter().filter_map(|topic| self.find_doomed(topic).ok()) {
             *times_named.entry(found.id).or_default() += 1;
         }
+        out.sometimes_if(times_named.values().any(|times| *times > 1), Mark::ControllerNameRepeated);
         let mut responses = Vec::new();
         for topic in wanted {
             let outcome = self.find_doomed(&topic).and_then(|found| {
@@ -358,11 +368,13 @@ impl Controller {
         &self,
         request: &CreatePartitionsRequest,
         rng: &mut Rng,
+        out: &mut Outbox,
     ) -> Decision<CreatePartitionsResponse> {
         let mut records = Vec::new();
         let mut results = Vec::new();
         let mut budget = PARTITIONS_PER_REQUEST_MAX;
         for (wanted, is_repeated) in each_once(&request.topics, |topic| &topic.name) {
+            out.sometimes_if(is_repeated, Mark::ControllerNameRepeated);
             let outcome = if is_repeated {
                 Err(named_more_than_once())
             } else {

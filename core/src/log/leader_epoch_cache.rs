@@ -45,6 +45,11 @@ impl LeaderEpochCache {
         true
     }
 
+    /// How many epochs are known.
+    pub(crate) const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// The newest epoch.
     pub(crate) fn latest(&self) -> Option<LeaderEpoch> {
         self.entries.last().map(|(epoch, _)| *epoch)

@@ -12,6 +12,7 @@ use super::producer_state::ProducerStates;
 use super::segment::{self, INDEX_ENTRY_LEN, Segment, TIME_INDEX_ENTRY_LEN, encode_index_entry};
 use crate::config::topic::TopicConfig;
 use crate::ids::{LeaderEpoch, Offset};
+use crate::mark::Mark;
 use crate::museum::{Exhibit, Museum};
 use crate::node::Output;
 use crate::outbox::Outbox;
@@ -246,6 +247,7 @@ impl LogLoader {
         for entry in entries {
             let name: &str = &entry.name;
             if [".deleted", ".cleaned", ".tmp"].iter().any(|suffix| name.ends_with(suffix)) {
+                out.sometimes(Mark::RecoveryLeftovers);
                 self.push_repair(StorageOp::Remove { path: self.request.dir.join(name) }, out);
             } else if let Some(base) = offset_of(name, ".log") {
                 let len = |suffix: &str| {
@@ -270,11 +272,12 @@ impl LogLoader {
         for entry in entries {
             let index_of = offset_of(&entry.name, ".index").or_else(|| offset_of(&entry.name, ".timeindex"));
             if index_of.is_some_and(|base| !self.found.contains_key(&base)) {
+                out.sometimes(Mark::RecoveryIndexOrphaned);
                 self.push_repair(StorageOp::Remove { path: self.request.dir.join(&entry.name) }, out);
             }
         }
         self.snapshots.sort_unstable_by(|a, b| b.cmp(a));
-        self.plan();
+        self.plan(out);
     }
 
     /// The first segment that is not believed: the one with the recovery point after a crash, none after a clean stop.
@@ -290,7 +293,7 @@ impl LogLoader {
     }
 
     /// Decides what has to be read before the segments are.
-    fn plan(&mut self) {
+    fn plan(&mut self, out: &mut Outbox) {
         let doubtful = self.first_doubtful();
         let last = self.found.last_key_value().map(|(base, _)| *base);
         for (base, found) in &self.found {
@@ -309,7 +312,9 @@ impl LogLoader {
         }
         // What a snapshot above the first doubtful segment says may not be in the log any more.
         if let Some(first) = doubtful {
+            let before = self.snapshots.len();
             self.snapshots.retain(|offset| *offset <= first);
+            out.sometimes_if(self.snapshots.len() < before, Mark::RecoverySnapshotDoubted);
         }
         if let Some(newest) = self.snapshots.first() {
             self.to_read.push_back(SmallRead::Snapshot(*newest));
@@ -325,7 +330,9 @@ impl LogLoader {
             SmallRead::PartitionMetadata => self.topic_id = partition_metadata_topic_id(&bytes),
             SmallRead::Epochs => {
                 // A damaged file is made anew from what is scanned; what lies before is answered as unknown.
-                self.log.epochs = LeaderEpochCache::from_checkpoint(&bytes).unwrap_or_default();
+                let epochs = LeaderEpochCache::from_checkpoint(&bytes);
+                out.sometimes_if(epochs.is_err(), Mark::RecoveryEpochsDamaged);
+                self.log.epochs = epochs.unwrap_or_default();
             }
             SmallRead::LastTimeEntry(base) => {
                 let last = segment::decode_time_index(*base, &bytes).last().copied();
@@ -351,10 +358,12 @@ impl LogLoader {
             }
             SmallRead::Snapshot(offset) => match ProducerStates::from_snapshot(&bytes, self.request.museum) {
                 Some(states) => {
+                    out.sometimes(Mark::RecoverySnapshotUsed);
                     self.log.producers = states;
                     self.replay_from = *offset;
                 }
                 None => {
+                    out.sometimes(Mark::RecoverySnapshotDamaged);
                     let name = alloc::format!("{:020}.snapshot", offset.0);
                     self.push_repair(StorageOp::Remove { path: self.request.dir.join(&name) }, out);
                     self.snapshots.retain(|other| other != offset);
@@ -388,13 +397,13 @@ impl LogLoader {
             self.stage = Stage::Reading { sequence, what };
             return LoadStep::Pending;
         }
-        self.plan_scans();
+        self.plan_scans(out);
         self.scan_next(now, out)
     }
 
     /// Decides which segments are read: the doubtful ones, the last one, those the producers must be replayed from, and
     /// those whose index is missing.
-    fn plan_scans(&mut self) {
+    fn plan_scans(&mut self, out: &mut Outbox) {
         let doubtful = self.first_doubtful();
         let last = self.found.last_key_value().map(|(base, _)| *base);
         let replayed_from = self.found.range(..=self.replay_from).next_back().map(|(base, _)| *base);
@@ -404,6 +413,7 @@ impl LogLoader {
             if is_doubtful || is_replayed || Some(*base) == last || found.index_len.is_none() {
                 self.to_scan.push_back(*base);
             } else {
+                out.sometimes_if(!self.request.clean, Mark::RecoverySegmentsTrusted);
                 let segment = self.log.segments.get_mut(base).expect("found segments are known");
                 segment.size = found.log_len;
                 segment.index_entries =
@@ -422,6 +432,7 @@ impl LogLoader {
         let found = self.found[&base];
         if self.leaves_a_hole(base) {
             // It was begun while the end of the one before was on its way to the disk, and that did not arrive.
+            out.sometimes(Mark::RecoveryHole);
             self.to_scan.push_front(base);
             self.drop_rest(out);
             return self.finish(now, out);
@@ -519,6 +530,7 @@ impl LogLoader {
                 let whole = Batch::first_of(&mut rest.slice(..size));
                 let believes = self.request.museum.has(Exhibit::B07RecoverySkipsChecksum);
                 if !matches!(whole, Ok(Some(batch)) if believes || batch.check_crc().is_ok()) {
+                    out.sometimes(Mark::RecoveryChecksumWrong);
                     return self.finish_scan(scan, false, now, out);
                 }
             }
@@ -562,6 +574,7 @@ impl LogLoader {
         }
         if scan.validate {
             if scan.segment.size < scan.len {
+                out.sometimes(Mark::RecoveryTailCut);
                 let op = StorageOp::Truncate { file: scan.segment.log.clone(), len: scan.segment.size };
                 self.push_repair(op, out);
             }
@@ -577,9 +590,12 @@ impl LogLoader {
                 (scan.segment.index_entries, scan.segment.time_entries) = (index_entries, time_entries);
                 scan.segment.thin = None;
             } else {
-                for (file, bytes) in
-                    [(&scan.segment.index, scan.index), (&scan.segment.time_index, scan.time_index)]
-                {
+                let FoundSegment { index_len, time_len, .. } = self.found[&base];
+                for (file, bytes, len, mark) in [
+                    (&scan.segment.index, scan.index, index_len, Mark::RecoveryIndexRebuilt),
+                    (&scan.segment.time_index, scan.time_index, time_len, Mark::RecoveryTimeIndexRebuilt),
+                ] {
+                    out.sometimes_if(len != Some(bytes.len() as u64), mark);
                     let bytes = Bytes::from(bytes);
                     self.push_repair(StorageOp::Replace { file: file.clone(), bytes }, out);
                 }
@@ -596,6 +612,7 @@ impl LogLoader {
 
     /// Deletes the segments that were not looked at: the log ends before them.
     fn drop_rest(&mut self, out: &mut Outbox) {
+        out.sometimes_if(!self.to_scan.is_empty(), Mark::RecoverySegmentsDropped);
         while let Some(later) = self.to_scan.pop_front() {
             let segment = self.log.segments.remove(&later).expect("planned segments are known");
             for file in segment.files() {
@@ -615,6 +632,7 @@ impl LogLoader {
     }
 
     fn begin_again_doubting(&mut self, out: &mut Outbox) -> LoadStep {
+        out.sometimes(Mark::RecoveryCleanDoubted);
         let request = LoadRequest { clean: false, recovery_point: Offset(0), ..self.request.clone() };
         let next_sequence = self.next_sequence;
         let mut fresh =
@@ -639,6 +657,7 @@ impl LogLoader {
         self.stage = Stage::Read;
         // Everything up to the start was deleted on request, and less than that is left: nothing is.
         if self.log.next_offset < self.log.log_start {
+            out.sometimes(Mark::RecoveryBelowStart);
             for segment in core::mem::take(&mut self.log.segments).into_values() {
                 for file in segment.files() {
                     self.push_repair(StorageOp::Remove { path: file.clone() }, out);
@@ -662,6 +681,7 @@ impl LogLoader {
             log.add_segment(base, now.wall_ms, out);
         }
         log.log_start = log.log_start.max(log.first_base());
+        out.sometimes_if(self.request.clean && log.next_offset > log.log_start, Mark::RecoveryClean);
         log.flushed_end = if self.request.clean { log.next_offset } else { self.request.recovery_point };
         log.settle();
         self.done_if_repaired(out)
@@ -676,6 +696,7 @@ impl LogLoader {
         let mut log = core::mem::replace(&mut self.log, nothing);
         log.continue_sequences(self.next_sequence);
         let cut = log.epochs.truncate_from_end(log.next_offset);
+        out.sometimes_if(cut, Mark::RecoveryEpochsCut);
         let raised = log.epochs.truncate_from_start(log.log_start);
         if cut || raised || !self.request.clean {
             log.write_epochs(out);

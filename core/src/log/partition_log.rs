@@ -7,9 +7,10 @@
 use super::leader_epoch_cache::LeaderEpochCache;
 use super::lookup::{BatchPlace, Found, Lookup, Next, Target};
 use super::producer_state::ProducerStates;
-use super::segment::{RollLimits, Segment};
+use super::segment::{RollCause, RollLimits, Segment};
 use crate::config::topic::TopicConfig;
 use crate::ids::{LeaderEpoch, Offset};
+use crate::mark::Mark;
 use crate::museum::{Exhibit, Museum};
 use crate::node::Output;
 use crate::outbox::Outbox;
@@ -240,8 +241,9 @@ impl PartitionLog {
         &self.producers
     }
 
-    pub(crate) fn expire_producers(&mut self, wall_ms: i64, expiration_ms: i64) {
-        self.producers.expire(wall_ms, expiration_ms);
+    /// Forgets producers that are silent for long; answers whether there were any.
+    pub(crate) fn expire_producers(&mut self, wall_ms: i64, expiration_ms: i64) -> bool {
+        self.producers.expire(wall_ms, expiration_ms)
     }
 
     pub(crate) const fn museum(&self) -> Museum {
@@ -292,6 +294,7 @@ impl PartitionLog {
     /// Notes that `epoch` writes from here on, also when it never does.
     pub(crate) fn assign_epoch(&mut self, epoch: LeaderEpoch, out: &mut Outbox) {
         if self.epochs.assign(epoch, self.next_offset) {
+            out.sometimes_if(self.next_offset > self.log_start, Mark::LogEpochNew);
             self.write_epochs(out);
         }
     }
@@ -329,7 +332,13 @@ impl PartitionLog {
         if counts_at_once {
             self.producers.apply(&header);
         }
-        if self.active().is_full_for(&header, size, now.wall_ms, &limits) {
+        if let Some(cause) = self.active().roll_cause(&header, size, now.wall_ms, &limits) {
+            match cause {
+                RollCause::OffsetSpan => {}
+                RollCause::Size => out.sometimes(Mark::LogRollSize),
+                RollCause::Age => out.sometimes(Mark::LogRollAge),
+                RollCause::IndexFull => out.sometimes(Mark::LogRollIndexFull),
+            }
             self.roll(now, out);
         }
         if !counts_at_once {
@@ -430,6 +439,7 @@ impl PartitionLog {
         snapshot: Option<StorageOp>,
         out: &mut Outbox,
     ) {
+        out.sometimes_if(!self.flushes.is_empty(), Mark::LogFlushOverlaps);
         let covers_indexes = snapshot.is_some();
         let mut remaining = 0;
         for op in files.into_iter().map(|file| StorageOp::Sync { file }).chain(snapshot) {
@@ -463,12 +473,14 @@ impl PartitionLog {
                     result?;
                 }
                 let at = self.in_flight.partition_point(|append| append.sequence < sequence);
+                out.sometimes_if(at > 0 && !self.in_flight[0].appended, Mark::LogAppendOutOfOrder);
                 self.in_flight[at].appended = true;
             }
             Wait::Flush { number } => {
                 result?;
                 let at = self.flush_index(number);
                 self.flushes[at].remaining -= 1;
+                out.sometimes_if(at > 0 && self.flushes[at].remaining == 0, Mark::LogFlushOutOfOrder);
                 if self.museum.has(Exhibit::B06LaterFlushVouchesForEarlier) && self.flushes[at].remaining == 0
                 {
                     let end = self.flushes[at].end;
@@ -495,7 +507,10 @@ impl PartitionLog {
                 let bytes = match result {
                     Ok(Completion::Bytes(bytes)) => bytes,
                     // The segment was deleted under the search: there is nothing in it.
-                    Err(StorageFault::NotFound) => Bytes::new(),
+                    Err(StorageFault::NotFound) => {
+                        out.sometimes(Mark::LogLookupSegmentDeleted);
+                        Bytes::new()
+                    }
                     Ok(Completion::Done | Completion::Entries(_)) => unreachable!("a read brings bytes"),
                     Err(fault) => return Err(fault),
                 };
@@ -506,6 +521,7 @@ impl PartitionLog {
             let awaits_flush = append.end.0 - self.flushed_end.0 >= append.flush_messages
                 && !self.museum.has(Exhibit::A49AckBeforeFlush);
             if !append.appended || awaits_flush {
+                out.sometimes_if(append.appended, Mark::LogAppendAwaitsFlush);
                 break;
             }
             self.written_end = append.end;
@@ -579,7 +595,10 @@ impl PartitionLog {
         let segment = &self.segments[&segment];
         let (lookup, next) = Lookup::begin(segment, target);
         match self.go_on(id, lookup, next, out) {
-            None => Start::Searching(id),
+            None => {
+                out.sometimes(Mark::LogLookupIndex);
+                Start::Searching(id)
+            }
             Some(Found::Batch(place)) => Start::Known(place),
             Some(Found::Record { .. } | Found::Nothing) => Start::End,
         }
@@ -682,13 +701,17 @@ impl PartitionLog {
         }
         assert!(to <= self.next_offset, "the log starts within itself");
         self.log_start = to;
+        out.sometimes_if(!self.segments.contains_key(&to), Mark::LogStartWithinSegment);
         let bases: Vec<Offset> = self.segments.keys().copied().collect();
         for pair in bases.windows(2) {
             if pair[1] <= to {
+                out.sometimes(Mark::LogStartPassedSegment);
                 self.delete_segment(pair[0], config, now, out);
             }
         }
+        let epochs = self.epochs.len();
         if self.epochs.truncate_from_start(to) {
+            out.sometimes_if(self.epochs.len() < epochs, Mark::LogEpochForgotten);
             self.write_epochs(out);
         }
     }
@@ -718,17 +741,21 @@ impl PartitionLog {
             let is_committed =
                 end <= high_watermark || self.museum.has(Exhibit::A13RetentionIgnoresHighWatermark);
             if !is_committed || is_empty || !(is_old || is_surplus) {
+                let is_held_back = !is_committed && !is_empty && (is_old || is_surplus);
+                out.sometimes_if(is_held_back, Mark::LogRetentionUncommitted);
                 break;
             }
             if is_surplus {
                 excess -= segment.size;
             }
+            out.sometimes(if is_old { Mark::LogRetentionTime } else { Mark::LogRetentionSize });
             doomed = at + 1;
         }
         if doomed == 0 {
             return 0;
         }
         if doomed == bases.len() {
+            out.sometimes(Mark::LogRetentionActive);
             self.roll(now, out);
         }
         let start = self.segments.keys().nth(doomed).copied().expect("the active segment stays");
@@ -761,6 +788,7 @@ impl PartitionLog {
             self.push_aside(StorageOp::Remove { path }, out);
         }
         if self.flush_due.is_some_and(|due| due <= now.monotonic) {
+            out.sometimes(Mark::LogFlushTime);
             self.flush(out);
         }
     }

@@ -46,6 +46,10 @@ struct Producer {
 pub(crate) enum SequenceVerdict {
     /// It follows; append it.
     Next,
+    /// Nothing is known of the producer; append it.
+    NewProducer,
+    /// It begins a greater epoch; append it.
+    NewEpoch,
     /// It is in the log already: answer what was answered then.
     Duplicate {
         /// Offset that its first record has.
@@ -66,7 +70,7 @@ impl ProducerStates {
     pub(crate) fn judge(&self, batch: &BatchHeader, museum: Museum) -> Result<SequenceVerdict, ErrorCode> {
         let Some(producer) = self.producers.get(&ProducerId(batch.producer_id)) else {
             // Expired, deleted with the records, or new: any first sequence is taken.
-            return Ok(SequenceVerdict::Next);
+            return Ok(SequenceVerdict::NewProducer);
         };
         if batch.producer_epoch == producer.epoch {
             let (first, last) = (batch.base_sequence, batch.last_sequence());
@@ -84,15 +88,14 @@ impl ProducerStates {
         if batch.producer_epoch < producer.epoch {
             return Err(ErrorCode::InvalidProducerEpoch);
         }
-        let follows = if batch.producer_epoch > producer.epoch {
-            batch.base_sequence == 0
+        let (follows, verdict) = if batch.producer_epoch > producer.epoch {
+            (batch.base_sequence == 0, SequenceVerdict::NewEpoch)
         } else {
-            producer
-                .batches
-                .back()
-                .is_none_or(|last| batch.base_sequence == sequence_after(last.last_sequence))
+            let last = producer.batches.back();
+            let follows = last.is_none_or(|last| batch.base_sequence == sequence_after(last.last_sequence));
+            (follows, SequenceVerdict::Next)
         };
-        if follows { Ok(SequenceVerdict::Next) } else { Err(ErrorCode::OutOfOrderSequenceNumber) }
+        if follows { Ok(verdict) } else { Err(ErrorCode::OutOfOrderSequenceNumber) }
     }
 
     /// Takes note of a batch that is in the log. Never judges: what the log holds is so.
@@ -124,11 +127,14 @@ impl ProducerStates {
         });
     }
 
-    /// Forgets producers that have not written for `expiration_ms` and have no transaction open.
-    pub(crate) fn expire(&mut self, wall_ms: i64, expiration_ms: i64) {
+    /// Forgets producers that have not written for `expiration_ms` and have no transaction open. Answers whether there
+    /// were any.
+    pub(crate) fn expire(&mut self, wall_ms: i64, expiration_ms: i64) -> bool {
+        let before = self.producers.len();
         self.producers.retain(|_, producer| {
             producer.transaction_start.is_some() || wall_ms - producer.last_timestamp < expiration_ms
         });
+        self.producers.len() < before
     }
 
     /// The bytes of a `.snapshot` file, version 1. Only the last batch of each producer is kept.
@@ -233,7 +239,7 @@ mod tests {
         let mut states = ProducerStates::default();
         assert_eq!(
             states.judge(&batch(3, 40, 1, 0), Museum::NONE),
-            Ok(SequenceVerdict::Next),
+            Ok(SequenceVerdict::NewProducer),
             "nothing known: any first sequence"
         );
         for (index, sequence) in (0..7).map(|n| (n, i32::try_from(n).expect("small") * 2)) {
@@ -249,7 +255,7 @@ mod tests {
             ("part of a known batch", 3, 12, 1, Err(ErrorCode::OutOfOrderSequenceNumber)),
             ("gap", 3, 15, 1, Err(ErrorCode::OutOfOrderSequenceNumber)),
             ("old epoch", 2, 14, 1, Err(ErrorCode::InvalidProducerEpoch)),
-            ("new epoch from 0", 4, 0, 1, Ok(SequenceVerdict::Next)),
+            ("new epoch from 0", 4, 0, 1, Ok(SequenceVerdict::NewEpoch)),
             ("new epoch not from 0", 4, 14, 1, Err(ErrorCode::OutOfOrderSequenceNumber)),
         ];
         for (what, epoch, sequence, count, expected) in table {

@@ -41,6 +41,16 @@ pub(crate) struct RollLimits {
     pub(crate) index_bytes: u32,
 }
 
+/// Why a segment gives way to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RollCause {
+    /// An index holds offsets as 31 bits above the segment's base.
+    OffsetSpan,
+    Size,
+    Age,
+    IndexFull,
+}
+
 /// A segment, by what its files are known to hold.
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
@@ -103,31 +113,36 @@ impl Segment {
         }
     }
 
-    /// Whether a batch of `size` bytes with these facts belongs in the next segment.
-    pub(crate) fn is_full_for(
+    /// Why a batch of `size` bytes with these facts belongs in the next segment, if it does.
+    pub(crate) fn roll_cause(
         &self,
         header: &BatchHeader,
         size: u64,
         wall_ms: i64,
         limits: &RollLimits,
-    ) -> bool {
+    ) -> Option<RollCause> {
         let relative_end = header.last_offset() - self.base.0;
         if relative_end > i64::from(i32::MAX) {
-            return true;
+            return Some(RollCause::OffsetSpan);
         }
         if self.size == 0 {
-            return false;
+            return None;
         }
         // Age is measured by record timestamps where there are any: replicas then roll alike.
         let age = match self.first_timestamp {
             Some(first) if first >= 0 => header.max_timestamp - first,
             Some(_) | None => wall_ms - self.created_ms,
         };
-        self.size + size > limits.segment_bytes
-            || age > limits.segment_ms - limits.jitter_ms
-            || self.index_entries >= limits.index_bytes / INDEX_ENTRY_LEN
+        let is_index_full = self.index_entries >= limits.index_bytes / INDEX_ENTRY_LEN
             // The last slot is kept for the entry that is made on rolling.
-            || self.time_entries + 1 >= limits.index_bytes / TIME_INDEX_ENTRY_LEN
+            || self.time_entries + 1 >= limits.index_bytes / TIME_INDEX_ENTRY_LEN;
+        if self.size + size > limits.segment_bytes {
+            Some(RollCause::Size)
+        } else if age > limits.segment_ms - limits.jitter_ms {
+            Some(RollCause::Age)
+        } else {
+            is_index_full.then_some(RollCause::IndexFull)
+        }
     }
 
     /// Takes note of a batch that goes to the end of the log file, and writes the index entries that are due: one for

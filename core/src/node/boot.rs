@@ -19,6 +19,7 @@ use crate::ids::{LeaderEpoch, Offset, TopicIdPartition};
 use crate::log::checkpoint;
 use crate::log::loader::{LoadRequest, LoadStep, Loaded, LogLoader};
 use crate::log::partition_log::PartitionLog;
+use crate::mark::Mark;
 use crate::museum::{Exhibit, Museum};
 use crate::node::Output;
 use crate::outbox::Outbox;
@@ -209,7 +210,7 @@ impl Boot {
             Stage::Files { waiting } => {
                 let Some((dir, what)) = waiting.remove(&token.sequence) else { return Ok(BootStep::Pending) };
                 let is_last = waiting.is_empty();
-                self.on_file(dir, what, result)?;
+                self.on_file(dir, what, result, out)?;
                 if is_last {
                     self.check_identity()?;
                     // From here on a crash has to be known as one.
@@ -285,6 +286,7 @@ impl Boot {
         dir: usize,
         what: DirFile,
         result: Result<Completion, StorageFault>,
+        out: &mut Outbox,
     ) -> Result<(), String> {
         let path = self.config.log_dirs[dir].clone();
         let bytes = match result {
@@ -301,20 +303,19 @@ impl Boot {
             Err(StorageFault::NotFound) => return Ok(()),
             Err(fault) => return Err(format!("log directory {path} cannot be read: {fault}")),
         };
+        let mut offsets = || {
+            let offsets = checkpoint::partition_offsets(&bytes);
+            out.sometimes_if(offsets.is_err(), Mark::BootCheckpointDamaged);
+            offsets.unwrap_or_default()
+        };
         let facts = &mut self.dirs[dir];
         match what {
             DirFile::MetaProperties => facts.meta = Some(Properties::parse(&bytes)),
             DirFile::CleanShutdown => facts.clean = true,
             // A damaged file only costs time: everything is read from the beginning.
-            DirFile::RecoveryPoints => {
-                facts.recovery_points = checkpoint::partition_offsets(&bytes).unwrap_or_default();
-            }
-            DirFile::LogStarts => {
-                facts.log_starts = checkpoint::partition_offsets(&bytes).unwrap_or_default()
-            }
-            DirFile::HighWatermarks => {
-                facts.high_watermarks = checkpoint::partition_offsets(&bytes).unwrap_or_default();
-            }
+            DirFile::RecoveryPoints => facts.recovery_points = offsets(),
+            DirFile::LogStarts => facts.log_starts = offsets(),
+            DirFile::HighWatermarks => facts.high_watermarks = offsets(),
             DirFile::BootstrapCheckpoint => {
                 self.bootstrap_records = records_of(&bytes)?;
             }
@@ -437,6 +438,7 @@ impl Boot {
     /// Decides what becomes of every directory: opened, or put aside as belonging to nobody.
     fn load_logs(&mut self, log: PartitionLog, now: Now, out: &mut Outbox) -> Result<BootStep, String> {
         self.stage = Stage::Logs { log };
+        out.sometimes_if(self.image.topics_by_name().next().is_some(), Mark::BootTopicsKnown);
         for dir in 0..self.dirs.len() {
             for entry in core::mem::take(&mut self.dirs[dir].entries) {
                 let name: &str = &entry.name;
@@ -445,6 +447,7 @@ impl Boot {
                     continue;
                 }
                 if name.ends_with("-delete") {
+                    out.sometimes(Mark::BootDeletedDirectory);
                     self.push(StorageOp::Remove { path }, out);
                     continue;
                 }
@@ -490,6 +493,7 @@ impl Boot {
 
     /// Renames a directory that no partition of the cluster explains. It is kept: only an operator knows what it was.
     fn put_aside(&mut self, path: &StoragePath, out: &mut Outbox) {
+        out.sometimes(Mark::BootStrayDirectory);
         let name = condemned_name(path.name(), self.rng.uuid(), "stray");
         let to = StoragePath::new(&format!("{}/{name}", path.parent()));
         self.push(StorageOp::Rename { from: path.clone(), to }, out);

@@ -18,6 +18,7 @@ use crate::fetch_session::FetchSessions;
 use crate::ids::{BrokerEpoch, ConnectionId, NodeId, Offset, RequestId, TopicIdPartition};
 use crate::log::loader::partition_metadata;
 use crate::log::partition_log::PartitionLog;
+use crate::mark::Mark;
 use crate::museum::{Exhibit, Museum};
 use crate::outbox::Outbox;
 use crate::partition::{Awakened, ParkedId, Part, Partition, Resolved};
@@ -329,6 +330,7 @@ impl Broker {
         let Some(partition) = self.partitions.get(&owner) else { return };
         let Some(dir) = dir_index(partition.log().dir()) else { return };
         self.log_dirs[dir].failed = true;
+        out.sometimes(Mark::DirectoryFailed);
         let path = self.log_dirs[dir].path.clone();
         if self.log_dirs.iter().all(|dir| dir.failed) || dir_index(self.quorum.log().dir()) == Some(dir) {
             self.fail(format!("log directory {path} failed ({fault}) and nothing can be kept elsewhere"));
@@ -442,7 +444,7 @@ impl Broker {
         now: Now,
         out: &mut Outbox,
     ) {
-        let decision = self.controller.decide(request, reply_to.version, &mut self.rng);
+        let decision = self.controller.decide(request, reply_to.version, &mut self.rng, out);
         self.commit(decision.records, Committed::Respond(reply_to, decision.response), now, out);
     }
 
@@ -608,14 +610,20 @@ impl Broker {
         Some(parked)
     }
 
-    pub(super) fn on_connection_closed(&mut self, connection: ConnectionId) {
+    pub(super) fn on_connection_closed(&mut self, connection: ConnectionId, out: &mut Outbox) {
         let from = (connection, ParkedId(0));
         let until = (ConnectionId(connection.0 + 1), ParkedId(0));
         let ids: Vec<ParkedId> = self.parked_by_connection.range(from..until).map(|(_, id)| *id).collect();
         for id in ids {
             match self.unpark(id) {
-                Some(Parked::Fetch(fetch)) => self.forget_fetch(id, &fetch),
-                Some(Parked::Produce(produce)) => self.forget_produce(id, &produce),
+                Some(Parked::Fetch(fetch)) => {
+                    out.sometimes(Mark::ConnectionClosedFetching);
+                    self.forget_fetch(id, &fetch);
+                }
+                Some(Parked::Produce(produce)) => {
+                    out.sometimes(Mark::ConnectionClosedProducing);
+                    self.forget_produce(id, &produce);
+                }
                 Some(Parked::ListOffsets(_)) | None => {}
             }
         }
@@ -670,7 +678,8 @@ impl Broker {
                 Timer::ProducerExpiration => {
                     for partition in self.partitions.values_mut() {
                         let expiration_ms = self.config.producer_id_expiration_ms;
-                        partition.log_mut().expire_producers(now.wall_ms, expiration_ms);
+                        let expired = partition.log_mut().expire_producers(now.wall_ms, expiration_ms);
+                        out.sometimes_if(expired, Mark::ProducerExpired);
                     }
                     self.arm_again(timer, self.config.producer_id_expiration_check_interval_ms, now);
                 }
@@ -686,7 +695,10 @@ impl Broker {
     fn on_parked_deadline(&mut self, id: ParkedId, out: &mut Outbox) {
         match self.parked.get(&id) {
             Some(Parked::Produce(_)) => self.on_produce_deadline(id, out),
-            Some(Parked::Fetch(_)) => self.on_fetch_deadline(id, out),
+            Some(Parked::Fetch(_)) => {
+                out.sometimes(Mark::FetchTimedOut);
+                self.on_fetch_deadline(id, out);
+            }
             Some(Parked::ListOffsets(_)) => self.on_list_offsets_deadline(id, out),
             None => {}
         }
@@ -794,6 +806,7 @@ impl Broker {
         for id in ids {
             // A fetch is answered with what there is, so that nobody waits for a broker that is gone.
             if matches!(self.parked.get(&id), Some(Parked::Fetch(_))) {
+                out.sometimes(Mark::StopAnswersFetch);
                 self.on_fetch_deadline(id, out);
             }
         }

@@ -6,6 +6,7 @@ use crate::config::alter::Resource;
 use crate::config::describe::{self, ConfigEntry};
 use crate::controller::cluster::{KRAFT_VERSION, METADATA_VERSION};
 use crate::controller::image::ConfigResource;
+use crate::mark::Mark;
 use crate::outbox::Outbox;
 use crate::time::Now;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -297,6 +298,7 @@ impl Broker {
         if !self.waiting_for_producer_ids.is_empty() && !self.producer_ids_requested {
             self.producer_ids_requested = true;
             let decision = self.controller.allocate_producer_ids(self.broker_epoch);
+            out.sometimes_if(decision.response > 0, Mark::ControllerProducerIdsReserved);
             self.commit(decision.records, Committed::ProducerIds(decision.response), now, out);
         }
     }

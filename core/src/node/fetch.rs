@@ -4,6 +4,7 @@ use super::broker::{Broker, Parked, ReplyTo};
 use crate::fetch_session::{SessionPartition, SessionUse, Told, Wanted};
 use crate::ids::{LeaderEpoch, Offset, TopicIdPartition};
 use crate::log::lookup::BatchPlace;
+use crate::mark::Mark;
 use crate::museum::Exhibit;
 use crate::outbox::Outbox;
 use crate::partition::{ParkedId, Part, Resolved};
@@ -67,10 +68,19 @@ const LEADER_HINTS_FROM: i16 = 16;
 
 impl Broker {
     pub(super) fn on_fetch(&mut self, reply_to: ReplyTo, request: &FetchRequest, now: Now, out: &mut Outbox) {
+        let evictions = self.sessions.evictions();
         let opened = self.sessions.open(request, reply_to.version, now.monotonic, &mut self.rng);
+        out.sometimes_if(self.sessions.evictions() > evictions, Mark::FetchSessionEvicted);
         let (session, wanted) = match opened {
-            Ok(opened) => opened,
+            Ok((session, wanted)) => {
+                out.sometimes_if(matches!(session, SessionUse::Continued(_)), Mark::FetchSessionContinued);
+                let is_refused = request.session_epoch == 0 && session == SessionUse::None;
+                out.sometimes_if(is_refused && !wanted.is_empty(), Mark::FetchSessionsFull);
+                (session, wanted)
+            }
             Err(code) => {
+                let is_unknown = code == ErrorCode::FetchSessionIdNotFound;
+                out.sometimes(if is_unknown { Mark::FetchSessionUnknown } else { Mark::FetchSessionEpoch });
                 let response = FetchResponse { error_code: code.as_i16(), ..FetchResponse::default() };
                 return reply_to.respond(AnyResponse::Fetch(response), out);
             }
@@ -222,6 +232,7 @@ impl Broker {
             fetch.parts[part.index].state = state;
         }
         self.recount(part, out);
+        out.sometimes_if(!self.parked.contains_key(&part.parked), Mark::FetchWoken);
     }
 
     fn recount(&mut self, part: Part, out: &mut Outbox) {
@@ -247,6 +258,8 @@ impl Broker {
         fetch.is_due = true;
         if fetch.searching == 0 {
             self.finish_fetch(id, out);
+        } else {
+            out.sometimes(Mark::FetchDueWhileSearching);
         }
     }
 
@@ -283,29 +296,37 @@ impl Broker {
             match part.state {
                 PartState::Failed(code) => {
                     data.error_code = code.as_i16();
+                    out.sometimes_if(code == ErrorCode::OffsetOutOfRange, Mark::FetchOutOfRange);
+                    let is_fenced =
+                        matches!(code, ErrorCode::FencedLeaderEpoch | ErrorCode::UnknownLeaderEpoch);
+                    out.sometimes_if(is_fenced, Mark::FetchEpochFenced);
                     leader_is_elsewhere |=
                         matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
                 }
                 PartState::Diverging { epoch, end } => {
+                    out.sometimes(Mark::FetchDiverging);
                     data.diverging_epoch =
                         EpochEndOffset { epoch: epoch.0, end_offset: end.0, ..EpochEndOffset::default() };
                 }
                 PartState::Searching | PartState::AtEnd => {}
                 // Retention or a client deleted the records while the request waited.
                 PartState::At(_) if part.wanted.fetch_offset.0 < data.log_start_offset => {
+                    out.sometimes(Mark::FetchDeletedWhileWaiting);
                     data.error_code = ErrorCode::OffsetOutOfRange.as_i16();
                 }
                 PartState::At(place) => {
+                    let max_bytes = part.wanted.max_bytes.min(budget);
                     let range = partition.and_then(|partition| {
                         let end = if self.museum.has(Exhibit::A10TwoPhaseFetchBound) {
                             partition.log().next_offset()
                         } else {
                             visible_end(partition, fetch.read_committed)
                         };
-                        let max_bytes = part.wanted.max_bytes.min(budget);
                         partition.log().slice(place, end, max_bytes, is_first)
                     });
+                    out.sometimes_if(range.is_none() && !is_first, Mark::FetchNoRoomLeft);
                     if let Some(StoredRange { len, .. }) = range {
+                        out.sometimes_if(u64::from(len) > max_bytes, Mark::FetchBatchBeyondLimit);
                         budget = budget.saturating_sub(u64::from(len));
                         has_records = true;
                         is_first = false;

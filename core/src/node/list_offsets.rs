@@ -2,6 +2,7 @@
 
 use super::broker::{Broker, Parked, ReplyTo};
 use crate::ids::{LeaderEpoch, Offset, TopicIdPartition};
+use crate::mark::Mark;
 use crate::outbox::Outbox;
 use crate::partition::{ParkedId, Part, Partition, Resolved};
 use crate::time::Now;
@@ -109,6 +110,7 @@ impl Broker {
         if parked.remaining == 0 {
             return parked.reply_to.respond(AnyResponse::ListOffsets(parked.response), out);
         }
+        out.sometimes(Mark::ListOffsetsSearched);
         let timeout_ms = if request.timeout_ms > 0 {
             i64::from(request.timeout_ms)
         } else {
@@ -145,6 +147,8 @@ impl Broker {
             });
             if end.is_some_and(|end| offset < end) {
                 tell(one, offset, timestamp, leader_epoch, version);
+            } else {
+                out.sometimes(Mark::ListOffsetsInvisible);
             }
         }
         parked.remaining -= 1;
@@ -157,6 +161,7 @@ impl Broker {
 
     pub(super) fn on_list_offsets_deadline(&mut self, id: ParkedId, out: &mut Outbox) {
         let Some(Parked::ListOffsets(mut parked)) = self.unpark(id) else { return };
+        out.sometimes(Mark::ListOffsetsTimedOut);
         for (topic, partition) in parked.parts.iter().flatten() {
             let one = &mut parked.response.topics[*topic].partitions[*partition];
             one.error_code = ErrorCode::RequestTimedOut.as_i16();

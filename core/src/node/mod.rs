@@ -20,6 +20,7 @@ pub use output::Output;
 use crate::config::broker::BrokerConfig;
 use crate::controller::ControllerRequest;
 use crate::ids::{Offset, TopicIdPartition};
+use crate::mark::Mark;
 use crate::museum::Museum;
 use crate::outbox::Outbox;
 use crate::time::{Instant, Now};
@@ -109,17 +110,24 @@ impl Node {
                 match boot.on_storage_completed(token, result, now, out) {
                     Ok(BootStep::Pending) => {}
                     Ok(BootStep::Done(broker)) => self.life = Life::Serving(Box::new(broker)),
-                    Err(why) => self.life = Life::Failed(why),
+                    Err(why) => {
+                        out.sometimes(Mark::NodeFailed);
+                        self.life = Life::Failed(why);
+                    }
                 }
             }
             (Life::Serving(broker), input) => {
                 serve(broker, now, input, out);
                 if let Some(why) = broker.failure.take() {
+                    out.sometimes(Mark::NodeFailed);
                     self.life = Life::Failed(why);
                 }
             }
             // Nobody is served before the node runs, or after it failed.
-            (_, Input::Request { connection, .. }) => out.push(Output::Close { connection }),
+            (_, Input::Request { connection, .. }) => {
+                out.sometimes(Mark::RequestWhileNotServing);
+                out.push(Output::Close { connection });
+            }
             // A node that has not begun to serve has nothing that a stop would have to save.
             (Life::Unborn(_) | Life::Booting(_), Input::StopRequested) => {
                 self.life = Life::Failed(String::from("stopped before it had started"));
@@ -178,6 +186,7 @@ fn serve(broker: &mut Broker, now: Now, input: Input, out: &mut Outbox) {
         Input::Started => {}
         Input::Request { connection, request, context, body } => {
             if broker.stage != Stage::Running {
+                out.sometimes(Mark::RequestWhileNotServing);
                 out.push(Output::Close { connection });
                 return;
             }
@@ -195,7 +204,7 @@ fn serve(broker: &mut Broker, now: Now, input: Input, out: &mut Outbox) {
                 }
             }
         }
-        Input::ConnectionClosed { connection } => broker.on_connection_closed(connection),
+        Input::ConnectionClosed { connection } => broker.on_connection_closed(connection, out),
         Input::StorageCompleted { token, result } => broker.on_storage_completed(token, result, now, out),
         Input::DeadlinePassed => broker.on_deadline(now, out),
         Input::StopRequested => broker.on_stop_requested(out),

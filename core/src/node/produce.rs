@@ -4,6 +4,7 @@ use super::broker::{Broker, Parked, ReplyTo};
 use super::output::Output;
 use crate::controller::is_internal;
 use crate::ids::TopicIdPartition;
+use crate::mark::Mark;
 use crate::outbox::Outbox;
 use crate::partition::{Appended, ParkedId, Part};
 use crate::produce_request::{JudgedProduce, JudgedTopic};
@@ -89,6 +90,9 @@ impl Broker {
                     }
                     Err(invalid) => {
                         failed = true;
+                        if let Some(mark) = mark_of(invalid.code) {
+                            out.sometimes(mark);
+                        }
                         put_error(&mut one, invalid, reply_to.version);
                     }
                 }
@@ -101,6 +105,7 @@ impl Broker {
         }
         if acks == 0 {
             // There is no answer that could carry an error: a closed connection is one (as Kafka does it).
+            out.sometimes_if(failed, Mark::ProduceClosed);
             let ReplyTo { connection, request, .. } = reply_to;
             out.push(if failed {
                 Output::Close { connection }
@@ -192,6 +197,7 @@ impl Broker {
         let Some(Parked::Produce(produce)) = self.parked.get_mut(&part.parked) else { return };
         let Some((topic, partition, _)) = produce.parts[part.index].take() else { return };
         if let Some(code) = gone {
+            out.sometimes_if(code == ErrorCode::KafkaStorageError, Mark::ProduceFailedWaiting);
             let one = &mut produce.response.responses[topic].partition_responses[partition];
             (one.error_code, one.base_offset) = (code.as_i16(), -1);
         }
@@ -206,6 +212,7 @@ impl Broker {
     /// The request's timeout has passed: what is not done is answered as timed out, though it is in the log.
     pub(super) fn on_produce_deadline(&mut self, id: ParkedId, out: &mut Outbox) {
         let Some(Parked::Produce(mut produce)) = self.unpark(id) else { return };
+        out.sometimes(Mark::ProduceTimedOut);
         self.forget_produce(id, &produce);
         for (topic, partition, _) in produce.parts.iter().flatten() {
             let one = &mut produce.response.responses[*topic].partition_responses[*partition];
@@ -222,6 +229,22 @@ impl Broker {
                 partition.forget_produce(Part { parked: id, index });
             }
         }
+    }
+}
+
+/// The mark of a refusal that is not marked where it is decided.
+fn mark_of(code: ErrorCode) -> Option<Mark> {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the other codes are of other refusals, or of other requests"
+    )]
+    match code {
+        ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId => Some(Mark::ProduceUnknownTopic),
+        ErrorCode::CorruptMessage | ErrorCode::InvalidRecord => Some(Mark::ProduceCorrupt),
+        ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => Some(Mark::ProduceTooLarge),
+        ErrorCode::InvalidTimestamp => Some(Mark::ProduceTimestamp),
+        ErrorCode::KafkaStorageError => Some(Mark::ProduceOffline),
+        _ => None,
     }
 }
 

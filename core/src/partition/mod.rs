@@ -7,6 +7,7 @@ use crate::ids::{LeaderEpoch, Offset, TopicIdPartition};
 use crate::log::lookup::{BatchPlace, Found, Target};
 use crate::log::partition_log::{LookupId, PartitionLog, Start};
 use crate::log::producer_state::SequenceVerdict;
+use crate::mark::Mark;
 use crate::museum::Exhibit;
 use crate::outbox::Outbox;
 use crate::storage_op::{Completion, StorageFault};
@@ -209,16 +210,25 @@ impl Partition {
         let batch = self.as_configured(batch, &config, now)?;
         let header = *batch.header();
         if header.has_producer_id() {
-            let verdict =
-                self.log.producers().judge(&header, self.log.museum()).map_err(|code| InvalidBatch {
+            let verdict = self.log.producers().judge(&header, self.log.museum()).map_err(|code| {
+                let is_old = code == ErrorCode::InvalidProducerEpoch;
+                out.sometimes(if is_old { Mark::ProducerEpochOld } else { Mark::ProducerOutOfOrder });
+                InvalidBatch {
                     code,
                     record_errors: Vec::new(),
                     message: Cow::Owned(format!(
                         "producer {} epoch {} sent sequence {}",
                         header.producer_id, header.producer_epoch, header.base_sequence
                     )),
-                })?;
+                }
+            })?;
+            out.sometimes_if(verdict == SequenceVerdict::NewEpoch, Mark::ProducerEpochRaised);
+            let is_unknown = verdict == SequenceVerdict::NewProducer && header.base_sequence != 0;
+            out.sometimes_if(is_unknown, Mark::ProducerUnknown);
             if let SequenceVerdict::Duplicate { base_offset, timestamp } = verdict {
+                out.sometimes(Mark::ProducerDuplicate);
+                let is_unwritten = self.log.written_end() <= base_offset;
+                out.sometimes_if(is_unwritten, Mark::ProducerDuplicateUnwritten);
                 let is_log_append_time = config.message_timestamp_type == MessageTimestampType::LogAppendTime;
                 let is_awaited = !self.log.museum().has(Exhibit::B09DuplicateAckedBeforeWritten);
                 let count = if is_awaited { i64::from(header.last_offset_delta) + 1 } else { 0 };
@@ -381,6 +391,7 @@ impl Partition {
                 }
                 Found::Nothing => {
                     let start = self.log.find_after(search.segment, search.target, out);
+                    out.sometimes_if(start != Start::End, Mark::LogLookupNextSegment);
                     let segment = self.log.segment_after(search.segment);
                     self.resolve(start, Search { segment, ..search })
                 }

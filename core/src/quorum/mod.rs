@@ -6,6 +6,7 @@
 use crate::config::topic::TopicConfig;
 use crate::ids::{LeaderEpoch, NodeId, Offset};
 use crate::log::partition_log::PartitionLog;
+use crate::mark::Mark;
 use crate::node::Output;
 use crate::outbox::Outbox;
 use crate::storage_op::{Completion, StorageFault, StorageOp, StoragePath, StorageToken};
@@ -73,6 +74,7 @@ impl Quorum {
     ) -> Self {
         let seen = log.epochs().latest().map_or(last_epoch, |latest| latest.max(last_epoch));
         let epoch = LeaderEpoch(seen.0 + 1);
+        out.sometimes_if(seen > LeaderEpoch(0), Mark::QuorumLaterEpoch);
         let quorum = Self {
             identity,
             epoch,
