@@ -16,6 +16,7 @@ use sordini_protocol::messages::{
 };
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Records, Str};
+use std::collections::BTreeSet;
 use support::{Host, batch};
 
 fn create(host: &mut Host, topic: &str) {
@@ -132,6 +133,19 @@ fn a_torn_batch_at_the_end_is_cut_off_after_a_crash() {
     assert_eq!(fetch(&mut host, "orders", 0), owned(&[(0, "a")]));
     assert_eq!(produce(&mut host, "orders", 1000, &["c"]), 1);
     assert_eq!(fetch(&mut host, "orders", 0), owned(&[(0, "a"), (1, "c")]));
+}
+
+#[test]
+fn what_recovery_cuts_off_cannot_come_back() {
+    let mut host = Host::formatted(&[]);
+    create(&mut host, "orders");
+    let log = "0/orders-0/00000000000000000000.log";
+    // Nothing is ever appended after it, so that no flush of records covers the cut.
+    host.disk.files.get_mut(log).expect("the log is there").extend_from_slice(&[1; 100]);
+    host.restart();
+    assert_eq!(host.disk.files[log].len(), 0);
+    host.stop();
+    assert_eq!(host.disk.unsynced_cuts, BTreeSet::new());
 }
 
 #[test]

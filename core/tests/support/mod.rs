@@ -21,6 +21,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) files: BTreeMap<String, Vec<u8>>,
+    /// Files that were cut and not synced since: a loss of power may bring back what was cut off.
+    pub(crate) unsynced_cuts: BTreeSet<String>,
 }
 
 impl Disk {
@@ -34,6 +36,7 @@ impl Disk {
             }
             StorageOp::Sync { file } => {
                 assert!(self.files.contains_key(file.as_str()), "{file} is there to be synced");
+                self.unsynced_cuts.remove(file.as_str());
                 Ok(Completion::Done)
             }
             StorageOp::Read { file, position, len } => {
@@ -45,6 +48,7 @@ impl Disk {
             StorageOp::Truncate { file, len } => {
                 let contents = self.files.get_mut(file.as_str()).ok_or(StorageFault::NotFound)?;
                 contents.truncate(small(len));
+                self.unsynced_cuts.insert(file.to_string());
                 Ok(Completion::Done)
             }
             StorageOp::Replace { file, bytes } => {
