@@ -129,6 +129,10 @@ exhibits! {
     /// A repeated batch is in the log already, so it is acknowledged at once. The first copy is still on its way to the
     /// disk, and a crash takes a record whose repetition was acknowledged.
     B09DuplicateAckedBeforeWritten = "B09", "duplicate_acked_before_written";
+    /// Recovery cuts off a torn tail and does not sync the cut, since nothing was written. If nothing is appended either, a
+    /// clean stop has nothing to flush; after a loss of power the tail is back, and the clean start that follows does not
+    /// look for one.
+    B10CutNotSynced = "B10", "cut_not_synced";
 }
 
 /// The exhibits that are switched on in a node.
