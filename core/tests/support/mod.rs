@@ -23,11 +23,19 @@ pub(crate) struct Disk {
     pub(crate) files: BTreeMap<String, Vec<u8>>,
     /// Files that were cut and not synced since: a loss of power may bring back what was cut off.
     pub(crate) unsynced_cuts: BTreeSet<String>,
+    /// The next append to a file whose name ends so fails without a trace.
+    pub(crate) failing: Option<&'static str>,
 }
 
 impl Disk {
     pub(crate) fn run(&mut self, op: StorageOp) -> Result<Completion, StorageFault> {
         match op {
+            StorageOp::Append { file, .. }
+                if self.failing.is_some_and(|end| file.as_str().ends_with(end)) =>
+            {
+                self.failing = None;
+                Err(StorageFault::Io)
+            }
             StorageOp::Append { file, position, bytes } => {
                 let contents = self.files.entry(file.to_string()).or_default();
                 assert_eq!(contents.len() as u64, position, "{file} is appended to at its end");
@@ -106,6 +114,8 @@ pub(crate) struct Host {
     config: BrokerConfig,
     /// What the next start believes.
     pub(crate) museum: Museum,
+    /// The disk does not answer appends to files whose names end so.
+    pub(crate) silent: Option<&'static str>,
 }
 
 impl Host {
@@ -134,6 +144,7 @@ impl Host {
             next_request: 0,
             config,
             museum: Museum::NONE,
+            silent: None,
         };
         host.step(Input::Started);
         assert_eq!(host.node.state(), NodeState::Running);
@@ -179,8 +190,13 @@ impl Host {
                         self.closed.insert(connection.0);
                     }
                     Output::Storage { token, op } => {
+                        let is_append = matches!(op, StorageOp::Append { .. });
+                        let is_silent =
+                            is_append && self.silent.is_some_and(|end| op.path().as_str().ends_with(end));
                         let result = self.disk.run(op);
-                        inputs.push_back(Input::StorageCompleted { token, result });
+                        if !is_silent {
+                            inputs.push_back(Input::StorageCompleted { token, result });
+                        }
                     }
                 }
             }
