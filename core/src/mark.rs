@@ -1,5 +1,5 @@
-//! Marks on branches that are rarely taken. A sweep of simulated runs in which one was never hit has proved nothing about
-//! that branch. In a broker they cost a bit set in a register and nobody looks at them.
+//! Marks on branches that are rarely taken. A sweep of simulated runs in which one was never hit has proved nothing
+//! about that branch. In a broker they cost a bit set in a register and nobody looks at them.
 
 macro_rules! marks {
     ($($(#[doc = $what:literal])* $variant:ident = $name:literal;)*) => {

@@ -1,8 +1,8 @@
 //! The museum: rules that were believed somewhere and are wrong, each beside the right one, to be switched on in a
 //! simulated world that has to notice.
 //!
-//! An exhibit is one `if museum.has(..)` at the place where its rule lives. Without the feature `museum` a [`Museum`] is
-//! empty by its type and `has` is always false, so that no wrong rule is compiled into a broker.
+//! An exhibit is one `if museum.has(..)` at the place where its rule lives. Without the feature `museum` a [`Museum`]
+//! is empty by its type and `has` is always false, so that no wrong rule is compiled into a broker.
 
 macro_rules! exhibits {
     ($($(#[doc = $story:literal])* $variant:ident = $id:literal, $name:literal;)*) => {
@@ -51,68 +51,72 @@ macro_rules! exhibits {
 }
 
 exhibits! {
-    /// KAFKA-1211, KIP-101: after a restart a replica cuts its log to the high watermark that it last wrote down, believing
-    /// that nothing above it can have been committed. The checkpoint is seconds old, so that acknowledged records are cut
-    /// off although they are whole on the disk; with several replicas the lost ones are then overwritten by others.
+    /// KAFKA-1211, KIP-101: after a restart a replica cuts its log to the high watermark that it last wrote down,
+    /// believing that nothing above it can have been committed. The checkpoint is seconds old, so that acknowledged
+    /// records are cut off although they are whole on the disk; with several replicas the lost ones are then
+    /// overwritten by others.
     A01TruncateToOwnHighWatermark = "A01", "truncate_to_own_hw";
-    /// KAFKA-9835: how far a fetch may read is decided at one look at the log and how much is sent at another, at its end.
-    /// An append between the two is handed out although it is not committed, and a consumer acts on a record that a crash
-    /// then takes back.
+    /// KAFKA-9835: how far a fetch may read is decided at one look at the log and how much is sent at another, at its
+    /// end. An append between the two is handed out although it is not committed, and a consumer acts on a record
+    /// that a crash then takes back.
     A10TwoPhaseFetchBound = "A10", "two_phase_fetch_bound";
-    /// KAFKA-5634: a segment that has expired is deleted even where the high watermark has not passed it. Records go before
-    /// anybody could read them, the log begins above what is committed, and readers at its end are sent away from offsets
-    /// that were never out of range.
+    /// KAFKA-5634: a segment that has expired is deleted even where the high watermark has not passed it. Records go
+    /// before anybody could read them, the log begins above what is committed, and readers at its end are sent away
+    /// from offsets that were never out of range.
     A13RetentionIgnoresHighWatermark = "A13", "retention_ignores_hw";
-    /// KAFKA-14238: the metadata log is subject to the same retention as any other. When time has passed, what no snapshot
-    /// covers is deleted, and at the next start topics and their data are unknown.
+    /// KAFKA-14238: the metadata log is subject to the same retention as any other. When time has passed, what no
+    /// snapshot covers is deleted, and at the next start topics and their data are unknown.
     A23MetadataLogTimeRetention = "A23", "metadata_log_time_retention";
-    /// Redpanda #3039: a batch whose sequence is known is out of order, as if the producer had been fenced. The client whose
-    /// answer was lost raises its epoch, begins to count anew and sends again what is in the log already: duplicates from a
-    /// producer that was promised none.
+    /// Redpanda #3039: a batch whose sequence is known is out of order, as if the producer had been fenced. The
+    /// client whose answer was lost raises its epoch, begins to count anew and sends again what is in the log
+    /// already: duplicates from a producer that was promised none.
     A32DedupeWindowZero = "A32", "dedupe_window_zero";
-    /// KAFKA-15552: the metadata log keeps the first producer id of the block just handed out, where it should keep that of
-    /// the next. After a restart the block is handed out again, and the records of two producers with one id are taken for
-    /// repetitions of each other.
+    /// KAFKA-15552: the metadata log keeps the first producer id of the block just handed out, where it should keep
+    /// that of the next. After a restart the block is handed out again, and the records of two producers with one id
+    /// are taken for repetitions of each other.
     A37PersistCurrentProducerIdBlock = "A37", "persist_current_pid_block";
-    /// KAFKA-10471: the marker of a clean stop is removed some time after loading, when recovery points are first written
-    /// down, since until then it says where recovery has to begin. A crash before that leaves it in place, and the next start
-    /// believes that everything is whole and durable and skips the recovery that would have cut off a torn tail.
+    /// KAFKA-10471: the marker of a clean stop is removed some time after loading, when recovery points are first
+    /// written down, since until then it says where recovery has to begin. A crash before that leaves it in place,
+    /// and the next start believes that everything is whole and durable and skips the recovery that would have cut
+    /// off a torn tail.
     A42MarkerDeletedAfterLoad = "A42", "marker_deleted_after_load";
-    /// KAFKA-16541: the leader epoch checkpoint is written without a sync, since it can be computed from the log. A loss of
-    /// power leaves an empty file, only the segments above the recovery point are looked at, and the epochs of everything
-    /// below are forgotten: a replica asks where they ended and is told a lie.
+    /// KAFKA-16541: the leader epoch checkpoint is written without a sync, since it can be computed from the log. A
+    /// loss of power leaves an empty file, only the segments above the recovery point are looked at, and the epochs
+    /// of everything below are forgotten: a replica asks where they ended and is told a lie.
     A43EpochFileNoSync = "A43", "epoch_file_no_fsync";
-    /// KAFKA-10432: when leader epochs are computed from the log, 0 is taken for "none". A partition that has only ever been
-    /// in its first epoch recovers without any, and its followers fall back to cutting at their high watermarks.
+    /// KAFKA-10432: when leader epochs are computed from the log, 0 is taken for "none". A partition that has only
+    /// ever been in its first epoch recovers without any, and its followers fall back to cutting at their high
+    /// watermarks.
     A44SkipEpochZero = "A44", "skip_epoch_zero";
-    /// KAFKA-6683: what is known of producers is changed before the batch is appended, so that the snapshot taken when the
-    /// append opens a segment already contains the batch. After a loss of power the batch is gone and the snapshot says that
-    /// it is there: a resent batch is acknowledged as a duplicate and stored nowhere.
+    /// KAFKA-6683: what is known of producers is changed before the batch is appended, so that the snapshot taken
+    /// when the append opens a segment already contains the batch. After a loss of power the batch is gone and the
+    /// snapshot says that it is there: a resent batch is acknowledged as a duplicate and stored nowhere.
     A45MutateStateBeforeAppend = "A45", "mutate_state_before_append";
-    /// KAFKA-7866: the log's end moves when the index entry is written, after the records. If the index cannot be written
-    /// the append counts as not done and its offsets are given out again, with the records of the first still in the file.
+    /// KAFKA-7866: the log's end moves when the index entry is written, after the records. If the index cannot be
+    /// written the append counts as not done and its offsets are given out again, with the records of the first still
+    /// in the file.
     A46AdvanceLogEndAfterIndex = "A46", "advance_leo_after_index";
     /// KAFKA-10778: a failed write is somebody else's business, and the log goes on behind it. Acknowledged records are
     /// missing, or half of them is, in the middle of the log.
     A47AppendAfterIoError = "A47", "append_after_io_error";
-    /// NATS #7549: wherever a checksum is wrong the log ends. One flipped bit in a segment that was closed and durable long
-    /// ago makes recovery throw away everything behind it.
+    /// NATS #7549: wherever a checksum is wrong the log ends. One flipped bit in a segment that was closed and
+    /// durable long ago makes recovery throw away everything behind it.
     A48BadCrcIsEndOfLog = "A48", "bad_crc_is_end_of_log";
-    /// NATS #7564: a record that is written is as good as one that is synced, although `flush.messages` promises more. The
-    /// acknowledgement comes early and a loss of power takes what it vouched for.
+    /// NATS #7564: a record that is written is as good as one that is synced, although `flush.messages` promises
+    /// more. The acknowledgement comes early and a loss of power takes what it vouched for.
     A49AckBeforeFlush = "A49", "ack_before_flush";
-    /// The recovery point is written down as the log's end, and not as the end of what was synced. After a crash the segments
-    /// below it are not looked at, and what is only in the page cache is taken for durable.
+    /// The recovery point is written down as the log's end, and not as the end of what was synced. After a crash the
+    /// segments below it are not looked at, and what is only in the page cache is taken for durable.
     B01RecoveryPointAheadOfFlush = "B01", "recovery_point_ahead_of_flush";
-    /// The recovery point moves with the records, whether or not the indexes of their segment were synced too. After a loss
-    /// of power a closed segment below the recovery point is believed together with an index that is torn: offsets are
-    /// looked for where they are not.
+    /// The recovery point moves with the records, whether or not the indexes of their segment were synced too. After
+    /// a loss of power a closed segment below the recovery point is believed together with an index that is torn:
+    /// offsets are looked for where they are not.
     B02RecoveryPointIgnoresIndexes = "B02", "recovery_point_ignores_indexes";
-    /// Recovery cuts the log and leaves the indexes as they were. Entries for records that are gone stay, point to where
-    /// others are written later, and readers are led into the middle of a batch.
+    /// Recovery cuts the log and leaves the indexes as they were. Entries for records that are gone stay, point to
+    /// where others are written later, and readers are led into the middle of a batch.
     B03IndexNotTruncatedWithLog = "B03", "index_not_truncated_with_log";
-    /// The snapshot of the producers' state is believed without looking at its checksum. A flipped bit becomes a sequence
-    /// number: what the producer sends next is refused, or what it repeats is appended.
+    /// The snapshot of the producers' state is believed without looking at its checksum. A flipped bit becomes a
+    /// sequence number: what the producer sends next is refused, or what it repeats is appended.
     B04SnapshotNotVerified = "B04", "snapshot_not_verified";
     /// A clean stop writes its marker without having synced the last segment. If power is lost after it, the next start
     /// believes the marker and looks at nothing.
@@ -120,18 +124,18 @@ exhibits! {
     /// A sync that has completed vouches for everything below it. It was of one file: the segment before, still being
     /// synced, is lost with the power, and the log has a hole below what it called durable.
     B06LaterFlushVouchesForEarlier = "B06", "later_flush_vouches_for_earlier";
-    /// Recovery believes a batch whose header makes sense and does not compute the checksum of the rest. A batch of which
-    /// only the first sector reached the disk stays in the log, zeros for records.
+    /// Recovery believes a batch whose header makes sense and does not compute the checksum of the rest. A batch of
+    /// which only the first sector reached the disk stays in the log, zeros for records.
     B07RecoverySkipsChecksum = "B07", "recovery_skips_checksum";
-    /// Recovery takes every segment that is whole in itself. Where the end of one was lost and the next had been begun, the
-    /// log has a hole: offsets that were acknowledged and that nobody will ever write.
+    /// Recovery takes every segment that is whole in itself. Where the end of one was lost and the next had been
+    /// begun, the log has a hole: offsets that were acknowledged and that nobody will ever write.
     B08HoleBetweenSegments = "B08", "hole_between_segments";
     /// A repeated batch is in the log already, so it is acknowledged at once. The first copy is still on its way to the
     /// disk, and a crash takes a record whose repetition was acknowledged.
     B09DuplicateAckedBeforeWritten = "B09", "duplicate_acked_before_written";
-    /// Recovery cuts off a torn tail and does not sync the cut, since nothing was written. If nothing is appended either, a
-    /// clean stop has nothing to flush; after a loss of power the tail is back, and the clean start that follows does not
-    /// look for one.
+    /// Recovery cuts off a torn tail and does not sync the cut, since nothing was written. If nothing is appended
+    /// either, a clean stop has nothing to flush; after a loss of power the tail is back, and the clean start that
+    /// follows does not look for one.
     B10CutNotSynced = "B10", "cut_not_synced";
 }
 

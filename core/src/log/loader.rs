@@ -578,8 +578,8 @@ impl LogLoader {
                 let file = scan.segment.log.clone();
                 let op = StorageOp::Truncate { file: file.clone(), len: scan.segment.size };
                 self.push_repair(op, out);
-                // Nothing may ever be appended here that a flush would make durable, and a clean stop says that the file is
-                // as it should be: what is cut off must not come back.
+                // Nothing may ever be appended here that a flush would make durable, and a clean stop says that the
+                // file is as it should be: what is cut off must not come back.
                 if !self.request.museum.has(Exhibit::B10CutNotSynced) {
                     self.push_repair(StorageOp::Sync { file }, out);
                 }

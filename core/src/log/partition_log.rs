@@ -535,7 +535,8 @@ impl PartitionLog {
         Ok(progress)
     }
 
-    /// The wrong rule of [`Exhibit::A46AdvanceLogEndAfterIndex`]: the newest append did not happen, its offsets are free.
+    /// The wrong rule of [`Exhibit::A46AdvanceLogEndAfterIndex`]: the newest append did not happen, its offsets are
+    /// free.
     fn take_back_append(&mut self) {
         let Some(append) = self.in_flight.pop_back() else { return };
         self.waits.remove(&append.sequence);
@@ -635,7 +636,8 @@ impl PartitionLog {
     }
 
     /// The stretch of file from `place` up to `end`, whole batches as far as they are known, not longer than
-    /// `max_bytes` unless `at_least_one` batch is promised. `None` when there is nothing to send, or the segment is gone.
+    /// `max_bytes` unless `at_least_one` batch is promised. `None` when there is nothing to send, or the segment is
+    /// gone.
     pub(crate) fn slice(
         &self,
         place: BatchPlace,
@@ -686,7 +688,8 @@ impl PartitionLog {
         if end >= next_base {
             return segment.size;
         }
-        // Everything from `written_end` on is remembered, and nobody reads up to an end below it that is not remembered.
+        // Everything from `written_end` on is remembered, and nobody reads up to an end below it that is not
+        // remembered.
         let at = self.recent.partition_point(|batch| batch.base < end);
         match self.recent.get(at) {
             Some(batch) if batch.segment == segment.base => batch.position,
