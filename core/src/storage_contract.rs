@@ -71,6 +71,7 @@ cases![
     what_was_truncated_survives_the_death_of_the_process,
     what_was_synced_survives_a_loss_of_power,
     a_sync_covers_what_an_earlier_process_appended,
+    a_truncation_that_was_synced_survives_a_loss_of_power,
     a_replacement_survives_a_loss_of_power,
     a_rename_survives_a_loss_of_power,
     a_removal_survives_a_loss_of_power,
@@ -576,6 +577,15 @@ fn a_sync_covers_what_an_earlier_process_appended<D: ContractDisk>(disk: &mut D)
     all_done(disk, vec![sync("0/a-0/log")]);
     if disk.power_loss_and_reopen(Vec::new()) {
         assert_eq!(contents(disk, "0/a-0/log").as_deref(), Some(&b"abc"[..]));
+    }
+}
+
+fn a_truncation_that_was_synced_survives_a_loss_of_power<D: ContractDisk>(disk: &mut D) {
+    let file = "0/a-0/log";
+    all_done(disk, vec![append(file, 0, b"abcdef"), sync(file), truncate(file, 2), append(file, 2, b"XY")]);
+    all_done(disk, vec![sync(file)]);
+    if disk.power_loss_and_reopen(Vec::new()) {
+        assert_eq!(contents(disk, file).as_deref(), Some(&b"abXY"[..]));
     }
 }
 

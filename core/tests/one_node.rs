@@ -2,8 +2,10 @@
 
 mod support;
 
-use sordini_core::node::RequestBody;
-use sordini_protocol::batch::Batch;
+use sordini_core::node::{Input, RequestBody};
+use sordini_core::outbox::Outbox;
+use sordini_core::time::Now;
+use sordini_protocol::batch::{Batch, BatchBuilder, BatchParams};
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::create_topics_request::CreatableTopic;
 use sordini_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
@@ -96,6 +98,17 @@ fn list_offset(host: &mut Host, topic: &str, timestamp: i64) -> (i16, i64, i64) 
     (partition.error_code, partition.offset, partition.timestamp)
 }
 
+fn delete_records(host: &mut Host, topic: &str, offset: i64) {
+    let partition = DeleteRecordsPartition { offset, ..DeleteRecordsPartition::default() };
+    let topic =
+        DeleteRecordsTopic { name: Str::from(topic), partitions: vec![partition], ..Default::default() };
+    let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
+    let AnyResponse::DeleteRecords(response) = host.ask(2, AnyRequest::DeleteRecords(request)) else {
+        panic!("a response is of its request's API")
+    };
+    assert_eq!(response.topics[0].partitions[0].low_watermark, offset);
+}
+
 fn owned(records: &[(i64, &str)]) -> Vec<(i64, String)> {
     records.iter().map(|(offset, value)| (*offset, (*value).to_owned())).collect()
 }
@@ -133,6 +146,37 @@ fn a_torn_batch_at_the_end_is_cut_off_after_a_crash() {
     assert_eq!(fetch(&mut host, "orders", 0), owned(&[(0, "a")]));
     assert_eq!(produce(&mut host, "orders", 1000, &["c"]), 1);
     assert_eq!(fetch(&mut host, "orders", 0), owned(&[(0, "a"), (1, "c")]));
+}
+
+#[test]
+fn a_snapshot_of_producers_beyond_the_recovered_end_is_believed_by_no_later_start() {
+    let mut host = Host::formatted(&[("log.segment.bytes", "1048576")]);
+    create(&mut host, "orders");
+    let value = "x".repeat(400_000);
+    let produce = |host: &mut Host, base_sequence: i32| {
+        let producer =
+            BatchParams { producer_id: 7, producer_epoch: 0, base_sequence, ..BatchParams::default() };
+        let mut builder = BatchBuilder::new(producer);
+        builder.append(1000, None, Some(value.as_bytes()), &[]);
+        let AnyResponse::Produce(response) = host.produce("orders", builder.build()) else {
+            panic!("a response is of its request's API")
+        };
+        response.responses[0].partition_responses[0].base_offset
+    };
+    for sequence in 0..3 {
+        assert_eq!(produce(&mut host, sequence), i64::from(sequence));
+    }
+    assert!(host.disk.files.contains_key("0/orders-0/00000000000000000002.snapshot"), "a segment was rolled");
+    // The power was lost before the second batch, and all that followed, had reached the disk.
+    host.disk.files.retain(|file, _| file.contains("snapshot") || !file.contains("00000000000000000002."));
+    let log = host.disk.files.get_mut("0/orders-0/00000000000000000000.log").expect("the log is there");
+    log.truncate(log.len() / 2);
+    host.restart();
+    assert_eq!(list_offset(&mut host, "orders", -1), (0, 1, -1));
+    host.stop();
+    host.restart();
+    assert_eq!(produce(&mut host, 1), 1, "what is not in the log is no duplicate");
+    assert_eq!(list_offset(&mut host, "orders", -1), (0, 2, -1));
 }
 
 #[test]
@@ -279,19 +323,76 @@ fn deleted_records_stay_deleted_over_restarts() {
     for value in ["a", "b", "c"] {
         produce(&mut host, "orders", 1000, &[value]);
     }
-    let partition = DeleteRecordsPartition { offset: 2, ..DeleteRecordsPartition::default() };
-    let topic = DeleteRecordsTopic {
-        name: Str::from_static("orders"),
-        partitions: vec![partition],
-        ..Default::default()
-    };
-    let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
-    let AnyResponse::DeleteRecords(response) = host.ask(2, AnyRequest::DeleteRecords(request)) else {
-        panic!("a response is of its request's API")
-    };
-    assert_eq!(response.topics[0].partitions[0].low_watermark, 2);
+    delete_records(&mut host, "orders", 2);
     host.stop();
     host.restart();
     assert_eq!(list_offset(&mut host, "orders", -2), (0, 2, -1));
     assert_eq!(fetch(&mut host, "orders", 2), owned(&[(2, "c")]));
+}
+
+#[test]
+fn what_was_checkpointed_of_a_deleted_topic_does_not_count_for_one_of_its_name() {
+    for is_deleted_before_the_crash in [true, false] {
+        let mut host = Host::formatted(&[]);
+        create(&mut host, "orders");
+        for value in ["a", "b", "c"] {
+            produce(&mut host, "orders", 1000, &[value]);
+        }
+        delete_records(&mut host, "orders", 2);
+        host.stop();
+        host.restart();
+        let request = DeleteTopicsRequest {
+            topic_names: vec![Str::from_static("orders")],
+            timeout_ms: 1000,
+            ..Default::default()
+        };
+        host.ask(4, AnyRequest::DeleteTopics(request));
+        if is_deleted_before_the_crash {
+            host.restart();
+        }
+        create(&mut host, "orders");
+        assert_eq!(produce(&mut host, "orders", 1000, &["d"]), 0);
+        host.restart();
+        assert_eq!(fetch(&mut host, "orders", 0), owned(&[(0, "d")]));
+    }
+}
+
+#[test]
+fn a_partition_whose_topic_was_not_written_down_before_a_crash_gets_it_at_the_next_start() {
+    let mut host = Host::formatted(&[]);
+    create(&mut host, "orders");
+    let written = host.disk.files.remove("0/orders-0/partition.metadata");
+    assert!(written.is_some());
+    host.restart();
+    assert_eq!(host.disk.files.get("0/orders-0/partition.metadata"), written.as_ref());
+}
+
+#[test]
+fn age_and_size_do_not_delete_more_together_than_one_after_the_other() {
+    let mut host = Host::formatted(&[
+        ("log.segment.bytes", "1048576"),
+        ("log.retention.bytes", "1500000"),
+        ("log.retention.ms", "100000"),
+    ]);
+    create(&mut host, "orders");
+    let (half, most) = ("x".repeat(500_000), "x".repeat(600_000));
+    // The first segment is too old, and too large to go for the size of the log; with it gone the log is small enough.
+    for (timestamp, value) in [(0, &half), (0, &half), (1_000_000, &most), (1_000_000, &most)] {
+        produce(&mut host, "orders", timestamp, &[value]);
+    }
+    host.advance(60_000);
+    assert_eq!(list_offset(&mut host, "orders", -2), (0, 2, -1));
+}
+
+#[test]
+fn a_node_that_stops_does_nothing_that_only_time_asks_for() {
+    let mut host = Host::formatted(&[("log.retention.ms", "1")]);
+    create(&mut host, "orders");
+    produce(&mut host, "orders", 0, &["a"]);
+    let mut out = Outbox::new();
+    host.node.step(host.now, Input::StopRequested, &mut out);
+    assert!(out.drain().count() > 0, "the logs are being closed");
+    let later = Now { monotonic: host.now.monotonic.plus_millis(600_000), ..host.now };
+    host.node.step(later, Input::DeadlinePassed, &mut out);
+    assert!(out.is_empty(), "{:?}", out.drain().collect::<Vec<_>>());
 }

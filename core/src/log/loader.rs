@@ -66,8 +66,10 @@ pub(crate) struct LogLoader {
     topic_id: Option<Uuid>,
     /// Segments found and not yet taken over, by base offset.
     found: BTreeMap<Offset, FoundSegment>,
-    /// Producer snapshots, newest first, that were not tried yet.
+    /// Producer snapshots, newest first, that may be believed and were not tried yet.
     snapshots: Vec<Offset>,
+    /// Producer snapshots that may tell of more than the log still has.
+    doubtful_snapshots: Vec<Offset>,
     /// Offset in the last entry of the last segment's index, if that was read and has one.
     last_indexed: Option<Offset>,
     /// Producers before `replay_from` come from a snapshot, from there on from the log.
@@ -162,6 +164,7 @@ impl LogLoader {
             topic_id: None,
             found: BTreeMap::new(),
             snapshots: Vec::new(),
+            doubtful_snapshots: Vec::new(),
             last_indexed: None,
             replay_from: Offset(0),
             to_read: VecDeque::new(),
@@ -310,11 +313,13 @@ impl LogLoader {
                 }
             }
         }
-        // What a snapshot above the first doubtful segment says may not be in the log any more.
-        if let Some(first) = doubtful {
-            let before = self.snapshots.len();
-            self.snapshots.retain(|offset| *offset <= first);
-            out.sometimes_if(self.snapshots.len() < before, Mark::RecoverySnapshotDoubted);
+        // What a snapshot above the first doubtful segment says may not be in the log any more. Without any segment the log
+        // begins anew where it is to start.
+        let begun_anew = self.found.is_empty().then_some(self.log.log_start);
+        if let Some(first) = doubtful.or(begun_anew) {
+            let believed = self.snapshots.partition_point(|offset| *offset > first);
+            self.doubtful_snapshots = self.snapshots.drain(..believed).collect();
+            out.sometimes_if(!self.doubtful_snapshots.is_empty(), Mark::RecoverySnapshotDoubted);
         }
         if let Some(newest) = self.snapshots.first() {
             self.to_read.push_back(SmallRead::Snapshot(*newest));
@@ -607,7 +612,12 @@ impl LogLoader {
                 }
             }
         } else {
-            scan.segment.bytes_since_index = scan.segment.size - scan.segment.last_entry_position;
+            let since_entry = scan.segment.size.checked_sub(scan.segment.last_entry_position);
+            let Some(since_entry) = since_entry else {
+                // The index speaks of more than there is.
+                return self.begin_again_doubting(out);
+            };
+            scan.segment.bytes_since_index = since_entry;
         }
         self.log.segments.insert(base, scan.segment);
         if !whole {
@@ -647,6 +657,7 @@ impl LogLoader {
         self.log = fresh;
         self.found.clear();
         self.snapshots.clear();
+        self.doubtful_snapshots.clear();
         self.to_read.clear();
         self.to_scan.clear();
         self.last_indexed = None;
@@ -674,7 +685,9 @@ impl LogLoader {
         }
         let kept: BTreeSet<Offset> =
             self.log.segments.keys().copied().chain([self.log.next_offset]).collect();
-        for offset in core::mem::take(&mut self.snapshots) {
+        // One beyond the log's end would be taken for the newest by the next start.
+        let snapshots = core::mem::take(&mut self.snapshots);
+        for offset in snapshots.into_iter().chain(core::mem::take(&mut self.doubtful_snapshots)) {
             if !kept.contains(&offset) {
                 let name = alloc::format!("{:020}.snapshot", offset.0);
                 self.push_repair(StorageOp::Remove { path: self.request.dir.join(&name) }, out);
@@ -685,7 +698,13 @@ impl LogLoader {
             log.next_offset = log.next_offset.max(log.log_start);
             let base = log.next_offset;
             log.add_segment(base, now.wall_ms, out);
+            if base > Offset(0) {
+                // Where the log begins is written in this name alone.
+                let file = log.segments[&base].log.clone();
+                self.push_repair(StorageOp::Sync { file }, out);
+            }
         }
+        let log = &mut self.log;
         log.log_start = log.log_start.max(log.first_base());
         out.sometimes_if(self.request.clean && log.next_offset > log.log_start, Mark::RecoveryClean);
         log.flushed_end = if self.request.clean { log.next_offset } else { self.request.recovery_point };

@@ -92,7 +92,21 @@ enum Wait {
     },
     /// A small file, or a name, beside the records: nobody waits for it but a clean stop.
     Aside,
+    /// The name of the segment after the first doomed one.
+    Successor,
+    /// The new name of the first doomed segment.
+    Doomed,
     Lookup(LookupId),
+}
+
+/// A segment that is given up.
+#[derive(Clone, Debug)]
+struct DoomedSegment {
+    segment: Segment,
+    /// Log file of the segment after it.
+    successor: StoragePath,
+    /// When its files may be removed.
+    due: Instant,
 }
 
 /// A replica's log.
@@ -124,6 +138,9 @@ pub(crate) struct PartitionLog {
     /// How many of them are [`Wait::Aside`].
     aside: usize,
     next_sequence: u64,
+    /// Segments whose log file has not lost its name, oldest first. One goes after the other, and each when the name of
+    /// the next is durable: whenever a crash comes, it leaves the end of the log and no hole.
+    doomed: VecDeque<DoomedSegment>,
     /// Renamed files and when they may be removed.
     deletions: VecDeque<(Instant, StoragePath)>,
     /// When `flush.ms` asks for a flush; set while something is not durable.
@@ -155,6 +172,7 @@ impl PartitionLog {
             waits: BTreeMap::new(),
             aside: 0,
             next_sequence: UNAWAITED + 1,
+            doomed: VecDeque::new(),
             deletions: VecDeque::new(),
             flush_due: None,
             jitter,
@@ -487,21 +505,20 @@ impl PartitionLog {
                     self.flushes.iter_mut().take(at).for_each(|earlier| earlier.end = end);
                     self.flushed_end = self.flushed_end.max(end);
                 }
-                while let Some(flush) = self.flushes.front().copied().filter(|flush| flush.remaining == 0) {
-                    assert!(self.flushed_end <= flush.end, "the recovery point does not fall");
-                    self.flushed_end = flush.end;
-                    // With the records alone durable the segment that ends here must still be looked at.
-                    let is_whole =
-                        flush.covers_indexes || self.museum.has(Exhibit::B02RecoveryPointIgnoresIndexes);
-                    let point = if is_whole { flush.end } else { flush.end.plus(-1) };
-                    self.recovery_point = self.recovery_point.max(point);
-                    self.flushes.pop_front();
-                    self.first_flush += 1;
-                }
             }
             Wait::Aside => {
                 result?;
                 self.aside -= 1;
+            }
+            Wait::Successor => {
+                result?;
+                let log = &self.doomed.front().expect("one is doomed").segment.log;
+                let (from, to) = (log.clone(), deleted_name(log));
+                self.push(Wait::Doomed, StorageOp::Rename { from, to }, out);
+            }
+            Wait::Doomed => {
+                result?;
+                self.on_log_renamed(out);
             }
             Wait::Lookup(id) => {
                 let bytes = match result {
@@ -516,6 +533,16 @@ impl PartitionLog {
                 };
                 progress.found = self.resume_lookup(id, &bytes, out).map(|found| (id, found));
             }
+        }
+        while let Some(flush) = self.flushes.front().copied().filter(|flush| self.is_flushed(flush)) {
+            assert!(self.flushed_end <= flush.end, "the recovery point does not fall");
+            self.flushed_end = flush.end;
+            // With the records alone durable the segment that ends here must still be looked at.
+            let is_whole = flush.covers_indexes || self.museum.has(Exhibit::B02RecoveryPointIgnoresIndexes);
+            let point = if is_whole { flush.end } else { flush.end.plus(-1) };
+            self.recovery_point = self.recovery_point.max(point);
+            self.flushes.pop_front();
+            self.first_flush += 1;
         }
         while let Some(append) = self.in_flight.front() {
             let awaits_flush = append.end.0 - self.flushed_end.0 >= append.flush_messages
@@ -535,8 +562,14 @@ impl PartitionLog {
         Ok(progress)
     }
 
-    /// The wrong rule of [`Exhibit::A46AdvanceLogEndAfterIndex`]: the newest append did not happen, its offsets are
-    /// free.
+    /// Whether all of a flush is answered, and all that it covers. The answers come in any order, and a sync that succeeded
+    /// says nothing about an append before it that failed.
+    fn is_flushed(&self, flush: &Flush) -> bool {
+        let covered = || self.in_flight.iter().take_while(|append| append.end <= flush.end);
+        flush.remaining == 0 && covered().all(|append| append.appended)
+    }
+
+    /// The wrong rule of [`Exhibit::A46AdvanceLogEndAfterIndex`]: the newest append did not happen, its offsets are free.
     fn take_back_append(&mut self) {
         let Some(append) = self.in_flight.pop_back() else { return };
         self.waits.remove(&append.sequence);
@@ -748,9 +781,7 @@ impl PartitionLog {
                 out.sometimes_if(is_held_back, Mark::LogRetentionUncommitted);
                 break;
             }
-            if is_surplus {
-                excess -= segment.size;
-            }
+            excess = excess.saturating_sub(segment.size);
             out.sometimes(if is_old { Mark::LogRetentionTime } else { Mark::LogRetentionSize });
             doomed = at + 1;
         }
@@ -768,20 +799,36 @@ impl PartitionLog {
 
     fn delete_segment(&mut self, base: Offset, config: &TopicConfig, now: Now, out: &mut Outbox) {
         let segment = self.segments.remove(&base).expect("only known segments are deleted");
-        assert!(!self.segments.is_empty(), "the active segment stays");
+        let (_, successor) = self.segments.range(base..).next().expect("the active segment stays");
         while self.recent.front().is_some_and(|batch| batch.segment == base) {
             self.recent.pop_front();
         }
         let due = now.monotonic.plus_millis(config.file_delete_delay_ms);
-        for file in segment.files() {
-            let to = StoragePath::new(&format!("{file}.deleted"));
-            self.push_aside(StorageOp::Rename { from: file.clone(), to: to.clone() }, out);
-            self.deletions.push_back((due, to));
+        self.doomed.push_back(DoomedSegment { segment, successor: successor.log.clone(), due });
+        if self.doomed.len() == 1 {
+            self.sync_successor(out);
         }
-        if base > Offset(0) {
-            let path = self.dir.join(&format!("{:020}.snapshot", base.0));
+    }
+
+    fn sync_successor(&mut self, out: &mut Outbox) {
+        if let Some(doomed) = self.doomed.front() {
+            let file = doomed.successor.clone();
+            self.push(Wait::Successor, StorageOp::Sync { file }, out);
+        }
+    }
+
+    /// Without its log the other files of a segment mean nothing: they go in any order.
+    fn on_log_renamed(&mut self, out: &mut Outbox) {
+        let DoomedSegment { segment, due, .. } = self.doomed.pop_front().expect("one is doomed");
+        for file in [&segment.index, &segment.time_index] {
+            self.push_aside(StorageOp::Rename { from: file.clone(), to: deleted_name(file) }, out);
+        }
+        if segment.base > Offset(0) {
+            let path = self.dir.join(&format!("{:020}.snapshot", segment.base.0));
             self.push_aside(StorageOp::Remove { path }, out);
         }
+        self.deletions.extend(segment.files().map(|file| (due, deleted_name(file))));
+        self.sync_successor(out);
     }
 
     /// Does what has come due: removes deleted files, flushes by time.
@@ -818,7 +865,7 @@ impl PartitionLog {
 
     /// Whether nothing that a clean stop has to wait for is under way.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.flushes.is_empty() && self.aside == 0
+        self.in_flight.is_empty() && self.flushes.is_empty() && self.aside == 0 && self.doomed.is_empty()
     }
 
     fn assert_invariants(&self) {
@@ -830,5 +877,66 @@ impl PartitionLog {
             first_in_flight == self.written_end,
             "written_end is where the first unconfirmed append begins"
         );
+    }
+}
+
+/// The name of a file that waits to be removed.
+fn deleted_name(file: &StoragePath) -> StoragePath {
+    StoragePath::new(&format!("{file}.deleted"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sordini_protocol::batch::{Batch, BatchBuilder, BatchParams};
+
+    const NOW: Now = Now { monotonic: Instant(0), wall_ms: 0 };
+
+    /// Every operation pushed, as text without the directory, and its number.
+    fn pushed(out: &mut Outbox) -> Vec<(u64, String)> {
+        let op = |output| match output {
+            Output::Storage { token, op } => match op {
+                StorageOp::Sync { file } => Some((token.sequence, format!("sync {}", file.name()))),
+                StorageOp::Rename { from, to } => {
+                    Some((token.sequence, format!("{} to {}", from.name(), to.name())))
+                }
+                StorageOp::Append { .. }
+                | StorageOp::Read { .. }
+                | StorageOp::Truncate { .. }
+                | StorageOp::Replace { .. }
+                | StorageOp::Remove { .. }
+                | StorageOp::List { .. } => None,
+            },
+            Output::Respond { .. } | Output::NoResponse { .. } | Output::Close { .. } => None,
+        };
+        out.drain().filter_map(op).collect()
+    }
+
+    #[test]
+    fn segments_lose_their_names_one_after_the_other_and_each_when_the_next_is_durable() {
+        let mut out = Outbox::new();
+        let mut log = PartitionLog::create(StoragePath::new("0/orders-0"), 2, 0, Museum::NONE, NOW, &mut out);
+        let config = TopicConfig { segment_bytes: 1, ..TopicConfig::default() };
+        for offset in 0..3 {
+            let mut builder = BatchBuilder::new(BatchParams::default());
+            builder.append(0, None, Some(b"v"), &[]);
+            let batch = Batch::new(builder.build()).expect("a batch built here is whole");
+            log.append(batch.assign(offset, 0), &config, NOW, &mut out);
+        }
+        let _ = pushed(&mut out);
+        log.advance_log_start(Offset(2), &config, NOW, &mut out);
+        for (segment, successor) in [(0, 1), (1, 2)] {
+            let ops = pushed(&mut out);
+            let (sequence, op) = ops.last().expect("something is to be done");
+            assert_eq!(*op, format!("sync {successor:020}.log"));
+            log.on_completed(*sequence, Ok(Completion::Done), &mut out).expect("nothing failed");
+            let ops = pushed(&mut out);
+            let [(sequence, op)] = &*ops else { panic!("one thing at a time: {ops:?}") };
+            assert_eq!(*op, format!("{segment:020}.log to {segment:020}.log.deleted"));
+            assert!(!log.is_idle());
+            log.on_completed(*sequence, Ok(Completion::Done), &mut out).expect("nothing failed");
+        }
+        let indexes: Vec<String> = pushed(&mut out).into_iter().map(|(_, op)| op).collect();
+        assert_eq!(indexes.len(), 2, "of the last one the indexes: {indexes:?}");
     }
 }

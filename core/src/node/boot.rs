@@ -17,7 +17,7 @@ use crate::config::topic::TopicConfig;
 use crate::controller::image::{ConfigResource, MetadataImage};
 use crate::ids::{LeaderEpoch, Offset, TopicIdPartition};
 use crate::log::checkpoint;
-use crate::log::loader::{LoadRequest, LoadStep, Loaded, LogLoader};
+use crate::log::loader::{LoadRequest, LoadStep, Loaded, LogLoader, partition_metadata};
 use crate::log::partition_log::PartitionLog;
 use crate::mark::Mark;
 use crate::museum::{Exhibit, Museum};
@@ -515,9 +515,13 @@ impl Boot {
                 let dir = loaded.log.dir().clone();
                 self.put_aside(&dir, out);
             }
-            // A crash may have come between the log and the file that names its topic.
             Some(_) | None => {
-                let other = self.loaded.insert(id, loaded.log);
+                let mut log = loaded.log;
+                if loaded.topic_id.is_none() {
+                    // A crash came between the log and the file that names its topic.
+                    log.replace("partition.metadata", partition_metadata(id.topic), out);
+                }
+                let other = self.loaded.insert(id, log);
                 assert!(other.is_none(), "two directories of a partition are refused before they are opened");
             }
         }
@@ -537,6 +541,18 @@ impl Boot {
         let token = StorageToken { owner: OWNER_NODE, sequence: 0 };
         let voters = self.bootstrap_voters.take();
         let quorum = Quorum::stand(identity, self.last_epoch, log, metadata_log_config(), voters, token, out);
+        let hosted = |topic: &str, partition: i32| {
+            let topic = self.image.topic_by_name(topic);
+            topic.is_some_and(|topic| {
+                self.loaded.contains_key(&TopicIdPartition { topic: topic.id, partition })
+            })
+        };
+        let checkpointed =
+            self.dirs.iter().flat_map(|facts| facts.recovery_points.keys().chain(facts.log_starts.keys()));
+        let stale_checkpoints = checkpointed
+            .filter(|(topic, partition)| !hosted(topic, *partition))
+            .map(|(topic, partition)| (Str::from(&**topic), *partition))
+            .collect();
         let log_dirs = self.config.log_dirs.iter().enumerate().map(|(dir, path)| LogDir {
             id: directory(dir),
             path: path.clone(),
@@ -550,6 +566,7 @@ impl Boot {
             image: core::mem::take(&mut self.image),
             bootstrap_records: core::mem::take(&mut self.bootstrap_records),
             logs: core::mem::take(&mut self.loaded),
+            stale_checkpoints,
             next_owner: self.next_owner,
             next_node_sequence: self.next_sequence,
             config: self.config.clone(),

@@ -146,6 +146,8 @@ pub(super) struct Found {
     pub(super) bootstrap_records: Vec<MetadataRecord>,
     /// Logs that belong to partitions of the image.
     pub(super) logs: BTreeMap<TopicIdPartition, PartitionLog>,
+    /// Partitions of which checkpoint files speak and that are not hosted.
+    pub(super) stale_checkpoints: BTreeSet<(Str, i32)>,
     pub(super) next_owner: u32,
     pub(super) next_node_sequence: u64,
 }
@@ -188,6 +190,8 @@ pub(crate) struct Broker {
     next_node_sequence: u64,
     /// What the checkpoint files say, so that an idle node leaves its disk alone.
     checkpoints: BTreeMap<StoragePath, Bytes>,
+    /// Partitions that are not hosted any more and of which checkpoint files may still speak.
+    stale_checkpoints: BTreeSet<(Str, i32)>,
     /// Why the node cannot go on.
     pub(super) failure: Option<String>,
 }
@@ -204,6 +208,7 @@ impl Broker {
             image,
             bootstrap_records,
             logs,
+            stale_checkpoints,
             next_owner,
             next_node_sequence,
         } = found;
@@ -236,6 +241,7 @@ impl Broker {
             node_writes: BTreeSet::new(),
             next_node_sequence,
             checkpoints: BTreeMap::new(),
+            stale_checkpoints,
             failure: None,
             config,
             museum,
@@ -483,12 +489,32 @@ impl Broker {
     }
 
     fn create_log(&mut self, topic: &Str, id: TopicIdPartition, now: Now, out: &mut Outbox) -> PartitionLog {
+        self.forget_stale_checkpoints(topic, id.partition, out);
         let owner = self.next_owner;
         self.next_owner += 1;
         let dir = StoragePath::new(&format!("{}/{topic}-{}", self.emptiest_dir(), id.partition));
         let mut log = PartitionLog::create(dir, owner, self.rng.next_u64(), self.museum, now, out);
         log.replace("partition.metadata", partition_metadata(id.topic), out);
         log
+    }
+
+    /// Sees to it that no crash lets what was checkpointed of an earlier partition of that name count for a new one:
+    /// more of it would be taken for durable, or deleted, than it has.
+    fn forget_stale_checkpoints(&mut self, topic: &Str, partition: i32, out: &mut Outbox) {
+        if !self.stale_checkpoints.contains(&(topic.clone(), partition)) {
+            return;
+        }
+        self.stale_checkpoints.clear();
+        self.write_recovery_points(out);
+        self.write_log_starts(out);
+        self.write_high_watermarks(out);
+        for dir in 0..self.log_dirs.len() {
+            if !self.log_dirs[dir].failed {
+                // Between two files there is no order: a listing comes after what was pushed before, and before the rest.
+                let dir = StoragePath::new(&format!("{dir}"));
+                self.push_node_write(StorageOp::List { dir }, out);
+            }
+        }
     }
 
     /// The log directory with the fewest partitions, the first of equals.
@@ -516,6 +542,7 @@ impl Broker {
                 self.idle_logs.remove(&id).map(|log| log.dir().clone())
             };
             if let Some(dir) = log_dir {
+                self.stale_checkpoints.insert((topic.name.clone(), *index));
                 self.delete_directory(&dir, out);
             }
         }
@@ -580,6 +607,10 @@ impl Broker {
         Some((owner, self.partitions.get_mut(&owner)?))
     }
 
+    const fn is_stopping(&self) -> bool {
+        matches!(self.stage, Stage::Closing | Stage::Marking | Stage::Stopped)
+    }
+
     pub(super) fn arm_log_timer(&mut self, owner: u32) {
         match self.partitions.get(&owner).and_then(|partition| partition.log().next_deadline()) {
             Some(at) => self.timers.arm(Timer::Log(owner), at),
@@ -633,6 +664,10 @@ impl Broker {
 
     pub(super) fn on_deadline(&mut self, now: Now, out: &mut Outbox) {
         while let Some(timer) = self.timers.pop_due(now.monotonic) {
+            if self.is_stopping() && !matches!(timer, Timer::Parked(_)) {
+                // What a clean stop says of the logs and their files must stay so.
+                continue;
+            }
             match timer {
                 Timer::Parked(id) => self.on_parked_deadline(id, out),
                 Timer::Log(owner) => {
