@@ -698,7 +698,7 @@ impl World {
     /// Does an operation on the disk at once.
     fn apply(&mut self, op: StorageOp) -> Result<Completion, StorageFault> {
         let due = self.disk.submit(0, StorageToken { owner: 0, sequence: 0 }, op);
-        let done = self.disk.complete(due.number, self.wall_ms());
+        let done = self.disk.complete(due.number, due.at, self.wall_ms());
         done.expect("an operation that was just submitted is under way").1
     }
 

@@ -12,7 +12,8 @@ pub enum Place {
     StorageLatency = 1,
     /// How long a completion takes to reach the node; the item is the file.
     CompletionDelay,
-    /// What becomes of an operation that is under way when the process dies; the item is the operation's number.
+    /// What becomes of an operation that is under way when the process dies; the item is the file, and what the
+    /// operation is among those on it.
     InFlight,
     /// What is left of a file's unsynced part after a loss of power; the item is the file.
     PowerLoss,
@@ -24,8 +25,14 @@ pub enum Place {
     Backoff,
     /// The node's own seed and clock origin; the item is the incarnation.
     Incarnation,
-    /// Which bytes a mutation spoils; the item is the file.
+    /// Which bytes rot or a mutation spoils; the item is the file.
     Rot,
+    /// Whether a request goes through the real encoder and decoder, and where it is cut; the item is the client.
+    RequestCodec,
+    /// Whether an answer goes through the real encoder and decoder, and where it is cut; the item is the client.
+    ResponseCodec,
+    /// What a fault leaves of the operation that it strikes; the item is the file, and the place in it for an append.
+    DiskFault,
 }
 
 /// The answers to all questions of one run.
@@ -39,6 +46,12 @@ impl Field {
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self { seed }
+    }
+
+    /// The field around one node: what its disk asks is answered otherwise than what that of another asks.
+    #[must_use]
+    pub const fn of_node(self, node: usize) -> Self {
+        Self { seed: mix(self.seed ^ mix(node as u64)) }
     }
 
     /// 64 bits for the question asked at `place` about `item` at the virtual time `now`.

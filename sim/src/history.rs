@@ -46,7 +46,7 @@ pub struct Entry {
     /// Virtual microseconds.
     pub at_us: u64,
     /// Which client.
-    pub client: usize,
+    pub client: u64,
     /// How far it came.
     pub stage: Stage,
     /// Index of the topic in the plan.

@@ -1,10 +1,11 @@
-//! Everything that goes into the node and comes out of it, folded into 64 bits, and written down when asked.
+//! Everything that goes into the nodes and comes out of them, folded into 64 bits, and told line by line when asked.
 //!
 //! The hash is what determinism is judged by: two runs of one plan that differ in any input or output, or in the order
 //! or the virtual time of any, differ in it. It is always on. Its algorithm stands here, because the standard library's
 //! hasher may change with the compiler.
 
-use std::fmt::{self, Write as _};
+use serde::Serialize;
+use std::fmt;
 
 /// A 64-bit running hash of words and byte strings: multiply and rotate, eight bytes at a time, in the manner of the
 /// Firefox hash, and the finaliser of `SplitMix64` at the end. Bytes are read as little-endian words on every target.
@@ -61,21 +62,136 @@ pub fn hash_of(bytes: &[u8]) -> u64 {
     hash.finish()
 }
 
+/// How much of a run is told. Telling changes nothing about the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Telling {
+    /// Nothing but the hash.
+    #[default]
+    Nothing,
+    /// What changed: lives, faults, states, the ends of logs.
+    Changes,
+    /// Every input and output too.
+    Everything,
+}
+
+/// What a line of a run is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A process starts.
+    Start,
+    /// A process ends.
+    End,
+    /// A node is in another state of its life.
+    State,
+    /// Something breaks.
+    Fault,
+    /// The ends of a log have moved.
+    Log,
+    /// Something was lost to what no single replica survives.
+    Loss,
+    /// What the run came to.
+    Verdict,
+    /// Something happened to a client.
+    Client,
+    /// A connection began or ended.
+    Connection,
+    /// A request came in.
+    Request,
+    /// An answer went out.
+    Response,
+    /// A storage operation went out.
+    Storage,
+    /// The answer of a disk came in.
+    Completion,
+}
+
+impl Kind {
+    /// Whether a line of this kind tells of a change, not of an input or output.
+    const fn is_change(self) -> bool {
+        match self {
+            Self::Start
+            | Self::End
+            | Self::State
+            | Self::Fault
+            | Self::Log
+            | Self::Loss
+            | Self::Verdict
+            | Self::Client => true,
+            Self::Connection | Self::Request | Self::Response | Self::Storage | Self::Completion => false,
+        }
+    }
+}
+
+/// One line of a run, for people and for machines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// Virtual microseconds.
+    pub at_us: u64,
+    /// What it is about.
+    pub kind: Kind,
+    /// The node, by its place in the plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<usize>,
+    /// What happened.
+    pub text: String,
+    /// The same in numbers, where there are some.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogEnds>,
+}
+
+/// Where a log begins and ends, in the node's belief.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LogEnds {
+    /// The log's directory.
+    pub dir: String,
+    /// First offset that readers may have.
+    pub log_start: i64,
+    /// Below it readers may see.
+    pub high_watermark: i64,
+    /// Below it everything was written.
+    pub written_end: i64,
+    /// Below it everything is durable.
+    pub flushed_end: i64,
+    /// Offset of the next record.
+    pub log_end: i64,
+}
+
+impl Line {
+    /// The line as a person reads it: time, node, what happened.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let (seconds, micros) = (self.at_us / 1_000_000, self.at_us % 1_000_000);
+        let node = self.node.map_or_else(|| " ".to_owned(), |node| node.to_string());
+        let sign = match self.kind {
+            Kind::Start | Kind::End => "====",
+            Kind::State | Kind::Loss | Kind::Verdict => "   =",
+            Kind::Fault => "!!!!",
+            Kind::Log => "   ~",
+            Kind::Client => "   c",
+            Kind::Connection | Kind::Request | Kind::Completion => "  ->",
+            Kind::Response | Kind::Storage => "  <-",
+        };
+        format!("{seconds:>5}.{micros:06} {node} {sign} {}", self.text)
+    }
+}
+
 /// The record of one run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Trace {
     hash: Hash64,
     events: u64,
-    transcript: Option<String>,
+    telling: Telling,
+    lines: Vec<Line>,
     /// The hash after each event, kept when two runs are to be compared event by event.
     steps: Option<Vec<u64>>,
 }
 
 impl Trace {
-    /// A trace that only hashes, or one that writes a transcript too.
+    /// A trace that hashes, and tells so much.
     #[must_use]
-    pub fn new(transcript: bool) -> Self {
-        Self { hash: Hash64::default(), events: 0, transcript: transcript.then(String::new), steps: None }
+    pub fn new(telling: Telling) -> Self {
+        Self { hash: Hash64::default(), events: 0, telling, lines: Vec::new(), steps: None }
     }
 
     /// Keeps the hash after every event as well.
@@ -94,18 +210,26 @@ impl Trace {
         &mut self.hash
     }
 
-    /// Adds a line to the transcript, if one is written. The line costs nothing otherwise.
-    pub fn line(&mut self, now: u64, line: impl FnOnce() -> String) {
-        if let Some(transcript) = &mut self.transcript {
-            let (seconds, micros) = (now / 1_000_000, now % 1_000_000);
-            writeln!(transcript, "{seconds:>5}.{micros:06} {}", line()).expect("a string takes any text");
+    /// Adds a line, if it is told. It costs nothing otherwise.
+    pub fn tell(&mut self, at_us: u64, kind: Kind, node: Option<usize>, text: impl FnOnce() -> String) {
+        if self.tells(kind) {
+            self.lines.push(Line { at_us, kind, node, text: text(), log: None });
         }
     }
 
-    /// Whether a transcript is written.
+    /// Adds a line about the ends of a log.
+    pub fn tell_log(&mut self, at_us: u64, node: usize, text: String, log: LogEnds) {
+        self.lines.push(Line { at_us, kind: Kind::Log, node: Some(node), text, log: Some(log) });
+    }
+
+    /// Whether lines of this kind are told.
     #[must_use]
-    pub const fn is_written(&self) -> bool {
-        self.transcript.is_some()
+    pub fn tells(&self, kind: Kind) -> bool {
+        match self.telling {
+            Telling::Nothing => false,
+            Telling::Changes => kind.is_change(),
+            Telling::Everything => true,
+        }
     }
 
     /// The hash of the run so far.
@@ -120,10 +244,16 @@ impl Trace {
         self.events
     }
 
-    /// The transcript, empty when none was asked for.
+    /// The lines that were told.
     #[must_use]
-    pub fn transcript(&self) -> &str {
-        self.transcript.as_deref().unwrap_or_default()
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// The lines that were told, without a copy.
+    #[must_use]
+    pub fn into_lines(self) -> Vec<Line> {
+        self.lines
     }
 
     /// The hash before every event, empty when not kept.
@@ -157,13 +287,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_composed_only_for_a_transcript() {
-        let mut silent = Trace::new(false);
-        silent.line(5, || unreachable!("nobody reads it"));
-        assert_eq!(silent.transcript(), "");
-        let mut written = Trace::new(true);
-        written.line(1_500_000, || "kill".to_owned());
-        assert_eq!(written.transcript(), "    1.500000 kill\n");
+    fn a_line_is_composed_only_if_it_is_told() {
+        let mut silent = Trace::new(Telling::Nothing);
+        silent.tell(5, Kind::Fault, None, || unreachable!("nobody reads it"));
+        let mut changes = Trace::new(Telling::Changes);
+        changes.tell(5, Kind::Request, Some(0), || unreachable!("it is no change"));
+        changes.tell(1_500_000, Kind::End, Some(1), || "kill".to_owned());
+        let lines: Vec<String> = changes.lines().iter().map(Line::to_text).collect();
+        assert_eq!(lines, ["    1.500000 1 ==== kill"]);
     }
 
     const KNOWN_EMPTY: u64 = 0xBC92_614F_CE6F_3116;

@@ -3,6 +3,7 @@
 
 use sordini_sim::plan::Mutation;
 use sordini_sim::sweep::{Verdict, plan_of, run};
+use sordini_sim::trace::Telling;
 use sordini_sim::world::Failure;
 
 /// How many seeds a broken rule may need before it is found.
@@ -10,12 +11,12 @@ const SEEDS: u64 = 60;
 
 /// What a seed finds to be broken: the property's name and the sentence.
 fn find(seed: u64, mutation: Mutation) -> Option<(&'static str, String)> {
-    let (verdict, _) = run(&plan_of(seed, Some(mutation)), false);
+    let (verdict, _) = run(&plan_of(seed, Some(mutation)), Telling::Nothing);
     match verdict {
         Verdict::Passed => None,
         Verdict::Failed(Failure::Safety(violation)) => Some((violation.property, violation.sentence)),
         Verdict::Failed(Failure::Liveness(sentence)) => Some(("liveness", sentence)),
-        Verdict::Panicked(text) => Some(("panic", text)),
+        Verdict::Panicked(panic) => Some(("panic", panic.message)),
         Verdict::Nondeterministic(text) => Some(("nondeterminism", text)),
     }
 }
@@ -95,5 +96,5 @@ fn a_topic_that_is_forgotten_is_found() {
 
 #[test]
 fn a_completion_that_is_never_delivered_is_found() {
-    assert_found(Mutation::CompletionSwallowed, "liveness", "the node is Some(Starting)");
+    assert_found(Mutation::CompletionSwallowed, "liveness", "the nodes are [Some(Starting)");
 }

@@ -2,6 +2,7 @@
 
 use sordini_sim::plan::Mutation;
 use sordini_sim::sweep::plan_of;
+use sordini_sim::trace::Telling;
 use sordini_sim::world;
 use std::process::Command;
 
@@ -19,7 +20,7 @@ fn a_seed_gives_one_run_in_two_processes_and_in_this_one() {
         let (one, _) = in_a_process_of_its_own(seed, &[]);
         let (other, _) = in_a_process_of_its_own(seed, &[]);
         assert_eq!(one, other, "seed {seed}");
-        let here = world::run(&plan_of(seed, None), false);
+        let here = world::run(&plan_of(seed, None), Telling::Nothing);
         assert!(
             one.contains(&format!("hash {:016x} events {} ", here.trace_hash, here.events)),
             "seed {seed}: {one} and here hash {:016x} events {}",
@@ -32,19 +33,19 @@ fn a_seed_gives_one_run_in_two_processes_and_in_this_one() {
 #[test]
 fn a_transcript_changes_nothing_and_is_the_same_twice() {
     let plan = plan_of(5, None);
-    let silent = world::run(&plan, false);
-    let (one, other) = (world::run(&plan, true), world::run(&plan, true));
+    let silent = world::run(&plan, Telling::Nothing);
+    let (one, other) = (world::run(&plan, Telling::Everything), world::run(&plan, Telling::Everything));
     assert_eq!(one.trace_hash, silent.trace_hash);
-    assert!(one.transcript.lines().count() > 100);
-    assert!(one.transcript == other.transcript, "two transcripts of one plan differ");
+    assert!(one.transcript().lines().count() > 100);
+    assert!(one.transcript() == other.transcript(), "two transcripts of one plan differ");
     assert_eq!(one.history, silent.history);
 }
 
 #[test]
 fn two_seeds_give_two_runs() {
     assert_ne!(
-        world::run(&plan_of(1, None), false).trace_hash,
-        world::run(&plan_of(2, None), false).trace_hash
+        world::run(&plan_of(1, None), Telling::Nothing).trace_hash,
+        world::run(&plan_of(2, None), Telling::Nothing).trace_hash
     );
 }
 
@@ -56,7 +57,7 @@ fn a_run_that_depends_on_its_process_is_told_from_one_that_does_not() {
     assert_ne!(one, other, "the comparison of two processes finds a delay that comes from outside the plan");
     let mutation = Some(Mutation::DelaysFromOutside);
     assert_ne!(
-        world::run(&plan_of(1, mutation), false).trace_hash,
-        world::run(&plan_of(1, None), false).trace_hash
+        world::run(&plan_of(1, mutation), Telling::Nothing).trace_hash,
+        world::run(&plan_of(1, None), Telling::Nothing).trace_hash
     );
 }

@@ -1,5 +1,6 @@
 //! What the command ends with says what was found.
 
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 fn sim(words: &[&str]) -> Output {
@@ -16,6 +17,19 @@ fn assert_ends_with(words: &[&str], code: i32, says: &str) {
     assert!(text.contains(says), "{words:?} says: {text}");
 }
 
+/// A file of this test, by a name that no other test uses.
+fn file(name: &str) -> PathBuf {
+    std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+/// A seed that a sweep found to fail.
+fn failing_seed(mutation: &str) -> String {
+    let output = sim(&["sweep", "--seeds", "0..60", "--mutation", mutation]);
+    let found = String::from_utf8_lossy(&output.stdout).into_owned();
+    let seed = found.split_once("--seed ").and_then(|(_, rest)| rest.split(' ').next());
+    seed.expect("the replay line names the seed").to_owned()
+}
+
 #[test]
 fn a_run_in_which_everything_holds_ends_with_0() {
     assert_ends_with(&["run", "--seed", "1"], 0, "passed");
@@ -27,17 +41,27 @@ fn a_property_that_does_not_hold_ends_with_1_and_a_line_that_replays_it() {
     let sweep = ["sweep", "--seeds", "0..60", "--mutation", mutation];
     assert_ends_with(&sweep, 1, "replay: cargo sim run --seed ");
     // Which seed has two producers is the plan's business; the sweep found one that fails.
-    let found = String::from_utf8_lossy(&sim(&sweep).stdout).into_owned();
-    let seed = found.split_once("--seed ").and_then(|(_, rest)| rest.split(' ').next());
-    let seed = seed.expect("the replay line names the seed");
-    assert_ends_with(&["run", "--seed", seed, "--mutation", mutation], 1, "safety: producer_ids");
+    let seed = failing_seed(mutation);
+    assert_ends_with(&["run", "--seed", &seed, "--mutation", mutation], 1, "safety: producer_ids");
 }
 
 #[test]
 fn words_that_mean_nothing_end_with_2_and_the_usage() {
-    for words in [&["run"][..], &["dance"], &[], &["run", "--seed", "x"], &["sweep", "--seeds", "7"]] {
-        assert_ends_with(words, 2, "cargo sim run --seed N");
+    let wrong = [
+        &["run"][..],
+        &["dance"],
+        &[],
+        &["run", "--seed", "x"],
+        &["run", "--seed", "1", "--plan", "x"],
+        &["run", "--seed", "1", "--mutation", "x"],
+        &["sweep", "--seeds", "7"],
+        &["sweep", "--seeds", "7..7"],
+        &["sweep", "--seeds", "0..7", "--shard", "3/2"],
+    ];
+    for words in wrong {
+        assert_ends_with(words, 2, "--help");
     }
+    assert_ends_with(&["run", "--plan", "/no/such/file"], 2, "/no/such/file: ");
 }
 
 #[test]
@@ -49,18 +73,40 @@ fn what_does_not_come_to_pass_ends_with_3() {
 fn a_plan_that_panics_the_simulator_ends_with_4() {
     // Only a plan that was made by hand can name a configuration that is none.
     let mut plan = sordini_sim::plan::Plan::draw(1);
-    plan.broker.insert("num.partitions".to_owned(), "many".to_owned());
+    plan.nodes[0].properties.insert("num.partitions".to_owned(), "many".to_owned());
     let broken = serde_json::to_string(&plan).expect("a plan can be written");
-    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("broken-plan.json");
+    let path = file("broken-plan.json");
     std::fs::write(&path, broken).expect("a file can be written");
-    assert_ends_with(&["run", "--plan", path.to_str().expect("a path is text")], 4, "panic: ");
+    assert_ends_with(&["run", "--plan", path.to_str().expect("a path is text")], 4, "panic: sim/src/world/");
 }
 
 #[test]
 fn a_run_that_is_not_a_function_of_its_plan_ends_with_5() {
+    let mutation = ["--mutation", "delays_from_outside"];
+    assert_ends_with(&[&["run", "--seed", "1"][..], &mutation].concat(), 5, "nondeterminism: two runs");
+    assert_ends_with(&[&["meta", "--seeds", "3"][..], &mutation].concat(), 5, "they part at event ");
+}
+
+#[test]
+fn a_plan_that_was_shrunk_and_stored_fails_as_the_seed_did() {
+    let mutation = "producer_id_handed_out_twice";
+    let path = file("one-id-for-two.json");
+    let path = path.to_str().expect("a path is text");
+    let seed = failing_seed(mutation);
     assert_ends_with(
-        &["run", "--seed", "1", "--mutation", "delays_from_outside"],
-        5,
-        "nondeterminism: two runs",
+        &["shrink", "--seed", &seed, "--mutation", mutation, "--out", path],
+        0,
+        "producer_ids is expected of it",
     );
+    assert_ends_with(&["run", "--plan", path], 1, "safety: producer_ids");
+    let stored = std::fs::read_to_string(path).expect("it was stored");
+    let stored = sordini_sim::regression::Regression::parse(&stored).expect("it can be read");
+    assert_eq!((stored.cause.as_str(), stored.expect.0.as_str()), ("one id for two", "producer_ids"));
+    // Two producers, each with the batch that makes it ask for an id.
+    assert!(stored.plan.items().len() <= 2, "{:#?}", stored.plan);
+}
+
+#[test]
+fn a_plan_that_passes_is_not_shrunk() {
+    assert_ends_with(&["shrink", "--seed", "1"], 2, "there is nothing to shrink");
 }

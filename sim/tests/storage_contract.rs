@@ -33,7 +33,7 @@ impl ContractDisk for SimulatedDisk {
         let mut results: Vec<_> = dues.iter().map(|_| None).collect();
         for index in order {
             self.now = dues[index].at;
-            results[index] = self.disk.complete(dues[index].number, 0).map(|(_, result)| result);
+            results[index] = self.disk.complete(dues[index].number, self.now, 0).map(|(_, result)| result);
         }
         results.into_iter().map(|result| result.expect("every operation is answered once")).collect()
     }

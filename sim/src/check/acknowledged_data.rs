@@ -5,7 +5,7 @@
 use super::truth::LogTruth;
 use super::{Acknowledged, PlannedPartition, Violation};
 use crate::disk::Disk;
-use crate::plan::FaultKind;
+use crate::plan::CrashKind;
 use sordini_protocol::batch::{BatchHeader, HEADER_LEN};
 
 pub(super) fn violation(sentence: String) -> Violation {
@@ -79,14 +79,14 @@ fn check_flushed(
 pub(super) fn check_before_crash<'a>(
     dir: &str,
     log: &LogTruth,
-    kind: FaultKind,
+    kind: CrashKind,
     mut planned: impl Iterator<Item = &'a PlannedPartition>,
 ) -> Result<(), Violation> {
     let must_keep = log.must_keep().expect("a crash was noted");
     let acknowledged_end = log.acknowledged_end();
     let (allowed, why) = match kind {
-        FaultKind::Kill | FaultKind::Stop => (0, "a kill".to_owned()),
-        FaultKind::PowerLoss => {
+        CrashKind::Kill | CrashKind::Stop => (0, "a kill".to_owned()),
+        CrashKind::PowerLoss => {
             let flush_messages =
                 planned.find(|planned| &*planned.dir == dir).and_then(|planned| planned.flush_messages);
             let Some(messages) = flush_messages else { return Ok(()) };

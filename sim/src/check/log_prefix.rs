@@ -1,11 +1,11 @@
 //! `log_prefix`: what is recovered after a crash is a prefix of what was appended before it, batch by batch and byte by
 //! byte, at the same offsets; and it has in it everything that the crash could not take (S1).
 
-use super::truth::{LogTruth, is_going, len_after_truncations};
+use super::truth::{Damage, Extent, LogTruth, is_going, len_after_truncations, segments_to_be};
 use super::{Violation, acknowledged_data};
 use crate::disk::Disk;
-use crate::plan::FaultKind;
-use bytes::Bytes;
+use crate::plan::CrashKind;
+use bytes::{Buf as _, Bytes};
 use sordini_protocol::batch::Batch;
 
 pub(super) fn violation(sentence: String) -> Violation {
@@ -21,8 +21,15 @@ pub(super) fn check(
     recovered_end: Option<i64>,
 ) -> Result<u64, Violation> {
     let must_keep = log.must_keep().expect("only a log that went through a crash is verified");
-    let count = compare(dir, log, disk)?;
-    let end = count.checked_sub(1).map_or(0, |last| log.batches()[last].end_offset);
+    let found = compare(dir, log, disk, None)?;
+    let (end, limit) = (found.end, log.start_limit());
+    // Of what was never durable the front may go as well as the end.
+    if found.first_base > limit && must_keep.end > limit {
+        return Err(violation(format!(
+            "{dir} begins at offset {} after recovery; from {limit} on nothing may be missing",
+            found.first_base
+        )));
+    }
     if let Some(said) = recovered_end.filter(|said| *said != end) {
         return Err(violation(format!(
             "{dir} was recovered up to offset {end}, and the node goes on appending at {said}"
@@ -30,23 +37,82 @@ pub(super) fn check(
     }
     if end < must_keep.end {
         let what = match must_keep.kind {
-            FaultKind::Kill | FaultKind::Stop => "killed when everything below {} had been written",
-            FaultKind::PowerLoss => "without power when everything below {} had been synced",
+            CrashKind::Kill | CrashKind::Stop => "killed when everything below {} had been written",
+            CrashKind::PowerLoss => "without power when everything below {} had been synced",
         };
         let what = what.replace("{}", &must_keep.end.to_string());
         return Err(acknowledged_data::violation(format!(
             "{dir} ends at offset {end} after recovery; the node was {what}"
         )));
     }
-    let is_shorter = count < log.batches().len();
-    log.recovered(count, disk);
+    let is_shorter = found.count < log.batches().len();
+    log.recovered(found, disk);
     Ok(u64::from(is_shorter))
+}
+
+/// What a check after damage came to.
+pub(super) enum Damaged {
+    /// All is there, or what a recovery that looks through it may have cut off is not, as the sentences say.
+    Explained(Vec<String>),
+    /// The damage goes so deep that nothing can be asked of the log any more.
+    Abandoned(String),
+}
+
+/// As [`check`], of a log that was damaged before the node looked at it: what is not damaged stays, and nothing is cut off
+/// but from a damaged batch on that recovery has looked at.
+pub(super) fn check_damaged(
+    dir: &str,
+    log: &mut LogTruth,
+    disk: &Disk,
+    damage: &Damage,
+) -> Result<Damaged, Violation> {
+    let must_keep = log.must_keep().expect("a log that was looked at for damage is verified");
+    let abandoned =
+        |why: String| Ok(Damaged::Abandoned(format!("{dir}, of which nothing can be said: {why}")));
+    let found = match compare(dir, log, disk, Some(damage)) {
+        Ok(found) => found,
+        Err(violation) if damage.batches.is_empty() => return Err(violation),
+        Err(violation) => return abandoned(violation.sentence),
+    };
+    if found.first_base > log.start_limit() && must_keep.end > log.start_limit() {
+        return abandoned(format!("it begins at offset {}", found.first_base));
+    }
+    let (end, cut) = (found.end, log.batches().get(found.count));
+    let mut losses = Vec::new();
+    if cut.is_some() && end < must_keep.end {
+        // A damaged batch may end the log, or pass for a whole one of other offsets and end it at the next.
+        let is_looked_through =
+            |index: &usize| segment_base(&log.batches()[*index].file) >= damage.looked_through_from;
+        if !damage.batches.range(..=found.count).any(is_looked_through) {
+            return Err(acknowledged_data::violation(format!(
+                "{dir} ends at offset {end} after recovery; everything below {} was there but for damage to the batches \
+                 at {:?}, and recovery looks through segments from {} on alone",
+                must_keep.end,
+                damage.batches.iter().map(|index| log.batches()[*index].base_offset).collect::<Vec<_>>(),
+                damage.looked_through_from
+            )));
+        }
+        losses.push(format!("{dir} from offset {end} to {}: damage ends the log there", must_keep.end));
+    }
+    log.recovered(found, disk);
+    Ok(Damaged::Explained(losses))
+}
+
+fn segment_base(file: &str) -> i64 {
+    let name = file.rsplit('/').next().and_then(|name| name.strip_suffix(".log"));
+    name.and_then(|base| base.parse().ok()).unwrap_or(0)
 }
 
 /// At a clean stop the log files hold all that was appended, and it is durable.
 pub(super) fn check_at_clean_stop(dir: &str, log: &mut LogTruth, disk: &Disk) -> Result<(), Violation> {
-    let count = compare(dir, log, disk)?;
+    let Extent { first_base, count, .. } = compare(dir, log, disk, None)?;
     let appended = log.batches().len();
+    if first_base != log.first_base() {
+        return Err(violation(format!(
+            "{dir} begins with the segment {first_base} after a clean stop, where {} was the first that was not deleted",
+            log.first_base()
+        )));
+    }
     if count != appended {
         return Err(violation(format!("{dir} has {count} of {appended} batches after a clean stop")));
     }
@@ -60,40 +126,53 @@ pub(super) fn check_at_clean_stop(dir: &str, log: &mut LogTruth, disk: &Disk) ->
     Ok(())
 }
 
-/// How many batches of the truth the log files hold, which must hold nothing else.
-fn compare(dir: &str, log: &LogTruth, disk: &Disk) -> Result<usize, Violation> {
-    let mut count: usize = 0;
-    for file in disk.paths_beneath(dir) {
-        let Some(name) = file.strip_suffix(".log") else { continue };
-        if is_going(disk, file) {
-            continue;
+/// What the log files hold, which must be of the truth and nothing else.
+fn compare(dir: &str, log: &LogTruth, disk: &Disk, damage: Option<&Damage>) -> Result<Extent, Violation> {
+    let segments = segments_to_be(dir, disk);
+    let first_base = segments.first().map_or_else(|| log.first_base(), |(base, _)| *base);
+    let deleted = log.batches().partition_point(|batch| batch.end_offset <= first_base);
+    let mut found = Extent { first_base, deleted, count: deleted, end: first_base };
+    for (base, file) in segments {
+        if base != found.end {
+            return Err(violation(format!("{file} follows a segment that ends at offset {}", found.end)));
         }
-        let next_offset = count.checked_sub(1).map_or(0, |last| log.batches()[last].end_offset);
-        let named = name.rsplit('/').next().and_then(|name| name.parse::<i64>().ok());
-        if named != Some(next_offset) {
-            return Err(violation(format!("{file} follows a segment that ends at offset {next_offset}")));
-        }
-        let contents = disk.contents(file).expect("it was listed");
-        let mut rest = contents.read(0, len_after_truncations(disk, file));
+        // What is about to be renamed away from this name is not of this log.
+        let Some(contents) = disk.contents(&file).filter(|_| !is_going(disk, &file)) else { continue };
+        let mut rest = contents.read(0, len_after_truncations(disk, &file));
+        let mut position = 0;
         while !rest.is_empty() {
-            let found = batch_of(&mut rest);
-            let Some(truth) = log.batches().get(count) else {
+            if let Some(damage) = damage
+                && let Some(truth) = log.batches().get(found.count)
+                && damage.batches.contains(&found.count)
+                && (&*truth.file, truth.position) == (&*file, position)
+                && truth.len() <= rest.len() as u64
+            {
+                rest.advance(truth.bytes[0].len() + truth.bytes[1].len());
+                position = truth.end();
+                found.count += 1;
+                found.end = truth.end_offset;
+                continue;
+            }
+            let bytes = batch_of(&mut rest);
+            let Some(truth) = log.batches().get(found.count) else {
                 return Err(violation(format!(
                     "{file} has {} bytes more than was ever appended, or than recovery may leave",
-                    found.map_or(rest.len(), |batch| batch.len() + rest.len())
+                    bytes.map_or(rest.len(), |batch| batch.len() + rest.len())
                 )));
             };
-            if !found.is_some_and(|found| truth.is(&found)) {
+            if !bytes.is_some_and(|bytes| truth.is(&bytes)) {
                 return Err(violation(format!(
                     "{file} differs after recovery at position {} from the batch of offsets {} to {} that was \
                      appended there",
                     truth.position, truth.base_offset, truth.end_offset
                 )));
             }
-            count += 1;
+            position = truth.end();
+            found.count += 1;
+            found.end = truth.end_offset;
         }
     }
-    Ok(count)
+    Ok(found)
 }
 
 fn batch_of(rest: &mut Bytes) -> Option<Bytes> {

@@ -2,24 +2,33 @@
 //! asked of its disk, what the disk made of it, and everything the node told its clients. They never ask the node.
 
 mod acknowledged_data;
+mod append_after_error;
+mod checkpoint_files;
 mod consumer_reads;
+#[cfg(test)]
+mod example;
 mod high_watermark;
 mod index_recomputation;
+mod leader_epochs;
 mod log_prefix;
 mod no_duplicates;
 mod producer_ids;
+mod producer_state;
+mod retention;
 mod topics;
 mod truth;
 mod truthful_view;
+mod unique_batch;
 
 pub use index_recomputation::{Segment, recompute};
+pub use retention::LogLimits;
 pub use truth::{LogTruth, TrueBatch};
 
-use crate::disk::Disk;
-use crate::plan::{FaultKind, Plan};
+use crate::disk::{Contents, Disk};
+use crate::plan::{CrashKind, Plan};
 use bytes::Bytes;
 use sordini_core::node::PartitionView;
-use sordini_core::storage_op::StorageOp;
+use sordini_core::storage_op::{StorageFault, StorageOp, StoragePath};
 use sordini_protocol::messages::{FetchResponse, InitProducerIdResponse, MetadataResponse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -56,7 +65,7 @@ pub struct Acknowledged {
 }
 
 /// All checks of one run and the facts they keep.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Checks {
     /// By directory, "0/orders-3".
     logs: BTreeMap<Arc<str>, LogTruth>,
@@ -65,9 +74,22 @@ pub struct Checks {
     high_watermarks: BTreeMap<(usize, i32), i64>,
     producer_ids: producer_ids::ProducerIds,
     topics: topics::Topics,
+    checkpoint_files: checkpoint_files::CheckpointFiles,
+    failed_dirs: append_after_error::FailedDirs,
+    acknowledged: no_duplicates::Acknowledgements,
+    /// Topics of whom a client asked that they be deleted.
+    unwanted: BTreeSet<String>,
+    /// The node's wall clock.
+    wall_ms: i64,
+    /// `producer.id.expiration.ms`.
+    producer_expiration_ms: i64,
     is_recovering: bool,
     /// Logs that were found shorter than they had been, since the node last began to run.
     shortened: u64,
+    /// What was lost to faults that no single replica survives, as sentences.
+    losses: Vec<String>,
+    /// Logs that were damaged so that nothing can be asked of them any more.
+    abandoned: BTreeSet<Arc<str>>,
 }
 
 /// What the plan says of a partition.
@@ -77,7 +99,11 @@ struct PlannedPartition {
     flush_messages: Option<u64>,
     has_log_append_time: bool,
     index_interval: u64,
+    limits: LogLimits,
 }
+
+/// `producer.id.expiration.ms`, unless the plan says otherwise: Kafka's default.
+const PRODUCER_EXPIRATION_MS_DEFAULT: i64 = 86_400_000;
 
 /// The interval of index entries in logs that are not the plan's: Kafka's default.
 const INDEX_INTERVAL_DEFAULT: u64 = 4_096;
@@ -85,7 +111,7 @@ const INDEX_INTERVAL_DEFAULT: u64 = 4_096;
 impl Checks {
     /// The checks of a plan's run.
     #[must_use]
-    pub fn new(plan: &Plan) -> Self {
+    pub fn new(plan: &Plan, node: usize) -> Self {
         let mut partitions = BTreeMap::new();
         for (index, topic) in plan.topics.iter().enumerate() {
             for partition in 0..topic.partitions {
@@ -94,18 +120,30 @@ impl Checks {
                     flush_messages: topic.flush_messages,
                     has_log_append_time: topic.log_append_time,
                     index_interval: u64::from(topic.index_interval_bytes),
+                    limits: LogLimits::of(topic),
                 };
                 partitions.insert((index, partition), planned);
             }
         }
+        let expiration = plan.nodes[node].properties.get("producer.id.expiration.ms");
+        let expiration = expiration.and_then(|text| text.parse().ok());
         Self {
             logs: BTreeMap::new(),
             partitions,
+            checkpoint_files: checkpoint_files::CheckpointFiles::default(),
+            failed_dirs: append_after_error::FailedDirs::default(),
+            acknowledged: no_duplicates::Acknowledgements::default(),
+            unwanted: BTreeSet::new(),
+            // Until somebody says what time it is, everything is old.
+            wall_ms: i64::MAX,
+            producer_expiration_ms: expiration.unwrap_or(PRODUCER_EXPIRATION_MS_DEFAULT),
             high_watermarks: BTreeMap::new(),
             producer_ids: producer_ids::ProducerIds::default(),
             topics: topics::Topics::new(&plan.topics),
             is_recovering: false,
             shortened: 0,
+            losses: Vec::new(),
+            abandoned: BTreeSet::new(),
         }
     }
 
@@ -125,15 +163,59 @@ impl Checks {
     /// # Errors
     /// The property that does not hold.
     pub fn on_storage_op(&mut self, op: &StorageOp, disk: &Disk) -> Result<(), Violation> {
-        let StorageOp::Append { file, position, bytes } = op else { return Ok(()) };
+        if disk.is_damaged() {
+            return match op {
+                StorageOp::Append { file, position, bytes } => self.on_append(file, *position, bytes, disk),
+                StorageOp::Rename { from: path, .. } | StorageOp::Remove { path } => {
+                    self.on_damaged_going(path);
+                    Ok(())
+                }
+                StorageOp::Sync { .. }
+                | StorageOp::Read { .. }
+                | StorageOp::Truncate { .. }
+                | StorageOp::Replace { .. }
+                | StorageOp::List { .. } => Ok(()),
+            };
+        }
+        self.checkpoint_files.check_after_crash(disk)?;
+        match op {
+            StorageOp::Append { file, position, bytes } => self.on_append(file, *position, bytes, disk),
+            StorageOp::Replace { file, bytes } => self.on_replace(file, bytes, disk),
+            StorageOp::Rename { from: path, .. } | StorageOp::Remove { path } => {
+                self.on_going(path, op, disk)
+            }
+            StorageOp::Truncate { .. }
+            | StorageOp::Sync { .. }
+            | StorageOp::Read { .. }
+            | StorageOp::List { .. } => Ok(()),
+        }
+    }
+
+    fn on_append(
+        &mut self,
+        file: &StoragePath,
+        position: u64,
+        bytes: &[Bytes; 2],
+        disk: &Disk,
+    ) -> Result<(), Violation> {
         if !file.as_str().ends_with(".log") || bytes.iter().all(Bytes::is_empty) {
             return Ok(());
         }
+        self.failed_dirs.check(file)?;
+        if self.abandoned.contains(file.parent()) {
+            return Ok(());
+        }
+        if disk.is_damaged() {
+            self.check_damaged(&Arc::from(file.parent()), disk)?;
+            if self.abandoned.contains(file.parent()) {
+                return Ok(());
+            }
+        }
         let log = match self.logs.get_mut(file.parent()) {
             Some(log) => log,
-            None => self.logs.entry(Arc::from(file.parent())).or_default(),
+            None => log_of(&mut self.logs, &Arc::from(file.parent()), disk),
         };
-        for batch in truth::batches_of(file, *position, bytes).map_err(|error| {
+        for batch in truth::batches_of(file, position, bytes).map_err(|error| {
             log_prefix::violation(format!(
                 "the node appended to {file} at {position} what is no batch: {error}"
             ))
@@ -142,24 +224,144 @@ impl Checks {
                 // The node has finished recovering this log, and goes on from where it says that it ends.
                 self.shortened += log_prefix::check(file.parent(), log, disk, Some(batch.base_offset))?;
             }
+            if !disk.is_damaged() {
+                unique_batch::check(file.parent(), log, &batch)?;
+            }
             log.push(batch).map_err(|sentence| log_prefix::violation(format!("{file}: {sentence}")))?;
         }
         Ok(())
+    }
+
+    fn on_replace(&mut self, file: &StoragePath, bytes: &Bytes, disk: &Disk) -> Result<(), Violation> {
+        self.checkpoint_files.check(file, bytes, &mut self.logs, disk)?;
+        // What a node that recovers writes of a log is looked at when it has recovered it.
+        let Some(log) = self.logs.get_mut(file.parent()).filter(|log| !log.is_unverified()) else {
+            return Ok(());
+        };
+        if file.name() == leader_epochs::FILE {
+            if let Ok([(_, start), ..]) = leader_epochs::parse(bytes).as_deref() {
+                // The file may be the first to tell of a start that moves up.
+                let limits = limits_of(&self.partitions, file.parent());
+                let _ = retention::allow(file.parent(), log, *start, &limits, self.wall_ms, disk);
+            }
+            leader_epochs::check(file.parent(), log, Some(bytes))?;
+        } else if let Some(offset) = producer_state::offset_of(file.as_str()) {
+            let expired = self.wall_ms.saturating_sub(self.producer_expiration_ms);
+            producer_state::Replay::new(log, expired).check(file.as_str(), offset, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// A file or directory leaves its name.
+    fn on_going(&mut self, path: &StoragePath, op: &StorageOp, disk: &Disk) -> Result<(), Violation> {
+        if self.logs.contains_key(path.as_str()) {
+            retention::check_directory(path, &self.unwanted)?;
+            self.logs.remove(path.as_str());
+            return Ok(());
+        }
+        let Some(log) = self.logs.get_mut(path.parent()).filter(|_| path.as_str().ends_with(".log")) else {
+            return Ok(());
+        };
+        if log.is_unverified() {
+            // Recovery removes what it cannot use, and what is left is looked at when it is over.
+            if matches!(op, StorageOp::Remove { .. }) {
+                return Ok(());
+            }
+            self.shortened += log_prefix::check(path.parent(), log, disk, None)?;
+        }
+        let limits = limits_of(&self.partitions, path.parent());
+        retention::check_segment(path, log, &limits, self.wall_ms, disk)
+    }
+
+    /// A file or directory of a damaged disk leaves its name.
+    fn on_damaged_going(&mut self, path: &StoragePath) {
+        if self.logs.remove(path.as_str()).is_some() {
+            self.abandoned.remove(path.as_str());
+        } else if path.as_str().ends_with(".log")
+            && let Some(log) = self.logs.get_mut(path.parent())
+            && !log.is_unverified()
+        {
+            log.delete_file(path.as_str());
+        }
     }
 
     /// The process dies, or the power is lost, in this very moment; the disk has not yet heard of it.
     ///
     /// # Errors
     /// The property that does not hold.
-    pub fn before_crash(&mut self, kind: FaultKind, disk: &Disk) -> Result<(), Violation> {
-        self.high_watermarks.clear();
+    pub fn before_crash(&mut self, kind: CrashKind, disk: &Disk) -> Result<(), Violation> {
+        if !disk.is_damaged() {
+            self.checkpoint_files.check_after_crash(disk)?;
+            self.checkpoint_files.before_crash(disk);
+        }
+        self.end_life();
         self.is_recovering = true;
         for (dir, log) in &mut self.logs {
             log.before_crash(kind, disk);
+            if disk.is_damaged() {
+                log.forget_acknowledged_losses();
+                continue;
+            }
             acknowledged_data::check_before_crash(dir, log, kind, self.partitions.values())?;
             log.forget_acknowledged_losses();
         }
         Ok(())
+    }
+
+    /// A process is about to start. On a disk that holds something else than what it took, it is noted what.
+    pub fn before_start(&mut self, disk: &Disk) {
+        if !disk.is_damaged() {
+            return;
+        }
+        self.is_recovering = true;
+        let is_clean = disk.contents("0/.kafka_cleanshutdown").is_some();
+        let points =
+            disk.contents("0/recovery-point-offset-checkpoint").map(Contents::all).unwrap_or_default();
+        let points = String::from_utf8_lossy(&points).into_owned();
+        for (dir, log) in &mut self.logs {
+            let name = dir.trim_start_matches("0/").rsplit_once('-');
+            let prefix = name.map(|(topic, partition)| format!("{topic} {partition} ")).unwrap_or_default();
+            let line = points.lines().find_map(|line| line.strip_prefix(&prefix));
+            // When nothing of a clean stop is believed, all is looked through.
+            let point = if is_clean { 0 } else { line.and_then(|point| point.parse().ok()).unwrap_or(0) };
+            log.look_for_damage(disk, point);
+        }
+    }
+
+    /// Looks at a log that the node has recovered on a damaged disk.
+    fn check_damaged(&mut self, dir: &Arc<str>, disk: &Disk) -> Result<(), Violation> {
+        let Some(log) = self.logs.get_mut(dir) else { return Ok(()) };
+        let Some(damage) = log.take_damage() else { return Ok(()) };
+        match log_prefix::check_damaged(dir, log, disk, &damage)? {
+            log_prefix::Damaged::Explained(losses) => self.losses.extend(losses),
+            log_prefix::Damaged::Abandoned(why) => {
+                self.losses.push(why);
+                self.logs.remove(dir);
+                self.abandoned.insert(Arc::clone(dir));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the node has not yet recovered what the last crash left.
+    #[must_use]
+    pub fn is_unverified(&self) -> bool {
+        self.logs.values().any(LogTruth::is_unverified)
+    }
+
+    /// The machine gets a new disk: nothing of what was is there, and nothing is promised. Answers what is lost.
+    pub fn on_empty_disk(&mut self, plan: &Plan, node: usize) -> Vec<String> {
+        let lost = |(dir, log): (&Arc<str>, &LogTruth)| {
+            (log.acknowledged_end() > 0).then(|| format!("{dir} up to offset {}", log.acknowledged_end()))
+        };
+        let losses = self.logs.iter().filter_map(lost).collect();
+        *self = Self::new(plan, node);
+        losses
+    }
+
+    /// Takes what was lost to faults that no single replica survives, as sentences.
+    pub fn take_losses(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.losses)
     }
 
     /// The node runs: what it recovered is on the disk. Answers how many logs lost something.
@@ -168,12 +370,37 @@ impl Checks {
     /// The property that does not hold.
     pub fn on_running(&mut self, disk: &Disk) -> Result<u64, Violation> {
         self.is_recovering = false;
+        if disk.is_damaged() {
+            for dir in self.logs.keys().cloned().collect::<Vec<_>>() {
+                self.check_damaged(&dir, disk)?;
+            }
+            return Ok(std::mem::take(&mut self.shortened));
+        }
         for (dir, log) in &mut self.logs {
             if log.is_unverified() {
                 self.shortened += log_prefix::check(dir, log, disk, None)?;
             }
         }
+        for (dir, log) in &self.logs {
+            let epochs = truth::contents_to_be(disk, &format!("{dir}/{}", leader_epochs::FILE));
+            leader_epochs::check(dir, log, epochs.as_ref())?;
+            self.check_snapshots(dir, log, disk)?;
+        }
         Ok(std::mem::take(&mut self.shortened))
+    }
+
+    fn check_snapshots(&self, dir: &str, log: &LogTruth, disk: &Disk) -> Result<(), Violation> {
+        let expired = self.wall_ms.saturating_sub(self.producer_expiration_ms);
+        producer_state::check(dir, log, expired, disk)
+    }
+
+    /// A process has ended: what it said binds nobody any more.
+    fn end_life(&mut self) {
+        self.high_watermarks.clear();
+        self.failed_dirs.clear();
+        for log in self.logs.values_mut() {
+            log.forget_views();
+        }
     }
 
     /// What the node believes of its partitions.
@@ -185,27 +412,41 @@ impl Checks {
         views: impl Iterator<Item = PartitionView<'a>>,
         disk: &Disk,
     ) -> Result<(), Violation> {
+        if disk.is_damaged() {
+            return Ok(());
+        }
         for view in views {
             match self.logs.get_mut(view.dir) {
-                Some(log) => truthful_view::check(&view, log, disk)?,
+                Some(log) => {
+                    truthful_view::check(&view, log, disk)?;
+                    let limits = || limits_of(&self.partitions, view.dir);
+                    retention::check_start(&view, log, limits, self.wall_ms, disk)?;
+                    log.high_watermark = Some(view.high_watermark.0);
+                }
                 None => truthful_view::check(&view, &mut LogTruth::default(), disk)?,
             }
         }
         Ok(())
     }
 
-    /// Nothing is under way on the disk: every index must be what can be computed from its log.
+    /// Nothing is under way on the disk: every index and every file beside a log must be what can be computed from it.
     ///
     /// # Errors
     /// The property that does not hold.
     pub fn on_quiet_disk(&self, disk: &Disk) -> Result<(), Violation> {
+        if disk.is_damaged() {
+            return Ok(());
+        }
         assert!(!self.is_recovering, "indexes of a node that recovers are whatever the crash left");
         for (dir, log) in &self.logs {
             let planned = self.partitions.values().find(|planned| planned.dir == *dir);
             let interval = planned.map_or(INDEX_INTERVAL_DEFAULT, |planned| planned.index_interval);
             index_recomputation::check(dir, log, disk, interval)?;
+            let epochs = disk.contents(&format!("{dir}/{}", leader_epochs::FILE)).map(Contents::all);
+            leader_epochs::check(dir, log, epochs.as_ref())?;
+            self.check_snapshots(dir, log, disk)?;
         }
-        Ok(())
+        checkpoint_files::check_all(disk)
     }
 
     /// The node begins to stop: it closes its logs where they end.
@@ -220,11 +461,13 @@ impl Checks {
     /// # Errors
     /// The property that does not hold.
     pub fn on_stopped(&mut self, disk: &Disk) -> Result<(), Violation> {
-        for (dir, log) in &mut self.logs {
-            log_prefix::check_at_clean_stop(dir, log, disk)?;
+        if !disk.is_damaged() {
+            for (dir, log) in &mut self.logs {
+                log_prefix::check_at_clean_stop(dir, log, disk)?;
+            }
         }
         self.on_quiet_disk(disk)?;
-        self.high_watermarks.clear();
+        self.end_life();
         Ok(())
     }
 
@@ -234,8 +477,12 @@ impl Checks {
     /// The property that does not hold.
     pub fn on_acknowledged(&mut self, acknowledged: &Acknowledged, disk: &Disk) -> Result<(), Violation> {
         let planned = &self.partitions[&(acknowledged.topic, acknowledged.partition)];
-        let log = self.logs.entry(Arc::clone(&planned.dir)).or_default();
-        acknowledged_data::check(acknowledged, planned, log, disk)
+        if disk.is_damaged() {
+            return Ok(());
+        }
+        let log = log_of(&mut self.logs, &planned.dir, disk);
+        acknowledged_data::check(acknowledged, planned, log, disk)?;
+        self.acknowledged.check(acknowledged, &planned.dir, log)
     }
 
     /// The node answered a fetch; `requested` are the offsets that were asked for, where they are known.
@@ -254,16 +501,51 @@ impl Checks {
             for partition in &topic.partitions {
                 let place = (index, partition.partition_index);
                 let Some(planned) = self.partitions.get(&place) else { continue };
-                if partition.error_code != 0 {
+                if partition.error_code != 0 || self.abandoned.contains(&planned.dir) {
                     continue;
                 }
-                let log = self.logs.entry(Arc::clone(&planned.dir)).or_default();
+                let log = log_of(&mut self.logs, &planned.dir, disk);
                 let before = self.high_watermarks.insert(place, partition.high_watermark);
-                high_watermark::check(&planned.dir, log, before, partition.high_watermark, disk)?;
-                consumer_reads::check(&planned.dir, log, partition, requested.get(&place).copied())?;
+                if !disk.is_damaged() {
+                    high_watermark::check(&planned.dir, log, before, partition.high_watermark, disk)?;
+                }
+                consumer_reads::check(&planned.dir, log, partition, requested.get(&place).copied(), disk)?;
             }
         }
         Ok(())
+    }
+
+    /// The node's wall clock, in milliseconds since the Unix epoch, as it is told with its next input.
+    pub const fn on_clock(&mut self, wall_ms: i64) {
+        self.wall_ms = wall_ms;
+    }
+
+    /// A storage operation has failed. The node has not heard of it yet.
+    pub fn on_failed(&mut self, op: &StorageOp) {
+        if let StorageOp::Append { file, position, .. } = op
+            && let Some(log) = self.logs.get_mut(file.parent())
+        {
+            log.note_failed_append(file.as_str(), *position);
+        }
+    }
+
+    /// A storage operation failed, and the node is about to hear of it.
+    pub fn on_storage_fault(&mut self, op: &StorageOp, fault: StorageFault) {
+        self.failed_dirs.on_fault(op, fault);
+    }
+
+    /// A request to delete the records of a partition below `offset` is about to reach the node; -1 stands for the high
+    /// watermark.
+    pub fn on_delete_records(&mut self, topic: usize, partition: i32, offset: i64, disk: &Disk) {
+        let planned = self.partitions.get(&(topic, partition));
+        if let Some(log) = planned.and_then(|planned| self.logs.get_mut(&planned.dir)) {
+            retention::on_delete_records(log, offset, disk);
+        }
+    }
+
+    /// A request to delete a topic is about to reach the node.
+    pub fn on_delete_topic(&mut self, name: &str) {
+        self.unwanted.insert(name.to_owned());
     }
 
     /// The node handed out a producer id.
@@ -305,4 +587,15 @@ impl Checks {
             idempotent_clients,
         )
     }
+}
+
+/// The truth of the log in a directory.
+fn log_of<'a>(logs: &'a mut BTreeMap<Arc<str>, LogTruth>, dir: &Arc<str>, disk: &Disk) -> &'a mut LogTruth {
+    logs.entry(Arc::clone(dir)).or_insert_with_key(|dir| LogTruth::begin(dir, disk))
+}
+
+/// The limits of the log in a directory; what is not the plan's has none.
+fn limits_of(partitions: &BTreeMap<(usize, i32), PlannedPartition>, dir: &str) -> LogLimits {
+    let planned = partitions.values().find(|planned| *planned.dir == *dir);
+    planned.map_or_else(LogLimits::default, |planned| planned.limits)
 }

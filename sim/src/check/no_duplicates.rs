@@ -1,14 +1,58 @@
 //! `no_duplicates`: what an idempotent producer sent under one epoch is in the log once at most, however often it was sent,
-//! and the sequence numbers of an id and epoch follow one another without a gap (T6).
+//! and the sequence numbers of an id and epoch follow one another without a gap; and what is sent again is acknowledged
+//! where it is (T6).
 //!
 //! Under two epochs a value may be there twice: the snapshot of the producers' state holds the last batch of each, as
 //! Kafka's does, so that after a restart the resending of an earlier one is out of order, and the Java client then raises
 //! its epoch and sends it as new.
 
-use super::Violation;
 use super::truth::LogTruth;
+use super::{Acknowledged, Violation};
 use sordini_protocol::batch::{Batch, BatchHeader};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A batch, as its producer names it: directory of the log, producer id and epoch, first sequence number.
+type Name = (Arc<str>, i64, i16, i32);
+
+/// Where the batches of idempotent producers are, by what was acknowledged.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Acknowledgements {
+    offsets: BTreeMap<Name, i64>,
+}
+
+impl Acknowledgements {
+    /// At the moment of an acknowledgement, when what it names is known to be the batch that was sent: a batch that was
+    /// sent again is acknowledged with the offset it was first acknowledged with, as long as it is there.
+    pub(super) fn check(
+        &mut self,
+        acknowledged: &Acknowledged,
+        dir: &Arc<str>,
+        log: &LogTruth,
+    ) -> Result<(), Violation> {
+        let Some(header) = BatchHeader::parse(&acknowledged.sent).ok().filter(BatchHeader::has_producer_id)
+        else {
+            return Ok(());
+        };
+        let name = |header: &BatchHeader| (header.producer_id, header.producer_epoch, header.base_sequence);
+        let (id, epoch, sequence) = name(&header);
+        let offset = acknowledged.base_offset;
+        let before = self.offsets.insert((Arc::clone(dir), id, epoch, sequence), offset);
+        let Some(before) = before.filter(|before| *before != offset) else { return Ok(()) };
+        let is_it =
+            |header: &BatchHeader| header.base_offset == before && name(header) == (id, epoch, sequence);
+        if log.batch_at(before).is_none_or(|(_, batch)| !is_it(&batch.header)) {
+            return Ok(());
+        }
+        Err(Violation {
+            property: "no_duplicates",
+            sentence: format!(
+                "{dir} acknowledged the batch of producer {id}, epoch {epoch}, that begins with sequence {sequence}, at \
+                 offset {before} and again at offset {offset}"
+            ),
+        })
+    }
+}
 
 /// Where a value was found.
 #[derive(Clone, Copy)]
@@ -28,7 +72,7 @@ pub(super) fn check<'a>(
     let mut seen: BTreeMap<u64, Place<'_>> = BTreeMap::new();
     let mut twice = 0;
     for (dir, log) in logs {
-        let mut sequences: BTreeMap<(i64, i16), i32> = BTreeMap::new();
+        let mut sequences: BTreeMap<(i64, i16), BatchHeader> = BTreeMap::new();
         for batch in log.batches() {
             let bad = |error: &dyn std::fmt::Display| {
                 violation(format!("{dir} has at {} what is no batch: {error}", batch.base_offset))
@@ -38,7 +82,7 @@ pub(super) fn check<'a>(
                 Err(error) => return bad(&error),
             };
             let header = *batch.header();
-            if let Some(sentence) = follow(dir, &header, &mut sequences) {
+            if let Some(sentence) = follow(dir, log, &header, &mut sequences) {
                 return violation(sentence);
             }
             let records = match batch.records(1 << 24) {
@@ -77,22 +121,55 @@ pub(super) fn check<'a>(
     Ok(twice)
 }
 
-/// The sequence numbers of an id and epoch follow one another.
-fn follow(dir: &str, header: &BatchHeader, sequences: &mut BTreeMap<(i64, i16), i32>) -> Option<String> {
+/// The sequence numbers of an id and epoch follow one another. What was deleted before a recovery, that could not know.
+fn follow(
+    dir: &str,
+    log: &LogTruth,
+    header: &BatchHeader,
+    sequences: &mut BTreeMap<(i64, i16), BatchHeader>,
+) -> Option<String> {
     if header.producer_id < 0 {
         return None;
     }
     let producer = (header.producer_id, header.producer_epoch);
-    let before = sequences.insert(producer, header.last_sequence());
-    let expected = match before {
-        Some(i32::MAX) => 0,
-        Some(last) => last + 1,
-        None => return None,
-    };
+    let before = sequences.insert(producer, *header)?;
+    if log.is_forgotten_between(before.next_offset(), header.base_offset) {
+        return None;
+    }
+    let expected = if before.last_sequence() == i32::MAX { 0 } else { before.last_sequence() + 1 };
     (header.base_sequence != expected).then(|| {
         format!(
             "{dir} has at offset {} the sequence {} of producer id and epoch {producer:?}, where {expected} follows",
             header.base_offset, header.base_sequence
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::Acknowledged;
+    use crate::check::example::{Life, assert_violates, at, batch, segment};
+    use sordini_protocol::batch::BatchParams;
+
+    #[test]
+    fn a_batch_that_was_sent_again_is_acknowledged_where_it_is() {
+        let mut life = Life::begin();
+        let producer = |base_offset| BatchParams {
+            producer_id: 7,
+            producer_epoch: 0,
+            base_sequence: 0,
+            ..at(base_offset)
+        };
+        for offset in 0..2 {
+            life.write(&segment(0), batch(producer(offset), 10, "a")).expect("a log goes on");
+        }
+        let mut acknowledge = |base_offset| {
+            let sent = batch(producer(0), 10, "a");
+            let acknowledged = Acknowledged { topic: 0, partition: 0, acks: -1, base_offset, sent };
+            life.checks.on_acknowledged(&acknowledged, &life.disk)
+        };
+        acknowledge(0).expect("it is there");
+        acknowledge(0).expect("it still is");
+        assert_violates(acknowledge(1), "no_duplicates", "at offset 0 and again at offset 1");
+    }
 }

@@ -1,11 +1,12 @@
 //! What was really appended to a log, by whoever looks at the node's storage operations from outside.
 
-use crate::disk::Disk;
-use crate::plan::FaultKind;
+use super::unique_batch::LostBatches;
+use crate::disk::{Contents, Disk};
+use crate::plan::CrashKind;
 use bytes::{Bytes, BytesMut};
 use sordini_core::storage_op::{StorageOp, StoragePath};
 use sordini_protocol::batch::{BatchError, BatchHeader, HEADER_LEN};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A batch as the node pushed it to the disk.
@@ -21,6 +22,8 @@ pub struct TrueBatch {
     pub position: u64,
     /// Its bytes, in the two pieces in which they were pushed.
     pub bytes: [Bytes; 2],
+    /// Its header.
+    pub header: BatchHeader,
 }
 
 impl TrueBatch {
@@ -70,9 +73,12 @@ impl TrueBatch {
         joined.freeze()
     }
 
-    fn is_in(&self, disk: &Disk) -> bool {
-        let contents = disk.contents(&self.file);
-        contents.is_some_and(|contents| self.is(&contents.read(self.position, self.len())))
+    pub(super) fn is_in(&self, disk: &Disk) -> bool {
+        let [first, second] = &self.bytes;
+        let second_position = self.position + first.len() as u64;
+        disk.contents(&self.file).is_some_and(|contents| {
+            contents.holds(self.position, first) && contents.holds(second_position, second)
+        })
     }
 }
 
@@ -89,6 +95,7 @@ pub(super) fn batches_of(
         file: file.shared(),
         position,
         bytes,
+        header: *header,
     };
     // The common case: one batch, in one piece or with its patched header beside its untouched body.
     if first.len() >= HEADER_LEN {
@@ -116,7 +123,12 @@ pub(super) fn batches_of(
 /// The truth about one log.
 #[derive(Clone, Debug, Default)]
 pub struct LogTruth {
+    /// All that was appended and not lost, what was deleted since at the log's beginning included.
     batches: Vec<TrueBatch>,
+    /// The offset at which `batches` begin.
+    origin: i64,
+    /// How many batches, from the first, lie in segments that the node has deleted.
+    deleted: usize,
     /// How many of them, from the first, are known to have taken effect on the disk.
     applied: usize,
     /// How many of them, from the first, are known to be durable.
@@ -125,8 +137,25 @@ pub struct LogTruth {
     acknowledged_end: i64,
     /// Where the log ended when the node last recovered it.
     recovered_end: i64,
+    /// Where the log's files began when the node recovered it: what was before, recovery could not read.
+    recovered_starts: BTreeSet<i64>,
+    /// The log may start here at the latest: so far it was deleted, or somebody asked for it.
+    start_limit: i64,
+    /// Where the log starts, in the words of the node that lives.
+    pub(super) log_start: Option<i64>,
+    /// Where the high watermark is, in the words of the node that lives.
+    pub(super) high_watermark: Option<i64>,
+    /// The offset from which on nothing counts as written, because an append there failed.
+    failed_from: Option<i64>,
+    /// What of it the disk has damaged, from the start of a process until it has recovered the log.
+    damage: Option<Damage>,
     /// After a crash, until the node has recovered the log: what must be there.
     must_keep: Option<MustKeep>,
+    /// Batches that a crash took.
+    pub(super) lost: LostBatches,
+    /// The log's directory, if the one of an earlier log of that name was there when this one began, and was about to
+    /// be renamed: until that has happened nothing of this log can be on the disk.
+    behind: Option<Arc<str>>,
     /// Lengths that segment files had at clean stops, or as the last of a log after a crash, which may have come when the
     /// segment had been closed: there an additional time index entry is in order.
     pub(super) interruptions: BTreeSet<(Arc<str>, u64)>,
@@ -140,20 +169,68 @@ pub(super) struct MustKeep {
     /// Below this offset everything must be there.
     pub(super) end: i64,
     /// What took the rest, for the sentence.
-    pub(super) kind: FaultKind,
+    pub(super) kind: CrashKind,
+}
+
+/// What a fault beyond the contract has made of a log, before a process looks at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Damage {
+    /// The batches, by index, that are not on the disk as they were written.
+    pub(super) batches: BTreeSet<usize>,
+    /// Base offset of the first segment that the process looks through; it takes those before for what they should be.
+    pub(super) looked_through_from: i64,
+}
+
+/// What the files of a log hold, in terms of its truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// Base offset of the first segment.
+    pub(super) first_base: i64,
+    /// How many batches of the truth lie wholly before it.
+    pub(super) deleted: usize,
+    /// How many batches of the truth lie before the end of what was found.
+    pub(super) count: usize,
+    /// The offset after the last record.
+    pub(super) end: i64,
 }
 
 impl LogTruth {
-    /// The batches, in the order of their offsets.
+    /// A log that begins. `dir` may still be that of an earlier one.
+    pub(super) fn begin(dir: &Arc<str>, disk: &Disk) -> Self {
+        Self { behind: is_going(disk, dir).then(|| Arc::clone(dir)), ..Self::default() }
+    }
+
+    /// The batches, in the order of their offsets; those of deleted segments are among them.
     #[must_use]
     pub fn batches(&self) -> &[TrueBatch] {
         &self.batches
     }
 
+    /// The batches of the segments that were not deleted.
+    pub(super) fn kept(&self) -> &[TrueBatch] {
+        &self.batches[self.deleted..]
+    }
+
     /// The offset after the last record.
     #[must_use]
     pub fn end(&self) -> i64 {
-        self.batches.last().map_or(0, |batch| batch.end_offset)
+        self.end_of(self.batches.len())
+    }
+
+    /// Base offset of the first segment that was not deleted.
+    #[must_use]
+    pub fn first_base(&self) -> i64 {
+        self.end_of(self.deleted)
+    }
+
+    /// The offset at which the log may start at the latest.
+    pub(super) const fn start_limit(&self) -> i64 {
+        self.start_limit
+    }
+
+    /// Whether a recovery began between an offset and another, and could not read what was before the first.
+    pub(super) fn is_forgotten_between(&self, end: i64, base: i64) -> bool {
+        self.recovered_starts.range(end..).next().is_some_and(|start| *start <= base)
     }
 
     /// The offset after the last record that was acknowledged.
@@ -192,28 +269,84 @@ impl LogTruth {
         Ok(())
     }
 
+    /// The segments below `base` are deleted.
+    pub(super) fn delete_before(&mut self, base: i64) {
+        self.deleted = self.batches.partition_point(|batch| batch.end_offset <= base);
+        self.applied = self.applied.max(self.deleted);
+        self.allow_start(base);
+    }
+
+    /// A segment goes, for whatever reason.
+    pub(super) fn delete_file(&mut self, file: &str) {
+        if let Some(last) = self.batches.iter().rev().find(|batch| *batch.file == *file) {
+            self.delete_before(last.end_offset);
+        }
+    }
+
+    /// Somebody may ask for the log to start at `offset`.
+    pub(super) const fn allow_start(&mut self, offset: i64) {
+        if offset > self.start_limit {
+            self.start_limit = offset;
+        }
+    }
+
     /// The offset below which everything has taken effect on the disk.
     pub(super) fn applied_end(&mut self, disk: &Disk) -> i64 {
         while let Some(batch) = self.batches.get(self.applied)
             && disk.contents(&batch.file).is_some_and(|contents| contents.len() >= batch.end())
+            && self.failed_from.is_none_or(|failed| batch.base_offset < failed)
+            && !self.is_behind(disk)
         {
             self.applied += 1;
         }
         self.end_of(self.applied)
     }
 
-    /// The offset below which everything is durable.
+    /// The offset below which everything is durable, or deleted.
     pub(super) fn durable_end(&mut self, disk: &Disk) -> i64 {
         while let Some(batch) = self.batches.get(self.durable)
-            && disk.durable_len(&batch.file) >= batch.end()
+            && (disk.durable_len(&batch.file) >= batch.end() || self.is_gone(self.durable, disk))
+            && self.failed_from.is_none_or(|failed| batch.base_offset < failed)
+            && !self.is_behind(disk)
         {
             self.durable += 1;
         }
         self.end_of(self.durable)
     }
 
-    fn end_of(&self, count: usize) -> i64 {
-        count.checked_sub(1).map_or(0, |last| self.batches[last].end_offset)
+    /// An append to `file` at `position` failed: it may have left any part of its bytes there, and what follows is not where
+    /// it should be.
+    pub(super) fn note_failed_append(&mut self, file: &str, position: u64) {
+        let mut failed =
+            self.batches.iter().filter(|batch| *batch.file == *file && batch.position >= position);
+        if let Some(first) = failed.next() {
+            let from = self.failed_from.map_or(first.base_offset, |at| at.min(first.base_offset));
+            self.failed_from = Some(from);
+        }
+    }
+
+    /// The high watermark, or, before the node has named one, what it cannot lie above.
+    pub(super) fn high_watermark_bound(&mut self, disk: &Disk) -> i64 {
+        let applied_end = self.applied_end(disk);
+        self.high_watermark.map_or(applied_end, |high_watermark| high_watermark.min(applied_end))
+    }
+
+    /// Whether the segment of a batch was deleted, and the disk has it no more.
+    fn is_gone(&self, index: usize, disk: &Disk) -> bool {
+        index < self.deleted && disk.contents(&self.batches[index].file).is_none()
+    }
+
+    /// Whether the files under this log's name are those of an earlier one.
+    fn is_behind(&mut self, disk: &Disk) -> bool {
+        if self.behind.as_ref().is_some_and(|dir| !is_going(disk, dir)) {
+            self.behind = None;
+        }
+        self.behind.is_some()
+    }
+
+    /// The offset after the first `count` batches.
+    pub(super) fn end_of(&self, count: usize) -> i64 {
+        count.checked_sub(1).map_or(self.origin, |last| self.batches[last].end_offset)
     }
 
     /// Whether the log has not been looked at since a crash.
@@ -225,25 +358,54 @@ impl LogTruth {
         self.must_keep
     }
 
+    /// A process is about to start on a disk that holds something else than what it took. Recovery looks through the segment
+    /// that holds `recovery_point`, and what follows.
+    pub(super) fn look_for_damage(&mut self, disk: &Disk, recovery_point: i64) {
+        let damaged = (self.deleted..self.batches.len()).filter(|index| !self.batches[*index].is_in(disk));
+        let batches: BTreeSet<usize> = damaged.collect();
+        let doubted = self
+            .batches
+            .iter()
+            .rev()
+            .find(|batch| batch.position == 0 && batch.base_offset <= recovery_point);
+        let looked_through_from = doubted.map_or(0, |batch| batch.base_offset);
+        self.damage = Some(Damage { batches, looked_through_from });
+        let end = self.end();
+        self.must_keep.get_or_insert(MustKeep { durable_end: end, end, kind: CrashKind::Stop });
+    }
+
+    /// What was damaged before the process started that has just recovered the log.
+    pub(super) const fn take_damage(&mut self) -> Option<Damage> {
+        self.damage.take()
+    }
+
+    /// What the node said of the log is said by nobody any more.
+    pub(super) const fn forget_views(&mut self) {
+        (self.log_start, self.high_watermark) = (None, None);
+    }
+
     /// Takes note of what the crash that comes now may not take. A crash during recovery may not take what the first
     /// crash left durable, whatever the node did to its files in between.
-    pub(super) fn before_crash(&mut self, kind: FaultKind, disk: &Disk) {
+    pub(super) fn before_crash(&mut self, kind: CrashKind, disk: &Disk) {
+        self.forget_views();
         let (applied_end, durable_end) = match self.must_keep {
             None => (self.applied_end(disk), self.durable_end(disk)),
             Some(before) => {
                 // What the last crash left has to be looked up byte by byte: lengths prove nothing any more.
-                let is_there = |batch: &&TrueBatch| batch.is_in(disk);
-                let is_durable =
-                    |batch: &&TrueBatch| disk.durable_len(&batch.file) >= batch.end() && batch.is_in(disk);
-                let applied = self.batches.iter().take_while(is_there).last();
-                let durable = self.batches.iter().take_while(is_durable).last();
-                let end = |batch: Option<&TrueBatch>| batch.map_or(0, |batch| batch.end_offset);
-                (end(applied), end(durable).max(before.durable_end))
+                let is_there = |index: &usize| self.is_gone(*index, disk) || self.batches[*index].is_in(disk);
+                let is_durable = |index: &usize| {
+                    let batch = &self.batches[*index];
+                    let is_durable = disk.durable_len(&batch.file) >= batch.end() && batch.is_in(disk);
+                    self.is_gone(*index, disk) || is_durable
+                };
+                let applied = (0..self.batches.len()).take_while(is_there).count();
+                let durable = (0..self.batches.len()).take_while(is_durable).count();
+                (self.end_of(applied), self.end_of(durable).max(before.durable_end))
             }
         };
         let end = match kind {
-            FaultKind::PowerLoss => durable_end,
-            FaultKind::Kill | FaultKind::Stop => applied_end.max(durable_end),
+            CrashKind::PowerLoss => durable_end,
+            CrashKind::Kill | CrashKind::Stop => applied_end.max(durable_end),
         };
         self.must_keep = Some(MustKeep { durable_end, end, kind });
     }
@@ -254,15 +416,25 @@ impl LogTruth {
         self.acknowledged_end = self.acknowledged_end.min(end);
     }
 
-    /// The log was recovered with its first `count` batches: the rest is gone, and its offsets are free.
-    pub(super) fn recovered(&mut self, count: usize, disk: &Disk) {
-        self.batches.truncate(count);
+    /// The log was recovered with what was found of it: the rest is gone, and its offsets are free.
+    pub(super) fn recovered(&mut self, found: Extent, disk: &Disk) {
+        let Extent { first_base, deleted, count, end } = found;
+        self.lost.add(self.batches.drain(count..));
+        if self.end_of(deleted) != first_base {
+            // What was left lay below the start of the log, which begins there anew.
+            self.batches.clear();
+            self.origin = first_base;
+        }
+        self.deleted = deleted.min(self.batches.len());
         self.must_keep = None;
-        self.acknowledged_end = self.acknowledged_end.min(self.end());
-        self.applied = count;
-        self.durable = 0;
+        self.failed_from = None;
+        self.acknowledged_end = self.acknowledged_end.min(end);
+        self.applied = self.batches.len();
+        self.durable = self.deleted;
         self.durable_end(disk);
-        self.recovered_end = self.end();
+        self.recovered_end = end;
+        self.recovered_starts.insert(first_base);
+        self.start_limit = self.start_limit.min(end);
         self.note_interruption();
     }
 
@@ -276,7 +448,7 @@ impl LogTruth {
 
 /// How long a file is once the truncations that are under way have taken effect.
 pub(super) fn len_after_truncations(disk: &Disk, file: &str) -> u64 {
-    let len = disk.contents(file).map_or(0, crate::disk::Contents::len);
+    let len = disk.contents(file).map_or(0, Contents::len);
     let cuts = disk.pending().filter_map(|op| {
         if let StorageOp::Truncate { file: cut, len } = op {
             (cut.as_str() == file).then_some(*len)
@@ -289,10 +461,47 @@ pub(super) fn len_after_truncations(disk: &Disk, file: &str) -> u64 {
 
 /// Whether a file is about to be removed or renamed.
 pub(super) fn is_going(disk: &Disk, file: &str) -> bool {
-    disk.pending().any(|op| {
-        matches!(op, StorageOp::Remove { .. } | StorageOp::Rename { .. })
-            && file
-                .strip_prefix(op.path().as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
+    disk.pending().any(|op| goes_with(op, file))
+}
+
+/// Whether an operation takes a file away from its name.
+fn goes_with(op: &StorageOp, file: &str) -> bool {
+    matches!(op, StorageOp::Remove { .. } | StorageOp::Rename { .. })
+        && file.strip_prefix(op.path().as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What a file holds once all that is under way has taken effect.
+pub(super) fn contents_to_be(disk: &Disk, file: &str) -> Option<Bytes> {
+    let mut contents = disk.contents(file).map(Contents::all);
+    for op in disk.pending() {
+        if let StorageOp::Replace { file: replaced, bytes } = op
+            && replaced.as_str() == file
+        {
+            contents = Some(bytes.clone());
+        } else if goes_with(op, file) {
+            contents = None;
+        }
+    }
+    contents
+}
+
+/// The segments of a log once all that is under way has taken effect: base offset and log file, oldest first.
+pub(super) fn segments_to_be(dir: &str, disk: &Disk) -> Vec<(i64, Arc<str>)> {
+    let base_of = |file: &str| {
+        let (parent, name) = file.rsplit_once('/')?;
+        let base = name.strip_suffix(".log").filter(|_| parent == dir)?;
+        base.parse::<i64>().ok()
+    };
+    let on_disk = disk.paths_beneath(dir).filter_map(|file| Some((base_of(file)?, Arc::from(file))));
+    let mut segments: BTreeMap<i64, Arc<str>> = on_disk.collect();
+    for op in disk.pending() {
+        if let StorageOp::Append { file, position: 0, .. } = op
+            && let Some(base) = base_of(file.as_str())
+        {
+            segments.insert(base, file.shared());
+        } else {
+            segments.retain(|_, file| !goes_with(op, file));
+        }
+    }
+    segments.into_iter().collect()
 }

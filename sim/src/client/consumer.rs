@@ -3,6 +3,7 @@
 
 use super::{Action, ClientOutbox, Link, Surroundings};
 use crate::history::{Deed, Entry, Stage};
+use crate::marks::WorldMark;
 use crate::plan::ConsumerPlan;
 use bytes::Bytes;
 use sordini_core::ids::RequestId;
@@ -35,10 +36,12 @@ struct Assigned {
     at_end_since: Option<u64>,
     /// The offset that the fetch session has.
     in_session: Option<i64>,
+    /// Whether what comes next is not as it was written. A real consumer hands the application an error and stays there.
+    is_stopped: bool,
 }
 
 /// Reads its partitions to their end, and goes on doing so.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Consumer {
     link: Link,
     plan: ConsumerPlan,
@@ -55,10 +58,10 @@ pub struct Consumer {
 impl Consumer {
     /// A consumer that follows `plan`.
     #[must_use]
-    pub fn new(client: usize, surroundings: Surroundings, plan: ConsumerPlan) -> Self {
+    pub fn new(surroundings: Surroundings, plan: ConsumerPlan) -> Self {
         let assigned = plan.assignment.iter().map(|place| (*place, Assigned::default())).collect();
         Self {
-            link: Link::new(client, surroundings),
+            link: Link::new(plan.client, surroundings),
             plan,
             assigned,
             list_request: None,
@@ -78,7 +81,14 @@ impl Consumer {
     /// Whether every partition was at its end in an answer to a request that was sent at `since` or later.
     #[must_use]
     pub fn is_at_end_since(&self, since: u64) -> bool {
-        self.assigned.values().all(|assigned| assigned.at_end_since.is_some_and(|at| at >= since))
+        let is_at_end = |assigned: &Assigned| assigned.at_end_since.is_some_and(|at| at >= since);
+        self.assigned.values().all(|assigned| assigned.is_stopped || is_at_end(assigned))
+    }
+
+    /// Whether it stopped at a batch of this partition that is not as it was written.
+    #[must_use]
+    pub fn has_stopped_at_damage(&self, topic: usize, partition: i32) -> bool {
+        self.assigned.get(&(topic, partition)).is_some_and(|assigned| assigned.is_stopped)
     }
 
     /// The next offset it would read of each partition that it knows one of.
@@ -94,17 +104,23 @@ impl Consumer {
         self.ask_what_is_next(now, out);
     }
 
+    /// Whether there is nothing left that it could read.
+    fn has_stopped(&self) -> bool {
+        self.assigned.values().all(|assigned| assigned.is_stopped)
+    }
+
     fn is_asking(&self) -> bool {
         self.link.metadata_request.is_some() || self.list_request.is_some() || self.fetch.is_some()
     }
 
     fn ask_what_is_next(&mut self, now: u64, out: &mut ClientOutbox) {
-        if self.is_asking() || self.link.backoff_until > now || self.plan.start_us > now {
+        if self.is_asking() || self.link.backoff_until > now || self.plan.start_us > now || self.has_stopped()
+        {
             return;
         }
         if !self.link.knows_all_topics() {
             self.link.ask_for_metadata(now, self.plan.request_timeout_us, out);
-        } else if self.assigned.values().any(|assigned| assigned.position.is_none()) {
+        } else if self.assigned.values().any(|assigned| assigned.position.is_none() && !assigned.is_stopped) {
             self.ask_for_beginnings(now, out);
         } else {
             self.ask_for_records(now, out);
@@ -140,6 +156,9 @@ impl Consumer {
         let is_incremental = self.plan.has_sessions && self.session_epoch > 0;
         let mut topics: BTreeMap<usize, FetchTopic> = BTreeMap::new();
         for ((topic, partition), assigned) in &mut self.assigned {
+            if assigned.is_stopped {
+                continue;
+            }
             let position = assigned.position.expect("every position is known");
             // A session has what was said before: only what changed is said again.
             if is_incremental && assigned.in_session == Some(position) {
@@ -283,9 +302,14 @@ impl Consumer {
         };
         let error = ErrorCode::from_i16(partition.error_code);
         if error == ErrorCode::OffsetOutOfRange {
-            // A loss of power took what was read: what is left is read from the beginning again.
+            // A loss of power took what was read, or somebody deleted it: what is left is read from its beginning.
+            out.marks.push(WorldMark::OffsetReset);
             *assigned = Assigned::default();
             self.start_session_anew();
+            return false;
+        }
+        if error == ErrorCode::CorruptMessage {
+            self.stop_at_damage(place, out);
             return false;
         }
         if error.is_error() {
@@ -301,7 +325,11 @@ impl Consumer {
         }
         assigned.high_watermark = Some(partition.high_watermark);
         let Some(Records::Bytes(records)) = partition.records else { return true };
-        if let Some((offset, end)) = span(records, assigned.position) {
+        let has_bytes = !records.is_empty();
+        let (read, is_damaged) = span(records, assigned.position);
+        // The first batch is handed out whole, however small the limits (KIP-74).
+        let is_damaged = is_damaged || (has_bytes && read.is_none());
+        if let Some((offset, end)) = read {
             assigned.position = Some(end);
             out.history.push(Entry {
                 at_us: now,
@@ -313,7 +341,19 @@ impl Consumer {
                 error_code: 0,
             });
         }
+        if is_damaged {
+            self.stop_at_damage(place, out);
+        }
         true
+    }
+
+    /// As the Java consumer does: the application is told, and nothing is skipped.
+    fn stop_at_damage(&mut self, place: (usize, i32), out: &mut ClientOutbox) {
+        out.marks.push(WorldMark::StoppedAtDamage);
+        if let Some(assigned) = self.assigned.get_mut(&place) {
+            assigned.is_stopped = true;
+        }
+        self.start_session_anew();
     }
 
     fn start_session_anew(&mut self) {
@@ -333,6 +373,8 @@ impl Consumer {
     pub(super) fn next_wake(&self) -> Option<u64> {
         if self.is_asking() {
             self.link.earliest_deadline()
+        } else if self.has_stopped() {
+            None
         } else {
             Some(self.link.backoff_until.max(self.plan.start_us))
         }
@@ -353,15 +395,19 @@ impl Consumer {
 }
 
 /// The offsets of the whole batches in an answer: that of the first, and the one after the last. Nothing if there is
-/// no whole batch, or none that ends at `position` or later.
-fn span(mut records: Bytes, position: Option<i64>) -> Option<(i64, i64)> {
+/// no whole batch, or none that ends at `position` or later. And whether a batch follows that is not as it was written.
+fn span(mut records: Bytes, position: Option<i64>) -> (Option<(i64, i64)>, bool) {
     let mut span: Option<(i64, i64)> = None;
-    while let Ok(Some(batch)) = Batch::first_of(&mut records) {
+    loop {
+        let batch = match Batch::first_of(&mut records) {
+            Ok(Some(batch)) if batch.check_crc().is_ok() => batch,
+            Ok(None) => return (span, false),
+            Ok(Some(_)) | Err(_) => return (span, true),
+        };
         let header = batch.header();
         if position.is_none_or(|position| header.last_offset() >= position) {
             let first = span.map_or(header.base_offset, |(first, _)| first);
             span = Some((first, header.next_offset()));
         }
     }
-    span
 }

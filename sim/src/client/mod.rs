@@ -11,6 +11,7 @@ pub use producer::Producer;
 
 use crate::field::{Field, Place};
 use crate::history::Entry;
+use crate::marks::WorldMark;
 use sordini_core::ids::RequestId;
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::{MetadataRequest, MetadataResponse};
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a client asks of the world.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Action {
     /// Send a request, on a new connection if there is none.
     Send {
@@ -45,19 +46,21 @@ pub struct Surroundings {
 }
 
 /// What a client pushes while it reacts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ClientOutbox {
     /// What it asks of the world, in order.
     pub actions: Vec<Action>,
     /// What it did or was told, in order.
     pub history: Vec<Entry>,
+    /// What rarely happens to a client.
+    pub marks: Vec<WorldMark>,
 }
 
 /// The part that all clients have: requests under way with their deadlines, a wait before the next attempt, and what is
 /// known of the topics.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Link {
-    client: usize,
+    client: u64,
     surroundings: Surroundings,
     next_request: u64,
     /// When each request that is under way is given up.
@@ -66,6 +69,8 @@ struct Link {
     backoff_until: u64,
     /// Topic ids by index in the plan; a topic that is not known is missing.
     topic_ids: BTreeMap<usize, Uuid>,
+    /// Every id that a topic ever had: answers to what was asked before may still name one.
+    known_ids: BTreeMap<Uuid, usize>,
     metadata_request: Option<RequestId>,
 }
 
@@ -73,7 +78,7 @@ struct Link {
 const METADATA_VERSION: i16 = 13;
 
 impl Link {
-    const fn new(client: usize, surroundings: Surroundings) -> Self {
+    const fn new(client: u64, surroundings: Surroundings) -> Self {
         Self {
             client,
             surroundings,
@@ -81,6 +86,7 @@ impl Link {
             deadlines: BTreeMap::new(),
             backoff_until: 0,
             topic_ids: BTreeMap::new(),
+            known_ids: BTreeMap::new(),
             metadata_request: None,
         }
     }
@@ -104,7 +110,7 @@ impl Link {
     /// Waits some tens of milliseconds before the next attempt.
     fn back_off(&mut self, now: u64) {
         let place = Place::Backoff;
-        let wait = self.surroundings.field.between(place, self.client as u64, now, 10_000, 100_000);
+        let wait = self.surroundings.field.between(place, self.client, now, 10_000, 100_000);
         self.backoff_until = self.backoff_until.max(now + wait);
     }
 
@@ -153,6 +159,7 @@ impl Link {
             let index = self.surroundings.topics.iter().position(|name| topic.name.as_ref() == Some(name));
             if let (Some(index), ErrorCode::None) = (index, ErrorCode::from_i16(topic.error_code)) {
                 self.topic_ids.insert(index, topic.topic_id);
+                self.known_ids.insert(topic.topic_id, index);
             }
         }
         if !self.knows_all_topics() {
@@ -166,15 +173,14 @@ impl Link {
 
     fn topic_index(&self, name: &Str, id: Uuid) -> Option<usize> {
         let by_name = || self.surroundings.topics.iter().position(|known| known == name);
-        let by_id = || self.topic_ids.iter().find(|(_, known)| **known == id).map(|(index, _)| *index);
-        if name.is_empty() { by_id() } else { by_name() }
+        if name.is_empty() { self.known_ids.get(&id).copied() } else { by_name() }
     }
 }
 
 /// Any client.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Client {
-    /// Creates the topics.
+    /// Creates the topics, and administers.
     Admin(Admin),
     /// Writes.
     Producer(Producer),

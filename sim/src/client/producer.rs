@@ -50,7 +50,7 @@ struct Batch {
 }
 
 /// Sends the batches of its plan and does not rest before each is answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Producer {
     link: Link,
     plan: ProducerPlan,
@@ -78,14 +78,9 @@ static PADDING: [u8; 2_048] = [b'.'; 2_048];
 impl Producer {
     /// A producer that follows `plan`.
     #[must_use]
-    pub const fn new(
-        client: usize,
-        surroundings: Surroundings,
-        plan: ProducerPlan,
-        mutation: Option<Mutation>,
-    ) -> Self {
+    pub const fn new(surroundings: Surroundings, plan: ProducerPlan, mutation: Option<Mutation>) -> Self {
         Self {
-            link: Link::new(client, surroundings),
+            link: Link::new(plan.client, surroundings),
             plan,
             mutation,
             handed_over: 0,
@@ -117,7 +112,7 @@ impl Producer {
 
     fn take_over(&mut self, now: u64, out: &mut ClientOutbox) {
         while let Some(send) = self.plan.sends.get(self.handed_over).filter(|send| send.at_us <= now) {
-            let first_value = ((self.link.client as u64) << 40) | ((self.handed_over as u64) << 16);
+            let first_value = (self.link.client << 40) | ((self.handed_over as u64) << 16);
             let batch = Batch { plan: *send, first_value, sequence: None, bytes: Bytes::new(), attempts: 0 };
             out.history.push(self.entry(now, Stage::Invoke, &batch, None, ErrorCode::None));
             self.queue.insert(self.handed_over, batch);
@@ -365,6 +360,10 @@ impl Producer {
             out.history.push(self.entry(now, Stage::Fail, &batch, None, error));
             let client = self.link.client;
             let (topic, partition) = (&self.link.surroundings.topics[place.0], place.1);
+            // Clocks that differ by more than an hour are a reason that Kafka has to refuse a batch.
+            if error == ErrorCode::InvalidTimestamp {
+                return;
+            }
             self.refusals
                 .push(format!("{error} to client {client} for batch {number} to {topic}-{partition}"));
         }
@@ -432,7 +431,10 @@ fn build(batch: &Batch, is_forgetful: bool) -> Bytes {
     let mut params = BatchParams {
         compression: match batch.plan.codec {
             Codec::None => Compression::None,
+            Codec::Gzip => Compression::Gzip,
+            Codec::Snappy => Compression::Snappy,
             Codec::Lz4 => Compression::Lz4,
+            Codec::Zstd => Compression::Zstd,
         },
         ..BatchParams::default()
     };

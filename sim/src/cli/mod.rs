@@ -1,0 +1,226 @@
+//! The command line: what is asked, and the exit code that answers.
+
+mod bench;
+mod meta;
+mod replay;
+mod shrink;
+mod stopwatch;
+mod sweep;
+
+use clap::{Args, Parser, Subcommand};
+use sordini_sim::plan::{Mutation, Plan};
+use sordini_sim::regression::Regression;
+use sordini_sim::sweep::{Verdict, run, run_twice};
+use sordini_sim::trace::Telling;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+EXAMPLES
+  cargo sim sweep --seeds 0..10000 --jobs 4 --keep-going     many seeds, on four cores
+  cargo sim run --seed 417 --transcript                      one of them, event by event
+  cargo sim shrink --seed 417 --out scenarios/regressions/torn-index.json
+  cargo sim run --plan scenarios/regressions/torn-index.json --short
+
+EXIT CODES
+  0 passed, 1 a property did not hold, 2 wrong usage, 3 something did not come to pass in time,
+  4 a panic, 5 two runs of one plan differed";
+
+/// Whole worlds by seed: clusters, clients, and what breaks
+#[derive(Debug, Parser)]
+#[command(name = "sordini-sim", bin_name = "cargo sim", version, after_help = EXAMPLES, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one plan, twice, and print what it came to
+    Run {
+        #[command(flatten)]
+        source: Source,
+        #[command(flatten)]
+        broken: Broken,
+        /// Print everything that goes into the nodes and comes out of them
+        #[arg(long, conflicts_with = "short")]
+        transcript: bool,
+        /// Print what changed, a line for each change
+        #[arg(long)]
+        short: bool,
+        /// Print what clients did and were told, as JSON lines
+        #[arg(long)]
+        history: bool,
+    },
+    /// Print a plan as JSON
+    Plan {
+        #[command(flatten)]
+        source: Source,
+        #[command(flatten)]
+        broken: Broken,
+    },
+    /// Run the plans of many seeds
+    Sweep(sweep::Arguments),
+    /// Step through a run, forward and back
+    #[command(after_help = replay::COMMANDS)]
+    Replay {
+        #[command(flatten)]
+        source: Source,
+        #[command(flatten)]
+        broken: Broken,
+    },
+    /// Find the smallest plan that fails the same way
+    Shrink(shrink::Arguments),
+    /// Measure how fast the simulator is under the reference load, and when nobody does anything
+    Bench(bench::Arguments),
+    /// Compare runs of the same seeds in several processes and builds
+    Meta(meta::Arguments),
+}
+
+/// Which plan.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Source {
+    /// The plan that a seed draws
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// A plan from a file, or a stored regression
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+}
+
+/// What is broken on purpose.
+#[derive(Clone, Debug, Default, Args)]
+struct Broken {
+    /// Switch on an exhibit of the museum in every node; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    museum: Vec<String>,
+    /// Break a rule of the simulated world
+    #[arg(long, value_name = "NAME", value_parser = mutation)]
+    mutation: Option<Mutation>,
+}
+
+fn mutation(name: &str) -> Result<Mutation, String> {
+    let parsed = serde_json::from_value(serde_json::Value::String(name.to_owned()));
+    parsed.map_err(|_| format!("there is no mutation {name}"))
+}
+
+impl Broken {
+    /// Fails if this program cannot break that.
+    fn check(&self) -> Result<(), String> {
+        self.in_plan(Plan::idle()).problem().map_or(Ok(()), Err)
+    }
+
+    /// The plan of a seed, with this in it.
+    fn plan_of(&self, seed: u64) -> Plan {
+        self.in_plan(Plan::draw(seed))
+    }
+
+    fn in_plan(&self, mut plan: Plan) -> Plan {
+        plan.museum.extend(self.museum.iter().cloned());
+        plan.mutation = self.mutation.or(plan.mutation);
+        plan
+    }
+
+    /// The words that ask for the same.
+    fn words(&self) -> Vec<String> {
+        let museum = self.museum.iter().flat_map(|name| ["--museum".to_owned(), name.clone()]);
+        let mutation = self.mutation.iter().flat_map(|mutation| {
+            let name = serde_json::to_value(mutation).expect("a name can be written");
+            ["--mutation".to_owned(), name.as_str().expect("a name is a text").to_owned()]
+        });
+        museum.chain(mutation).collect()
+    }
+
+    /// The line that replays a seed.
+    fn replay_line(&self, seed: u64) -> String {
+        let words = self.words().iter().map(|word| format!(" {word}")).collect::<String>();
+        format!("cargo sim run --seed {seed}{words} --transcript")
+    }
+}
+
+impl Source {
+    fn read(&self, broken: &Broken) -> Result<Plan, String> {
+        broken.check()?;
+        let plan = match (self.seed, &self.plan) {
+            (Some(seed), _) => Plan::draw(seed),
+            (None, Some(path)) => read_plan(path).map_err(|error| format!("{}: {error}", path.display()))?,
+            (None, None) => return Err("--seed N or --plan FILE is needed".to_owned()),
+        };
+        Ok(broken.in_plan(plan))
+    }
+}
+
+fn read_plan(path: &Path) -> Result<Plan, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let is_stored =
+        serde_json::from_str::<serde_json::Value>(&text).is_ok_and(|json| json.get("plan").is_some());
+    if is_stored {
+        return Ok(Regression::parse(&text)?.plan);
+    }
+    let plan: Plan = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    plan.problem().map_or(Ok(plan), Err)
+}
+
+/// Does what the command line of this process asks.
+pub(crate) fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run { source, broken, transcript, short, history } => {
+            let telling = match (transcript, short) {
+                (true, _) => Telling::Everything,
+                (false, true) => Telling::Changes,
+                (false, false) => Telling::Nothing,
+            };
+            source.read(&broken).and_then(|plan| run_one(&plan, telling, history))
+        }
+        Command::Plan { source, broken } => source.read(&broken).and_then(|plan| {
+            say!("{}", serde_json::to_string_pretty(&plan).map_err(|error| error.to_string())?);
+            Ok(0)
+        }),
+        Command::Sweep(arguments) => sweep::sweep(&arguments),
+        Command::Replay { source, broken } => source.read(&broken).and_then(|plan| replay::replay(&plan)),
+        Command::Shrink(arguments) => shrink::shrink(&arguments),
+        Command::Bench(arguments) => bench::bench(&arguments),
+        Command::Meta(arguments) => meta::meta(&arguments),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(problem) => {
+            eprintln!("cargo sim: {problem}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run_one(plan: &Plan, telling: Telling, history: bool) -> Result<u8, String> {
+    let (mut verdict, outcome) = run(plan, telling);
+    if verdict == Verdict::Passed {
+        verdict = run_twice(plan);
+    }
+    if let Some(outcome) = &outcome {
+        for line in &outcome.lines {
+            say!("{}", line.to_text());
+        }
+        if history {
+            for entry in &outcome.history {
+                say!("{}", serde_json::to_string(entry).map_err(|error| error.to_string())?);
+            }
+        }
+        for loss in &outcome.losses {
+            say!("lost, as declared: {loss}");
+        }
+        say!(
+            "hash {:016x} events {} virtual {}",
+            outcome.trace_hash,
+            outcome.events,
+            seconds(outcome.virtual_us)
+        );
+    }
+    say!("{}", verdict.line());
+    Ok(verdict.exit_code())
+}
+
+/// Virtual time for people.
+fn seconds(us: u64) -> String {
+    format!("{}.{:06} s", us / 1_000_000, us % 1_000_000)
+}

@@ -1,0 +1,180 @@
+//! What happened in a run, by counts: rare branches of the core, and rare coincidences that only the world sees. A sweep
+//! in which one stays 0 proves nothing about it.
+
+use crate::disk::DiskMarks;
+use serde::{Deserialize, Serialize};
+use sordini_core::mark::{Mark, Marks as CoreMarks};
+use std::collections::BTreeMap;
+
+macro_rules! world_marks {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+        /// Something that the world saw happen.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum WorldMark {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl WorldMark {
+            /// Every mark.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// Its name in reports.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+        }
+    };
+}
+
+world_marks! {
+    /// A process was asked to stop and did.
+    CleanStop = "process.stop",
+    /// A process was killed.
+    Kill = "process.kill",
+    /// A machine lost its power.
+    PowerLoss = "process.power_loss",
+    /// A machine lost its power while no process was there.
+    PowerLossWhileStopped = "process.power_loss_while_stopped",
+    /// A process ended while it was reading its disk.
+    CrashInRecovery = "process.crash_in_recovery",
+    /// A process ended a second time before it had recovered from the first.
+    SecondCrashInRecovery = "process.second_crash_in_recovery",
+    /// A process ended while it was stopping cleanly.
+    CrashWhileStopping = "process.crash_while_stopping",
+    /// A process paused.
+    Pause = "process.pause",
+    /// A process ended while it was paused.
+    CrashWhilePaused = "process.crash_while_paused",
+    /// A process gave up because of what its disk did.
+    GaveUp = "process.gave_up",
+    /// A process gave up while it was reading its disk.
+    GaveUpInRecovery = "process.gave_up_in_recovery",
+    /// A process refused a disk that is not its own.
+    RefusedDisk = "process.refused_disk",
+    /// A machine got a new disk.
+    EmptyDisk = "process.empty_disk",
+    /// A recovery found less than had been appended.
+    RecoveryWithLoss = "recovery.shorter",
+    /// A wall clock was set forward.
+    ClockForward = "clock.forward",
+    /// A wall clock was set back.
+    ClockBack = "clock.back",
+    /// A message waited for a cut link.
+    MessageHeld = "network.held",
+    /// A message from a client was lost, and with it what followed on its connection.
+    RequestLost = "network.request_lost",
+    /// An answer was lost, and with it what followed on its connection.
+    ResponseLost = "network.response_lost",
+    /// A connection was reset.
+    Reset = "network.reset",
+    /// A request arrived once more, on a connection of its own.
+    LateDuplicate = "network.late_duplicate",
+    /// A late duplicate arrived in another life of the node than the request itself.
+    LateDuplicateInNextLife = "network.late_duplicate_in_next_life",
+    /// A request went through the real encoder and decoder.
+    RequestEncoded = "network.request_encoded",
+    /// An answer went through the real encoder and decoder.
+    ResponseEncoded = "network.response_encoded",
+    /// A client paused.
+    ClientPause = "client.pause",
+    /// A client closed its connection because an answer did not come.
+    ClientTimeout = "client.timeout",
+    /// A client was answered after it had given up.
+    AnswerTooLate = "client.answer_too_late",
+    /// A batch was sent again and had been appended already.
+    DuplicateRecognised = "client.duplicate_recognised",
+    /// A record is in a log twice because a producer raised its epoch, as Kafka's may be.
+    RaisedEpochDuplicate = "client.raised_epoch_duplicate",
+    /// A record was acknowledged.
+    RecordAcknowledged = "client.record_acknowledged",
+    /// A consumer got records of a partition.
+    Read = "client.read",
+    /// An answer of a fetch session left partitions out.
+    IncrementalFetch = "client.incremental_fetch",
+    /// A consumer's offset was out of range, and it began anew.
+    OffsetReset = "client.offset_reset",
+    /// A consumer met a batch that is not as it was written, and stopped there.
+    StoppedAtDamage = "client.stopped_at_damage",
+    /// A minute or more in which nobody did anything.
+    Idle = "world.idle",
+    /// Something acknowledged was lost to a fault that no single replica survives.
+    DeclaredLoss = "world.declared_loss",
+}
+
+const WORLD: usize = WorldMark::ALL.len();
+
+/// What happened in one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// The rare branches of the core that were taken.
+    pub core: CoreMarks,
+    world: [u64; WORLD],
+    /// What the disks did.
+    pub disk: DiskMarks,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { core: CoreMarks::NONE, world: [0; WORLD], disk: DiskMarks::default() }
+    }
+}
+
+impl Marks {
+    /// Counts `mark`.
+    pub const fn hit(&mut self, mark: WorldMark) {
+        self.count(mark, 1);
+    }
+
+    /// Counts `mark` so many times.
+    pub const fn count(&mut self, mark: WorldMark, times: u64) {
+        self.world[mark as usize] += times;
+    }
+
+    /// How often `mark` was hit.
+    #[must_use]
+    pub const fn of(&self, mark: WorldMark) -> u64 {
+        self.world[mark as usize]
+    }
+
+    /// Every mark by name, with whether the run came by.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        let core = Mark::ALL.into_iter().map(|mark| (mark.name(), self.core.contains(mark)));
+        let world = WorldMark::ALL.iter().map(|mark| (mark.name(), self.of(*mark) > 0));
+        let disk = self.disk.named().into_iter().map(|(name, hits)| (name, hits > 0));
+        core.chain(world).chain(disk)
+    }
+}
+
+/// In how many runs each mark was hit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage(BTreeMap<String, u64>);
+
+impl Coverage {
+    /// Adds a run.
+    pub fn add(&mut self, marks: &Marks) {
+        for (name, is_hit) in marks.named() {
+            match self.0.get_mut(name) {
+                Some(runs) => *runs += u64::from(is_hit),
+                None => drop(self.0.insert(name.to_owned(), u64::from(is_hit))),
+            }
+        }
+    }
+
+    /// Adds what other runs came by.
+    pub fn merge(&mut self, other: &Self) {
+        for (name, runs) in &other.0 {
+            *self.0.entry(name.clone()).or_default() += runs;
+        }
+    }
+
+    /// Every mark with the number of runs that hit it, those that were never hit first.
+    #[must_use]
+    pub fn rarest_first(&self) -> Vec<(&str, u64)> {
+        let mut marks: Vec<(&str, u64)> = self.0.iter().map(|(name, runs)| (&**name, *runs)).collect();
+        marks.sort_by_key(|(_, runs)| *runs);
+        marks
+    }
+}

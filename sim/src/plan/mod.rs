@@ -1,0 +1,477 @@
+//! What is decided before a run: the cluster's shape and configuration, what clients do, what breaks and when. A plan is
+//! drawn from a seed ([`draw`]) or written by hand; a run is a function of its plan.
+//!
+//! Everything that chance decides while the run is under way is the [`crate::field::Field`] of `field_seed`.
+
+mod draw;
+mod fault;
+mod items;
+mod reference;
+mod simplify;
+
+pub use fault::{
+    CrashKind, DiskAfter, DiskFault, End, Fault, FaultPlan, FileKind, RecoveryFaultPlan, WriteError,
+};
+pub use items::Item;
+
+use serde::{Deserialize, Serialize};
+use sordini_core::museum::{Exhibit, Museum};
+use std::collections::BTreeMap;
+
+/// A whole run, decided. Times are virtual microseconds from the beginning of the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The form of this structure, [`Plan::VERSION`].
+    pub version: u32,
+    /// Seed of the field.
+    pub field_seed: u64,
+    /// The machines. A node's id is its place in this list and one.
+    pub nodes: Vec<NodePlan>,
+    /// Topics, which the plan's administrators create on every cluster at the beginning.
+    pub topics: Vec<TopicPlan>,
+    /// The network.
+    pub network: NetworkPlan,
+    /// Producers.
+    pub producers: Vec<ProducerPlan>,
+    /// Consumers.
+    pub consumers: Vec<ConsumerPlan>,
+    /// What administrators do beside creating the topics, in the order of times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub administration: Vec<AdminPlan>,
+    /// Faults, in the order of their times.
+    pub faults: Vec<FaultPlan>,
+    /// How long after the last fault and the last planned operation every client must have finished.
+    pub liveness_bound_us: u64,
+    /// Exhibits of the museum that are switched on in every node, by the names of their mutations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub museum: Vec<String>,
+    /// A rule of the simulated world that is broken on purpose, so that a check has something to find.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mutation: Option<Mutation>,
+}
+
+/// A machine: one process on one disk with one clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodePlan {
+    /// Entries of `server.properties` beside and above those that every simulated node has.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
+    /// How fast the disk is.
+    pub disk: DiskPlan,
+    /// How the clock goes.
+    #[serde(default, skip_serializing_if = "ClockPlan::is_exact")]
+    pub clock: ClockPlan,
+}
+
+/// How the clocks of a machine differ from virtual time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockPlan {
+    /// By how much the wall clock is ahead at the beginning, in milliseconds.
+    pub offset_ms: i64,
+    /// By how many parts in a million both clocks run fast.
+    pub drift_ppm: i32,
+}
+
+impl ClockPlan {
+    const fn is_exact(&self) -> bool {
+        self.offset_ms == 0 && self.drift_ppm == 0
+    }
+}
+
+/// A topic and those of its settings that checks have to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TopicPlan {
+    /// Its name.
+    pub name: String,
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// `flush.messages`; nothing for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flush_messages: Option<u64>,
+    /// `internal.segment.bytes`.
+    pub segment_bytes: u32,
+    /// `index.interval.bytes`.
+    pub index_interval_bytes: u32,
+    /// Whether `message.timestamp.type` is `LogAppendTime`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub log_append_time: bool,
+    /// `retention.ms`; nothing for Kafka's default, a week.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_ms: Option<i64>,
+    /// `retention.bytes`; nothing for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_bytes: Option<i64>,
+    /// `segment.ms`; nothing for Kafka's default, a week.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment_ms: Option<i64>,
+}
+
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+impl TopicPlan {
+    /// The settings as CreateTopics takes them.
+    #[must_use]
+    pub fn configs(&self) -> Vec<(&'static str, String)> {
+        let mut configs = vec![
+            ("internal.segment.bytes", self.segment_bytes.to_string()),
+            ("index.interval.bytes", self.index_interval_bytes.to_string()),
+        ];
+        let mut set = |key, value: Option<String>| configs.extend(value.map(|value| (key, value)));
+        set("flush.messages", self.flush_messages.map(|messages| messages.to_string()));
+        set("message.timestamp.type", self.log_append_time.then(|| "LogAppendTime".to_owned()));
+        set("retention.ms", self.retention_ms.map(|millis| millis.to_string()));
+        set("retention.bytes", self.retention_bytes.map(|bytes| bytes.to_string()));
+        set("segment.ms", self.segment_ms.map(|millis| millis.to_string()));
+        configs
+    }
+}
+
+/// The numbers from `low` to `high`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Range {
+    /// The smallest.
+    pub low: u64,
+    /// The largest.
+    pub high: u64,
+}
+
+impl Range {
+    /// The one number.
+    #[must_use]
+    pub const fn exactly(number: u64) -> Self {
+        Self { low: number, high: number }
+    }
+}
+
+/// How fast a disk is, in microseconds per operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskPlan {
+    /// Appends and truncations.
+    pub write_us: Range,
+    /// Reads and listings.
+    pub read_us: Range,
+    /// Syncs, and what syncs: replacements, renames, removals.
+    pub sync_us: Range,
+    /// From taking effect to the node's hearing of it.
+    pub answer_us: Range,
+}
+
+/// How the network is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkPlan {
+    /// From a client to a node, in microseconds per message.
+    pub to_node_us: Range,
+    /// From a node to a client, in microseconds per message.
+    pub to_client_us: Range,
+    /// How many messages in a thousand go through the real encoder, are cut at random places, and go through the real
+    /// decoder. The others are handed over as they are.
+    pub encoded_per_mille: u16,
+}
+
+/// What a producer does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProducerPlan {
+    /// Its number among all clients. It stays the same when other clients leave the plan, and so does its weather.
+    pub client: u64,
+    /// The place in the plan of the node it talks to.
+    pub node: usize,
+    /// 0, 1, or -1 for all.
+    pub acks: i16,
+    /// Whether it asks for a producer id and numbers its batches.
+    pub is_idempotent: bool,
+    /// How many requests it sends without an answer, at most.
+    pub in_flight_max: u32,
+    /// The version of its produce requests.
+    pub api_version: i16,
+    /// How long it waits for an answer before it closes the connection.
+    pub request_timeout_us: u64,
+    /// Its batches, in the order of their times.
+    pub sends: Vec<SendPlan>,
+}
+
+/// One batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SendPlan {
+    /// When the application hands it over.
+    pub at_us: u64,
+    /// Index of its topic in the plan.
+    pub topic: usize,
+    /// The partition.
+    pub partition: i32,
+    /// How many records it has.
+    pub records: u16,
+    /// How long each record's value is, at least 8.
+    pub value_bytes: u32,
+    /// How it is compressed.
+    #[serde(default, skip_serializing_if = "Codec::is_none")]
+    pub codec: Codec,
+}
+
+/// How a batch is compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Codec {
+    /// Not at all.
+    #[default]
+    None,
+    /// As gzip.
+    Gzip,
+    /// As Snappy in the Java client's framing.
+    Snappy,
+    /// As LZ4 frames.
+    Lz4,
+    /// As Zstandard.
+    Zstd,
+}
+
+impl Codec {
+    const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+}
+
+/// What a consumer does: reads its partitions from their beginning to their end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsumerPlan {
+    /// Its number among all clients, as [`ProducerPlan::client`].
+    pub client: u64,
+    /// The place in the plan of the node it talks to.
+    pub node: usize,
+    /// When it starts.
+    pub start_us: u64,
+    /// What it is assigned: index of a topic in the plan and a partition.
+    pub assignment: Vec<(usize, i32)>,
+    /// The version of its fetch requests; topics are named by ids from 13 on.
+    pub api_version: i16,
+    /// Whether it uses fetch sessions.
+    pub has_sessions: bool,
+    /// `fetch.max.wait.ms`.
+    pub max_wait_ms: i32,
+    /// `fetch.min.bytes`.
+    pub min_bytes: i32,
+    /// `fetch.max.bytes`.
+    pub max_bytes: i32,
+    /// `max.partition.fetch.bytes`.
+    pub partition_max_bytes: i32,
+    /// How long it waits beyond `max_wait_ms` for an answer before it closes the connection.
+    pub request_timeout_us: u64,
+}
+
+/// Something an administrator does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminPlan {
+    /// When.
+    pub at_us: u64,
+    /// The place in the plan of the node that is asked.
+    pub node: usize,
+    /// What.
+    pub deed: AdminDeed,
+}
+
+/// What an administrator asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdminDeed {
+    /// Removes what lies below the high watermark of a partition, as far as `per_cent` of it.
+    DeleteRecords {
+        /// Index of the topic in the plan.
+        topic: usize,
+        /// The partition.
+        partition: i32,
+        /// How much of what there is between the log's start and its high watermark, 100 for all.
+        per_cent: u8,
+    },
+    /// Sets a configuration of a topic.
+    AlterConfig {
+        /// Index of the topic in the plan.
+        topic: usize,
+        /// The key, one of those that no check has to know.
+        key: String,
+        /// The value.
+        value: String,
+    },
+}
+
+/// A rule of the world that a run breaks on purpose. Each is found by the check that is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mutation {
+    /// A loss of power takes up to four sectors of a log that were synced: `acknowledged_data`.
+    DiskLosesSynced,
+    /// A sync is answered and does nothing: `acknowledged_data`.
+    SyncDoesNothing,
+    /// Appends to logs are answered before they have taken effect: `truthful_view`.
+    AppendsAnsweredEarly,
+    /// A loss of power flips a bit in every closed segment: `log_prefix`.
+    DiskFlipsClosedSegments,
+    /// The entries of offset indexes reach the disk with their last bit flipped: `index_recomputation`.
+    IndexEntriesSpoiled,
+    /// The entries of time indexes reach the disk with their last bit flipped: `index_recomputation`.
+    TimeIndexEntriesSpoiled,
+    /// Every seventh fetch answer says a high watermark one lower, where it brings no records: `high_watermark`.
+    HighWatermarkFalls,
+    /// Fetch answers carry their records with a bit flipped: `consumer_reads`.
+    ReadsFlipped,
+    /// Resent batches of idempotent producers have lost their producer: `no_duplicates`.
+    RetriesForgetTheirSequence,
+    /// The tenth completion of the last start is never delivered: `liveness`.
+    CompletionSwallowed,
+    /// The simulator's process id, and how many runs it has made, decide the delays: found by running twice, in one process
+    /// or in two.
+    DelaysFromOutside,
+    /// An InitProducerId answer is replaced by the first one there was: `producer_ids`.
+    ProducerIdHandedOutTwice,
+    /// From the second start on, metadata answers say that the first topic is unknown: `topics`.
+    TopicForgotten,
+}
+
+impl Plan {
+    /// The form that this version of the program reads and writes.
+    pub const VERSION: u32 = 2;
+
+    /// The name of the listener for clients.
+    pub const LISTENER: &'static str = "PLAINTEXT";
+
+    /// The number of the client that creates the topics on a node, and administers it.
+    #[must_use]
+    pub const fn admin_of(node: usize) -> u64 {
+        1 + node as u64
+    }
+
+    /// The entries of `server.properties` of a node.
+    #[must_use]
+    pub fn server_properties(&self, node: usize) -> Vec<(String, String)> {
+        let id = node + 1;
+        let fixed = [
+            ("process.roles", "broker,controller".to_owned()),
+            ("node.id", id.to_string()),
+            ("listeners", format!("PLAINTEXT://127.0.0.{id}:9092,CONTROLLER://127.0.0.{id}:9093")),
+            ("advertised.listeners", format!("PLAINTEXT://127.0.0.{id}:9092")),
+            ("controller.listener.names", "CONTROLLER".to_owned()),
+            ("controller.quorum.voters", format!("{id}@127.0.0.{id}:9093")),
+            ("log.dirs", "/simulated".to_owned()),
+            ("auto.create.topics.enable", "false".to_owned()),
+        ];
+        let mut entries: BTreeMap<String, String> =
+            fixed.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let own = self.nodes[node].properties.iter();
+        entries.extend(own.map(|(key, value)| (key.clone(), value.clone())));
+        entries.into_iter().collect()
+    }
+
+    /// Whether all that breaks is what the configuration promises to survive. If not, records may be lost that were
+    /// acknowledged, and the run says which and why.
+    #[must_use]
+    pub fn is_within_budget(&self) -> bool {
+        self.faults.iter().all(|planned| planned.fault.is_survivable())
+    }
+
+    /// When the last operation or fault of the plan is over.
+    #[must_use]
+    pub fn last_us(&self) -> u64 {
+        let sends = self.producers.iter().filter_map(|producer| producer.sends.last()).map(|send| send.at_us);
+        let consumers = self.consumers.iter().map(|consumer| consumer.start_us);
+        let administration = self.administration.iter().map(|planned| planned.at_us);
+        let faults = self.faults.iter().map(|planned| planned.at_us + planned.fault.lasts_us());
+        sends.chain(consumers).chain(administration).chain(faults).max().unwrap_or(0)
+    }
+
+    /// The wrong rules that hold in every node.
+    ///
+    /// # Errors
+    /// A sentence, if there is no such exhibit or this program was built without the museum.
+    pub fn museum(&self) -> Result<Museum, String> {
+        let mut museum = Museum::NONE;
+        for name in &self.museum {
+            let exhibit =
+                Exhibit::from_name(name).ok_or_else(|| format!("the museum has no exhibit {name}"))?;
+            museum = switch_on(museum, exhibit)?;
+        }
+        Ok(museum)
+    }
+
+    /// What makes this plan one that cannot be run, as a sentence. A plan that was drawn has nothing of the kind; one
+    /// that a person edited may.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        if self.version != Self::VERSION {
+            return Some(format!("it is of version {} and this reads {}", self.version, Self::VERSION));
+        }
+        let nodes = self.nodes.len();
+        if nodes == 0 {
+            return Some("it has no nodes".to_owned());
+        }
+        let has_partition = |topic: usize, partition: i32| {
+            self.topics.get(topic).is_some_and(|topic| (0..topic.partitions).contains(&partition))
+        };
+        let mut numbers: Vec<u64> = (0..nodes).map(Self::admin_of).collect();
+        for producer in &self.producers {
+            numbers.push(producer.client);
+            if producer.node >= nodes {
+                return Some(format!(
+                    "producer {} talks to node {} of {nodes}",
+                    producer.client, producer.node
+                ));
+            }
+            for send in &producer.sends {
+                if !has_partition(send.topic, send.partition) {
+                    return Some(format!(
+                        "producer {} sends to a partition that the plan has not",
+                        producer.client
+                    ));
+                }
+                if send.records == 0 || send.value_bytes < 8 {
+                    return Some(format!(
+                        "producer {} sends batches of no records or no room for a number",
+                        producer.client
+                    ));
+                }
+            }
+            if !producer.sends.is_sorted_by_key(|send| send.at_us) {
+                return Some(format!(
+                    "the sends of producer {} are not in the order of times",
+                    producer.client
+                ));
+            }
+        }
+        for consumer in &self.consumers {
+            numbers.push(consumer.client);
+            let is_known = |(topic, partition): &(usize, i32)| has_partition(*topic, *partition);
+            if consumer.node >= nodes || !consumer.assignment.iter().all(is_known) {
+                return Some(format!("consumer {} is assigned what the plan has not", consumer.client));
+            }
+        }
+        numbers.sort_unstable();
+        if let Some(pair) = numbers.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Some(format!("two clients have the number {}", pair[0]));
+        }
+        if self.administration.iter().any(|planned| planned.node >= nodes) {
+            return Some("an administrator asks a node that the plan has not".to_owned());
+        }
+        self.faults.iter().find_map(|planned| planned.fault.problem(nodes)).or_else(|| self.museum().err())
+    }
+}
+
+#[cfg(feature = "museum")]
+#[expect(clippy::unnecessary_wraps, reason = "without the museum it fails")]
+const fn switch_on(museum: Museum, exhibit: Exhibit) -> Result<Museum, String> {
+    Ok(museum.with(exhibit))
+}
+
+#[cfg(not(feature = "museum"))]
+fn switch_on(_: Museum, exhibit: Exhibit) -> Result<Museum, String> {
+    Err(format!("{} needs a build with the feature `museum`", exhibit.name()))
+}
