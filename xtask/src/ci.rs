@@ -27,7 +27,7 @@ const BARE_TARGET: &str = "x86_64-unknown-none";
 /// How many seeds the determinism gate runs.
 const GATE_SEEDS: &str = "1000";
 /// The seeds that the simulator must pass.
-const SWEEP_SEEDS: &str = "0..10000";
+const SWEEP_SEEDS: &str = "0..20000";
 
 /// Runs the stages named in `arguments`, all when there are none, and fails with the names of those that failed.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
@@ -89,7 +89,7 @@ fn determinism() -> Result<(), String> {
 }
 
 fn sweep() -> Result<(), String> {
-    cargo(&["sim", "sweep", "--seeds", SWEEP_SEEDS])
+    cargo(&["sim", "sweep", "--seeds", SWEEP_SEEDS, "--jobs", "2"])
 }
 
 /// The root of the workspace.
