@@ -323,7 +323,9 @@ impl World {
         let is_damaged = self.is_damaged(node);
         let machine = &mut self.machines[node];
         let process = machine.process.as_ref().expect("a process gave up");
-        let (must_refuse, faults_met) = (process.must_refuse, process.faults_met);
+        // A fault that it has not heard of may have others for its consequence.
+        let faults_met = process.faults_met + machine.failed_ops.len() as u64;
+        let must_refuse = process.must_refuse;
         let is_starting = process.running_since.is_none();
         self.trace.tell(now, Kind::State, Some(node), || format!("gave up: {why}"));
         if let Some(own) = machine.own_disk.take() {
