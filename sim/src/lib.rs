@@ -11,6 +11,8 @@ pub mod disk;
 pub mod field;
 pub mod history;
 pub mod marks;
+#[cfg(feature = "museum")]
+pub mod museum;
 pub mod plan;
 pub mod regression;
 pub mod shrink;

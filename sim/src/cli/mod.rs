@@ -2,6 +2,8 @@
 
 mod bench;
 mod meta;
+#[cfg(feature = "museum")]
+mod museum;
 mod replay;
 mod shrink;
 mod stopwatch;
@@ -75,6 +77,9 @@ enum Command {
     Bench(bench::Arguments),
     /// Compare runs of the same seeds in several processes and builds
     Meta(meta::Arguments),
+    /// Look for each exhibit of the museum by seed, and tell how soon it is found
+    #[cfg(feature = "museum")]
+    Museum(museum::Arguments),
 }
 
 /// Which plan.
@@ -182,6 +187,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Shrink(arguments) => shrink::shrink(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Meta(arguments) => meta::meta(&arguments),
+        #[cfg(feature = "museum")]
+        Command::Museum(arguments) => museum::museum(&arguments),
     };
     match done {
         Ok(code) => ExitCode::from(code),
