@@ -140,7 +140,12 @@ fn short(path: &str) -> String {
 /// Runs a plan, and takes a panic for a result. There is no outcome if the world could not even be made.
 #[must_use]
 pub fn run(plan: &Plan, telling: Telling) -> (Verdict, Option<Outcome>) {
-    let mut world = match catch(|| World::new(plan, telling)) {
+    run_in(|| World::new(plan, telling))
+}
+
+/// As [`run`], in the world that is made.
+pub fn run_in(make: impl FnOnce() -> World) -> (Verdict, Option<Outcome>) {
+    let mut world = match catch(make) {
         Ok(world) => world,
         Err(panic) => return (Verdict::Panicked(panic), None),
     };

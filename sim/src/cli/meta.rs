@@ -29,13 +29,25 @@ pub(crate) struct Arguments {
     /// Print the first seed event by event instead: the hash after it, the virtual time, and what is told of it
     #[arg(long, conflicts_with_all = ["builds", "print"])]
     print_events: bool,
+    /// Whether plans that fail because of an exhibit of the museum still do in a world with one more kind of event
+    #[cfg(feature = "museum")]
+    #[arg(long, conflicts_with_all = ["builds", "print", "print_events", "seeds"])]
+    longevity: bool,
+    /// With --longevity, how many plans
+    #[cfg(feature = "museum")]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    plans: u64,
 }
 
 /// What ends the command if two runs differ.
-const DIFFERENT: u8 = 5;
+pub(super) const DIFFERENT: u8 = 5;
 
 pub(crate) fn meta(arguments: &Arguments) -> Result<u8, String> {
     arguments.broken.check()?;
+    #[cfg(feature = "museum")]
+    if arguments.longevity {
+        return super::longevity::longevity(arguments.plans, arguments.from);
+    }
     let seeds = arguments.from..arguments.from.saturating_add(arguments.seeds);
     if arguments.print_events {
         print_events(&arguments.broken.plan_of(arguments.from));

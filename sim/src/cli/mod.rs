@@ -1,6 +1,8 @@
 //! The command line: what is asked, and the exit code that answers.
 
 mod bench;
+#[cfg(feature = "museum")]
+mod longevity;
 mod meta;
 #[cfg(feature = "museum")]
 mod museum;

@@ -4,7 +4,8 @@ use super::stopwatch::Stopwatch;
 use serde::Serialize;
 use sordini_core::museum::Exhibit;
 use sordini_sim::museum::{Finding, find};
-use sordini_sim::shrink::shrink;
+use sordini_sim::plan::Plan;
+use sordini_sim::shrink::{Shrunk, shrink};
 use sordini_sim::sweep::judge;
 use std::time::Duration;
 
@@ -133,8 +134,8 @@ fn look_for(exhibit: Exhibit, from: u64, arguments: &Arguments) -> (Row, Option<
 }
 
 fn shrink_finding(finding: &Finding, seconds: u64) -> Option<ShrunkRow> {
-    let (watch, limit) = (Stopwatch::start(), Duration::from_secs(seconds));
-    let shrunk = shrink(&finding.plan, RUNS_MAX, judge, || watch.cpu() < limit)?;
+    let watch = Stopwatch::start();
+    let shrunk = shrink_plan(&finding.plan, Duration::from_secs(seconds))?;
     Some(ShrunkRow {
         items_before: finding.plan.items().len(),
         items: shrunk.plan.items().len(),
@@ -142,6 +143,12 @@ fn shrink_finding(finding: &Finding, seconds: u64) -> Option<ShrunkRow> {
         runs: shrunk.runs,
         is_finished: shrunk.is_finished,
     })
+}
+
+/// Shrinks a plan for as long as that. Nothing if it does not fail.
+pub(super) fn shrink_plan(plan: &Plan, limit: Duration) -> Option<Shrunk> {
+    let watch = Stopwatch::start();
+    shrink(plan, RUNS_MAX, judge, || watch.cpu() < limit)
 }
 
 impl Row {

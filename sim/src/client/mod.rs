@@ -3,10 +3,12 @@
 
 mod admin;
 mod consumer;
+mod observer;
 mod producer;
 
 pub use admin::Admin;
 pub use consumer::Consumer;
+pub use observer::Observer;
 pub use producer::Producer;
 
 use crate::field::{Field, Place};
@@ -186,6 +188,8 @@ pub enum Client {
     Producer(Producer),
     /// Reads.
     Consumer(Consumer),
+    /// Looks, and is no part of any plan.
+    Observer(Observer),
 }
 
 impl Client {
@@ -195,6 +199,7 @@ impl Client {
             Self::Admin(admin) => admin.on_wake(now, out),
             Self::Producer(producer) => producer.on_wake(now, out),
             Self::Consumer(consumer) => consumer.on_wake(now, out),
+            Self::Observer(observer) => observer.on_wake(now, out),
         }
     }
 
@@ -204,6 +209,7 @@ impl Client {
             Self::Admin(admin) => admin.on_response(now, request, &body, out),
             Self::Producer(producer) => producer.on_response(now, request, &body, out),
             Self::Consumer(consumer) => consumer.on_response(now, request, body, out),
+            Self::Observer(observer) => observer.on_response(request),
         }
     }
 
@@ -213,6 +219,7 @@ impl Client {
             Self::Admin(admin) => admin.on_disconnected(now, out),
             Self::Producer(producer) => producer.on_disconnected(now, out),
             Self::Consumer(consumer) => consumer.on_disconnected(now, out),
+            Self::Observer(observer) => observer.on_disconnected(now),
         }
     }
 
@@ -223,6 +230,7 @@ impl Client {
             Self::Admin(admin) => admin.next_wake(),
             Self::Producer(producer) => producer.next_wake(),
             Self::Consumer(consumer) => consumer.next_wake(),
+            Self::Observer(observer) => observer.next_wake(),
         }
     }
 
@@ -234,6 +242,7 @@ impl Client {
             Self::Admin(admin) => admin.is_finished(),
             Self::Producer(producer) => producer.is_finished(),
             Self::Consumer(consumer) => quiet_since.is_some_and(|since| consumer.is_at_end_since(since)),
+            Self::Observer(_) => true,
         }
     }
 
@@ -244,6 +253,7 @@ impl Client {
             Self::Admin(admin) => admin.waits_for(),
             Self::Producer(producer) => producer.waits_for(),
             Self::Consumer(consumer) => consumer.waits_for(),
+            Self::Observer(_) => "nothing".to_owned(),
         }
     }
 }

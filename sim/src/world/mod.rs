@@ -13,7 +13,7 @@ mod queue;
 mod traffic;
 
 use crate::check::{Checks, Violation};
-use crate::client::{Admin, Client, ClientOutbox, Consumer, Producer, Surroundings};
+use crate::client::{Admin, Client, ClientOutbox, Consumer, Observer, Producer, Surroundings};
 use crate::disk::Disk;
 use crate::field::Field;
 use crate::history::Entry;
@@ -300,6 +300,23 @@ impl World {
         world.schedule(over.unwrap_or(0) + patience, Event::Heal);
         for seat in 0..world.seats.len() {
             world.wake_later(seat);
+        }
+        world
+    }
+
+    /// The world of a plan, with something in it that is no part of the plan and of no concern to it: clients that look at
+    /// each node from the beginning on. A plan that fails should fail the same way in it.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    #[must_use]
+    pub fn with_observer(plan: &Plan, telling: Telling) -> Self {
+        let mut world = Self::new(plan, telling);
+        for node in 0..world.machines.len() {
+            let number = OBSERVER_FIRST + node as u64;
+            let observer = Observer::new(number, world.surroundings());
+            world.seat(number, node, Client::Observer(observer));
+            world.wake_later(world.seats.len() - 1);
         }
         world
     }
@@ -638,6 +655,8 @@ const ARMED_US: u64 = 3_000_000;
 const AUDIT_AFTER_US: u64 = 1_000;
 /// The numbers of the auditors begin here, beyond those of all clients.
 const AUDITOR_FIRST: u64 = 1_000_000;
+/// The numbers of observers begin here, beyond those of the auditors.
+const OBSERVER_FIRST: u64 = 2_000_000;
 
 fn config_of(plan: &Plan, node: usize) -> BrokerConfig {
     let entries = plan.server_properties(node).into_iter().map(|(key, value)| (key, value, Origin::BuiltIn));

@@ -462,7 +462,7 @@ impl World {
         let refusals = match &mut self.seats[seat].client {
             Client::Producer(producer) => producer.take_refusals(),
             Client::Consumer(consumer) => consumer.take_refusals(),
-            Client::Admin(_) => Vec::new(),
+            Client::Admin(_) | Client::Observer(_) => Vec::new(),
         };
         let node = self.seats[seat].node;
         if let Some(sentence) = refusals.into_iter().next().filter(|_| !self.is_beyond_promises(node)) {
