@@ -11,13 +11,14 @@ use crate::{codegen, tidy};
 type Stage = (&'static str, fn() -> Result<(), String>);
 
 /// In the order of what fails soonest.
-const STAGES: [Stage; 8] = [
+const STAGES: [Stage; 9] = [
     ("fmt", fmt),
     ("tidy", || tidy::run(&[])),
     ("codegen", || codegen::run(&["--check".into()])),
     ("clippy", clippy),
     ("no-std", no_std),
     ("test", test),
+    ("museum", museum),
     ("determinism", determinism),
     ("sweep", sweep),
 ];
@@ -61,7 +62,9 @@ fn fmt() -> Result<(), String> {
 }
 
 fn clippy() -> Result<(), String> {
-    cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    let both = ["-p", "sordini-core", "-p", "sordini-sim", "--features", "sordini-sim/museum"];
+    cargo(&[&["clippy", "--quiet", "--all-targets"], &both[..], &["--", "-D", "warnings"]].concat())
 }
 
 /// The core and the words compile where there is no std, so no dependency brings it in.
@@ -78,6 +81,12 @@ fn no_std() -> Result<(), String> {
 
 fn test() -> Result<(), String> {
     cargo(&["test", "--workspace", "--no-fail-fast"])
+}
+
+/// Every wrong rule of the museum is noticed, and without it everything holds.
+fn museum() -> Result<(), String> {
+    cargo(&["test", "-p", "sordini-core", "--features", "museum"])?;
+    cargo(&["test", "-p", "sordini-sim", "--features", "museum", "--test", "museum"])
 }
 
 /// The same seed must give the same run, trace hash included, in two processes and without optimisation.

@@ -1,0 +1,99 @@
+//! Every wrong rule of the museum is noticed by the swarm, or walked by hand, and what notices it can be made small.
+//!
+//! When draws change, so do the seeds: `cargo sim museum --json` prints the table again.
+
+use sordini_core::museum::Exhibit;
+use sordini_sim::museum::{Finding, find};
+use sordini_sim::shrink::shrink;
+use sordini_sim::sweep::{judge, run, run_in};
+use sordini_sim::trace::Telling;
+use sordini_sim::world::World;
+use std::collections::BTreeSet;
+
+/// How many items a plan may have when it is shrunk.
+const ITEMS_MAX: usize = 12;
+/// How many runs shrinking may take: the most that was measured was a third of it.
+const RUNS_MAX: u64 = 1_000;
+
+macro_rules! found {
+    ($($name:ident: $exhibit:ident, from $from:literal, within $within:literal;)*) => {
+        /// What the swarm finds.
+        const FOUND: &[Exhibit] = &[$(Exhibit::$exhibit),*];
+
+        $(
+            #[test]
+            fn $name() {
+                assert_found(Exhibit::$exhibit, $from, $within);
+            }
+        )*
+    };
+}
+
+// From the lowest seed that fails, within three times as many seeds as there are up to it, and at least 30.
+found! {
+    a_log_cut_to_an_old_high_watermark_is_found: A01TruncateToOwnHighWatermark, from 0, within 30;
+    a_fetch_that_looks_at_the_log_twice_is_found: A10TwoPhaseFetchBound, from 0, within 30;
+    retention_of_what_is_not_committed_is_found: A13RetentionIgnoresHighWatermark, from 57, within 174;
+    producer_ids_handed_out_twice_are_found: A37PersistCurrentProducerIdBlock, from 16, within 51;
+    a_marker_that_is_left_in_place_is_found: A42MarkerDeletedAfterLoad, from 13, within 42;
+    an_epoch_file_that_is_not_synced_is_found: A43EpochFileNoSync, from 0, within 30;
+    state_that_changes_before_the_append_is_found: A45MutateStateBeforeAppend, from 1, within 30;
+    a_log_that_ends_where_its_index_ends_is_found: A46AdvanceLogEndAfterIndex, from 4, within 30;
+    an_append_behind_a_failed_one_is_found: A47AppendAfterIoError, from 35, within 108;
+    a_wrong_checksum_taken_for_the_end_is_found: A48BadCrcIsEndOfLog, from 532, within 1_599;
+    an_acknowledgement_before_the_sync_is_found: A49AckBeforeFlush, from 0, within 30;
+    a_recovery_point_ahead_of_the_sync_is_found: B01RecoveryPointAheadOfFlush, from 0, within 30;
+    a_recovery_point_without_indexes_is_found: B02RecoveryPointIgnoresIndexes, from 0, within 30;
+    an_index_longer_than_its_log_is_found: B03IndexNotTruncatedWithLog, from 2, within 30;
+    a_clean_stop_without_a_sync_is_found: B05CleanShutdownWithoutFlush, from 0, within 30;
+    a_sync_that_vouches_for_another_file_is_found: B06LaterFlushVouchesForEarlier, from 9, within 30;
+    a_recovery_without_checksums_is_found: B07RecoverySkipsChecksum, from 2, within 30;
+    a_hole_between_two_segments_is_found: B08HoleBetweenSegments, from 96, within 291;
+    a_duplicate_acknowledged_too_early_is_found: B09DuplicateAckedBeforeWritten, from 0, within 30;
+}
+
+/// What no drawn plan is known to notice, and tests of the core walk by hand.
+const BY_HAND: &[Exhibit] = &[
+    Exhibit::A23MetadataLogTimeRetention,
+    Exhibit::A32DedupeWindowZero,
+    Exhibit::A44SkipEpochZero,
+    Exhibit::B04SnapshotNotVerified,
+    Exhibit::B10CutNotSynced,
+];
+
+#[track_caller]
+fn assert_found(exhibit: Exhibit, from: u64, within: u64) {
+    // What is found fails with the exhibit on and passes with it off.
+    let Some(Finding { seed, plan, signature, .. }) = find(exhibit, from..from + within, || true) else {
+        panic!("{}: not found in {within} seeds from {from} on; `cargo sim museum --json`", exhibit.id());
+    };
+    let shrunk = shrink(&plan, RUNS_MAX, judge, || true).expect("it fails");
+    let items = shrunk.plan.items().len();
+    assert!(items <= ITEMS_MAX, "{} seed {seed}: {items} items after {} runs", exhibit.id(), shrunk.runs);
+    let verdict = run(&shrunk.plan, Telling::Nothing).0;
+    assert_eq!(verdict.signature(), Some(signature), "{} seed {seed}, shrunk", exhibit.id());
+    let mut clean = shrunk.plan;
+    clean.museum.clear();
+    assert_eq!(judge(&clean), None, "{} seed {seed}, shrunk, with the exhibit off", exhibit.id());
+}
+
+#[test]
+fn every_exhibit_is_found_or_walked_by_hand() {
+    let told: BTreeSet<Exhibit> = FOUND.iter().chain(BY_HAND).copied().collect();
+    assert_eq!(told.into_iter().collect::<Vec<_>>(), Exhibit::ALL);
+    assert_eq!(FOUND.len() + BY_HAND.len(), Exhibit::ALL.len(), "each is in one of the two");
+}
+
+#[test]
+fn an_observer_asks_and_is_of_no_concern_to_other_clients() {
+    for seed in 0..8 {
+        let plan = sordini_sim::plan::Plan::draw(seed);
+        let (alone, without) = run(&plan, Telling::Nothing);
+        let (observed, with) = run_in(|| World::with_observer(&plan, Telling::Everything));
+        let (without, with) = (without.expect("it ran"), with.expect("it ran"));
+        assert_eq!(alone, observed, "seed {seed}");
+        assert_eq!(without.history, with.history, "seed {seed}");
+        assert_ne!(without.trace_hash, with.trace_hash, "seed {seed}: the observer is there");
+        assert!(with.transcript().contains("DescribeLogDirs"), "seed {seed}: and asks");
+    }
+}
