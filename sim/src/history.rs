@@ -1,6 +1,8 @@
 //! What clients did and what they were told: all that a judge from outside can know.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::wire::Str;
 
 /// How far an operation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -16,45 +18,123 @@ pub enum Stage {
     Info,
 }
 
-/// What was done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// What a client did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Deed {
-    /// Records were produced; the values are numbered from `first_value` on.
-    Send {
-        /// 0, 1 or -1.
-        acks: i16,
-        /// Number of the first record's value.
-        first_value: u64,
-        /// How many records.
-        records: u16,
-        /// Where the first record is, if that was said.
-        offset: Option<i64>,
-    },
-    /// Records were read, from `offset` up to `end`.
-    Poll {
-        /// Offset of the first batch that was returned.
-        offset: i64,
-        /// The offset after the last.
-        end: i64,
-    },
+pub enum Operation {
+    /// Produces a batch. It is asked for once, however often it has to be sent.
+    Send,
+    /// Reads records.
+    Poll,
+    /// Asks where a partition begins, or ends.
+    ListOffsets,
+    /// Creates a topic.
+    CreateTopic,
+    /// Removes the records below an offset.
+    DeleteRecords,
+    /// Sets configurations of a topic.
+    AlterConfigs,
 }
 
-/// One line of the history.
+/// Which records a read may return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// All below the high watermark.
+    ReadUncommitted,
+}
+
+/// One line of the history. What an operation has nothing to say about, or what its client was not told, is left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
+    /// Its place in the history of the run, from 0.
+    pub seq: u64,
     /// Virtual microseconds.
     pub at_us: u64,
     /// Which client.
     pub client: u64,
     /// How far it came.
     pub stage: Stage,
-    /// Index of the topic in the plan.
-    pub topic: usize,
+    /// What was done.
+    pub operation: Operation,
+    /// The topic's name.
+    #[serde(serialize_with = "as_text")]
+    pub topic: Str,
     /// The partition.
-    pub partition: i32,
-    /// What.
-    pub deed: Deed,
-    /// The error that was answered, 0 for none.
-    pub error_code: i16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<i32>,
+    /// The records' values, which are unique in a run: ranges of consecutive numbers, each as its first and how many.
+    /// Values that were read are here only if the run is told.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<(u64, u64)>,
+    /// Of a batch that was produced the first record's; of a read the first batch's; what ListOffsets answered; below which
+    /// records are to be removed, and what the log begins with then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<i64>,
+    /// The offset after the last record that was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<i64>,
+    /// The leader epoch of the last batch that was read, or of the offset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leader_epoch: Option<i32>,
+    /// 0, 1 or -1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acks: Option<i16>,
+    /// What may be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
+    /// The idempotent producer, once the batch is numbered.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub numbering: Option<Numbering>,
+    /// What was answered.
+    #[serde(serialize_with = "as_name", skip_serializing_if = "is_none")]
+    pub error: ErrorCode,
+}
+
+/// How an idempotent producer numbered a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Numbering {
+    /// Who it is to the broker.
+    pub producer_id: i64,
+    /// In which epoch.
+    pub producer_epoch: i16,
+    /// The number of the first record.
+    pub base_sequence: i32,
+}
+
+impl Entry {
+    /// An entry that says nothing beside these. Its place is given to it with the others of the run.
+    #[must_use]
+    pub const fn new(at_us: u64, client: u64, stage: Stage, operation: Operation, topic: Str) -> Self {
+        Self {
+            seq: 0,
+            at_us,
+            client,
+            stage,
+            operation,
+            topic,
+            partition: None,
+            values: Vec::new(),
+            offset: None,
+            end: None,
+            leader_epoch: None,
+            acks: None,
+            isolation: None,
+            numbering: None,
+            error: ErrorCode::None,
+        }
+    }
+}
+
+fn as_text<S: Serializer>(text: &Str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn as_name<S: Serializer>(error: &ErrorCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(error.name())
+}
+
+fn is_none(error: &ErrorCode) -> bool {
+    *error == ErrorCode::None
 }

@@ -14,6 +14,7 @@ pub mod marks;
 #[cfg(feature = "museum")]
 pub mod museum;
 pub mod plan;
+pub mod record;
 pub mod regression;
 pub mod shrink;
 pub mod sweep;

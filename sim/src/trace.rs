@@ -74,6 +74,18 @@ pub enum Telling {
     Everything,
 }
 
+impl Telling {
+    /// Whether lines of this kind are told.
+    #[must_use]
+    pub const fn includes(self, kind: Kind) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Changes => kind.is_change(),
+            Self::Everything => true,
+        }
+    }
+}
+
 /// What a line of a run is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -225,11 +237,7 @@ impl Trace {
     /// Whether lines of this kind are told.
     #[must_use]
     pub fn tells(&self, kind: Kind) -> bool {
-        match self.telling {
-            Telling::Nothing => false,
-            Telling::Changes => kind.is_change(),
-            Telling::Everything => true,
-        }
+        self.telling.includes(kind)
     }
 
     /// The hash of the run so far.

@@ -16,6 +16,8 @@ use sordini_sim::plan::{Mutation, Plan};
 use sordini_sim::regression::Regression;
 use sordini_sim::sweep::{Verdict, run, run_twice};
 use sordini_sim::trace::Telling;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -23,6 +25,7 @@ const EXAMPLES: &str = "\
 EXAMPLES
   cargo sim sweep --seeds 0..10000 --jobs 4 --keep-going     many seeds, on four cores
   cargo sim run --seed 417 --transcript                      one of them, event by event
+  cargo sim run --seed 417 --record run.jsonl                the same for other programs
   cargo sim shrink --seed 417 --out scenarios/regressions/torn-index.json
   cargo sim run --plan scenarios/regressions/torn-index.json --short
 
@@ -55,6 +58,9 @@ enum Command {
         /// Print what clients did and were told, as JSON lines
         #[arg(long)]
         history: bool,
+        /// Write the whole run to a file, as JSON lines
+        #[arg(long, value_name = "FILE")]
+        record: Option<PathBuf>,
     },
     /// Print a plan as JSON
     Plan {
@@ -162,23 +168,25 @@ fn read_plan(path: &Path) -> Result<Plan, String> {
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     let is_stored =
         serde_json::from_str::<serde_json::Value>(&text).is_ok_and(|json| json.get("plan").is_some());
-    if is_stored {
-        return Ok(Regression::parse(&text)?.plan);
-    }
-    let plan: Plan = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let plan: Plan = if is_stored {
+        Regression::parse(&text)?.plan
+    } else {
+        serde_json::from_str(&text).map_err(|error| error.to_string())?
+    };
     plan.problem().map_or(Ok(plan), Err)
 }
 
 /// Does what the command line of this process asks.
 pub(crate) fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run { source, broken, transcript, short, history } => {
-            let telling = match (transcript, short) {
+        Command::Run { source, broken, transcript, short, history, record } => {
+            let printed = match (transcript, short) {
                 (true, _) => Telling::Everything,
                 (false, true) => Telling::Changes,
                 (false, false) => Telling::Nothing,
             };
-            source.read(&broken).and_then(|plan| run_one(&plan, telling, history))
+            let shown = Shown { printed, history, record: record.as_deref(), seed: source.seed };
+            source.read(&broken).and_then(|plan| run_one(&plan, &shown))
         }
         Command::Plan { source, broken } => source.read(&broken).and_then(|plan| {
             say!("{}", serde_json::to_string_pretty(&plan).map_err(|error| error.to_string())?);
@@ -201,16 +209,44 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn run_one(plan: &Plan, telling: Telling, history: bool) -> Result<u8, String> {
-    let (mut verdict, outcome) = run(plan, telling);
+/// What is to be seen of a run.
+struct Shown<'a> {
+    printed: Telling,
+    history: bool,
+    record: Option<&'a Path>,
+    /// That of the plan, if it was drawn.
+    seed: Option<u64>,
+}
+
+impl Shown<'_> {
+    const fn telling(&self) -> Telling {
+        match (self.record, self.history, self.printed) {
+            (Some(_), _, _) => Telling::Everything,
+            // Whoever reads what clients did wants to know what they read.
+            (None, true, Telling::Nothing) => Telling::Changes,
+            (None, _, printed) => printed,
+        }
+    }
+}
+
+fn run_one(plan: &Plan, shown: &Shown<'_>) -> Result<u8, String> {
+    let (mut verdict, outcome) = run(plan, shown.telling());
     if verdict == Verdict::Passed {
         verdict = run_twice(plan);
     }
     if let Some(outcome) = &outcome {
-        for line in &outcome.lines {
+        if let Some(path) = shown.record {
+            let written = File::create(path).and_then(|file| {
+                let mut file = BufWriter::new(file);
+                sordini_sim::record::write(&mut file, plan, shown.seed, &verdict, outcome)?;
+                file.flush()
+            });
+            written.map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        for line in outcome.lines.iter().filter(|line| shown.printed.includes(line.kind)) {
             say!("{}", line.to_text());
         }
-        if history {
+        if shown.history {
             for entry in &outcome.history {
                 say!("{}", serde_json::to_string(entry).map_err(|error| error.to_string())?);
             }

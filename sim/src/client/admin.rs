@@ -1,6 +1,7 @@
 //! The client that creates the topics of the plan, and then does what the plan has for an administrator.
 
 use super::{Action, ClientOutbox, Link, Surroundings};
+use crate::history::{Entry, Operation, Stage};
 use crate::plan::{AdminDeed, AdminPlan, TopicPlan};
 use sordini_core::ids::RequestId;
 use sordini_protocol::error_code::ErrorCode;
@@ -35,6 +36,8 @@ pub struct Admin {
     deeds: Vec<AdminPlan>,
     /// How many of the deeds are done.
     done: usize,
+    /// What the request under way asks for.
+    asked: Vec<Entry>,
     /// The high watermark that the deed under way has learnt of.
     high_watermark: Option<i64>,
     /// Why the last attempt failed, for the sentence about what it waits for.
@@ -56,6 +59,7 @@ impl Admin {
             topics,
             deeds,
             done: 0,
+            asked: Vec::new(),
             high_watermark: None,
             last_error: None,
         }
@@ -69,12 +73,52 @@ impl Admin {
     pub(super) fn on_wake(&mut self, now: u64, out: &mut ClientOutbox) {
         if self.link.is_overdue(now) {
             out.actions.push(Action::Close);
-            self.link.on_disconnected(now);
+            self.on_disconnected(now, out);
         } else if self.link.deadlines.is_empty() && self.link.backoff_until <= now {
             let next = if self.missing.is_empty() { self.next_deed(now) } else { Some(self.creation()) };
             if let Some((version, request)) = next {
+                self.asked = self.asked_by(now, &request);
+                out.history.extend(self.asked.iter().cloned());
                 self.link.send(version, request, Some(now + TIMEOUT_US), out);
             }
+        }
+    }
+
+    /// What a request asks for, one entry for each topic or partition.
+    fn asked_by(&self, now: u64, request: &AnyRequest) -> Vec<Entry> {
+        let entry = |operation, topic: &Str| {
+            Entry::new(now, self.link.client, Stage::Invoke, operation, topic.clone())
+        };
+        if let AnyRequest::CreateTopics(request) = request {
+            request.topics.iter().map(|topic| entry(Operation::CreateTopic, &topic.name)).collect()
+        } else if let AnyRequest::ListOffsets(request) = request {
+            let of_topic = |topic: &ListOffsetsTopic| {
+                let partition = topic.partitions.first().map(|partition| partition.partition_index);
+                Entry { partition, ..entry(Operation::ListOffsets, &topic.name) }
+            };
+            request.topics.iter().map(of_topic).collect()
+        } else if let AnyRequest::DeleteRecords(request) = request {
+            let of_topic = |topic: &DeleteRecordsTopic| {
+                let asked = topic.partitions.first();
+                let partition = asked.map(|partition| partition.partition_index);
+                let offset = asked.map(|partition| partition.offset);
+                Entry { partition, offset, ..entry(Operation::DeleteRecords, &topic.name) }
+            };
+            request.topics.iter().map(of_topic).collect()
+        } else if let AnyRequest::IncrementalAlterConfigs(request) = request {
+            let topics = request.resources.iter().map(|resource| &resource.resource_name);
+            topics.map(|topic| entry(Operation::AlterConfigs, topic)).collect()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Notes what was answered about a topic, with the offset that was.
+    fn note(&mut self, now: u64, topic: &Str, error: ErrorCode, offset: Option<i64>, out: &mut ClientOutbox) {
+        let stage = if error.is_error() { Stage::Fail } else { Stage::Ok };
+        for asked in self.asked.extract_if(.., |asked| asked.topic == *topic) {
+            let offset = if error.is_error() { asked.offset } else { offset };
+            out.history.push(Entry { at_us: now, stage, error, offset, ..asked });
         }
     }
 
@@ -157,12 +201,13 @@ impl Admin {
         now: u64,
         request: RequestId,
         body: &AnyResponse,
-        _out: &mut ClientOutbox,
+        out: &mut ClientOutbox,
     ) {
         self.link.deadlines.remove(&request);
         if let AnyResponse::CreateTopics(response) = body {
             for topic in &response.topics {
                 let error = ErrorCode::from_i16(topic.error_code);
+                self.note(now, &topic.name, error, None, out);
                 if matches!(error, ErrorCode::None | ErrorCode::TopicAlreadyExists) {
                     self.missing.retain(|missing| topic.name != *missing.name);
                 } else {
@@ -170,8 +215,13 @@ impl Admin {
                 }
             }
         } else if let AnyResponse::ListOffsets(response) = body {
-            for partition in response.topics.iter().flat_map(|topic| &topic.partitions) {
+            let partitions = response
+                .topics
+                .iter()
+                .flat_map(|topic| topic.partitions.iter().map(move |partition| (&topic.name, partition)));
+            for (topic, partition) in partitions {
                 let error = ErrorCode::from_i16(partition.error_code);
+                self.note(now, topic, error, Some(partition.offset), out);
                 if error.is_error() {
                     self.on_refused(now, error, None);
                 } else {
@@ -179,8 +229,13 @@ impl Admin {
                 }
             }
         } else if let AnyResponse::DeleteRecords(response) = body {
-            for partition in response.topics.iter().flat_map(|topic| &topic.partitions) {
+            let partitions = response
+                .topics
+                .iter()
+                .flat_map(|topic| topic.partitions.iter().map(move |partition| (&topic.name, partition)));
+            for (topic, partition) in partitions {
                 let error = ErrorCode::from_i16(partition.error_code);
+                self.note(now, topic, error, Some(partition.low_watermark), out);
                 // Out of range: a crash took what was to be deleted.
                 if error.is_error() && error != ErrorCode::OffsetOutOfRange {
                     self.on_refused(now, error, None);
@@ -191,6 +246,7 @@ impl Admin {
         } else if let AnyResponse::IncrementalAlterConfigs(response) = body {
             for resource in &response.responses {
                 let error = ErrorCode::from_i16(resource.error_code);
+                self.note(now, &resource.resource_name, error, None, out);
                 if error.is_error() {
                     self.on_refused(now, error, resource.error_message.as_ref());
                 } else {
@@ -210,8 +266,11 @@ impl Admin {
         self.link.back_off(now);
     }
 
-    pub(super) fn on_disconnected(&mut self, now: u64, _out: &mut ClientOutbox) {
+    pub(super) fn on_disconnected(&mut self, now: u64, out: &mut ClientOutbox) {
         self.link.on_disconnected(now);
+        // Without an answer nobody can tell.
+        let unanswered = self.asked.drain(..);
+        out.history.extend(unanswered.map(|asked| Entry { at_us: now, stage: Stage::Info, ..asked }));
     }
 
     pub(super) fn next_wake(&self) -> Option<u64> {

@@ -2,7 +2,7 @@
 //! without.
 
 use super::{Action, ClientOutbox, Link, Surroundings};
-use crate::history::{Deed, Entry, Stage};
+use crate::history::{Entry, Isolation, Operation, Stage};
 use crate::marks::WorldMark;
 use crate::plan::ConsumerPlan;
 use bytes::Bytes;
@@ -22,6 +22,9 @@ const LIST_OFFSETS_VERSION: i16 = 7;
 
 /// A consumer whose fetches wait for less than this waits by itself when one brought nothing.
 const IDLE_WAIT_MS_MIN: i32 = 20;
+
+/// No batch of a plan is larger.
+const DECOMPRESSED_MAX: usize = 1 << 24;
 
 /// What ListOffsets calls the first offset of a partition.
 const EARLIEST: i64 = -2;
@@ -209,7 +212,7 @@ impl Consumer {
             self.link.on_metadata(now, request, response);
         } else if let AnyResponse::ListOffsets(response) = &body {
             self.list_request = None;
-            self.on_beginnings(now, response);
+            self.on_beginnings(now, response, out);
         } else if let AnyResponse::Fetch(response) = body
             && let Some((_, sent)) = self.fetch.take_if(|(fetch, _)| *fetch == request)
         {
@@ -218,7 +221,7 @@ impl Consumer {
         self.ask_what_is_next(now, out);
     }
 
-    fn on_beginnings(&mut self, now: u64, response: &ListOffsetsResponse) {
+    fn on_beginnings(&mut self, now: u64, response: &ListOffsetsResponse, out: &mut ClientOutbox) {
         for topic in &response.topics {
             let index = self.link.topic_index(&topic.name, Uuid::ZERO);
             for partition in &topic.partitions {
@@ -230,6 +233,14 @@ impl Consumer {
                 let error = ErrorCode::from_i16(partition.error_code);
                 if !error.is_error() {
                     assigned.position = Some(partition.offset);
+                    let topic = index.expect("it is assigned");
+                    out.history.push(Entry {
+                        partition: Some(partition.partition_index),
+                        offset: Some(partition.offset),
+                        leader_epoch: Some(partition.leader_epoch),
+                        isolation: Some(Isolation::ReadUncommitted),
+                        ..self.link.entry(now, Stage::Ok, Operation::ListOffsets, topic)
+                    });
                 } else if error.is_retriable() {
                     self.last_error = error;
                     self.link.back_off(now);
@@ -301,6 +312,15 @@ impl Consumer {
             return true;
         };
         let error = ErrorCode::from_i16(partition.error_code);
+        let entry = |stage| Entry {
+            partition: Some(place.1),
+            isolation: Some(Isolation::ReadUncommitted),
+            error,
+            ..self.link.entry(now, stage, Operation::Poll, place.0)
+        };
+        if error.is_error() {
+            out.history.push(Entry { offset: assigned.position, ..entry(Stage::Fail) });
+        }
         if error == ErrorCode::OffsetOutOfRange {
             // A loss of power took what was read, or somebody deleted it: what is left is read from its beginning.
             out.marks.push(WorldMark::OffsetReset);
@@ -326,20 +346,14 @@ impl Consumer {
         assigned.high_watermark = Some(partition.high_watermark);
         let Some(Records::Bytes(records)) = partition.records else { return true };
         let has_bytes = !records.is_empty();
-        let (read, is_damaged) = span(records, assigned.position);
+        let Span { read, leader_epoch, values, is_damaged } =
+            span(records, assigned.position, self.link.surroundings.is_told);
         // The first batch is handed out whole, however small the limits (KIP-74).
         let is_damaged = is_damaged || (has_bytes && read.is_none());
         if let Some((offset, end)) = read {
             assigned.position = Some(end);
-            out.history.push(Entry {
-                at_us: now,
-                client: self.link.client,
-                stage: Stage::Ok,
-                topic: place.0,
-                partition: place.1,
-                deed: Deed::Poll { offset, end },
-                error_code: 0,
-            });
+            let (offset, end) = (Some(offset), Some(end));
+            out.history.push(Entry { values, offset, end, leader_epoch, ..entry(Stage::Ok) });
         }
         if is_damaged {
             self.stop_at_damage(place, out);
@@ -394,20 +408,49 @@ impl Consumer {
     }
 }
 
-/// The offsets of the whole batches in an answer: that of the first, and the one after the last. Nothing if there is
-/// no whole batch, or none that ends at `position` or later. And whether a batch follows that is not as it was written.
-fn span(mut records: Bytes, position: Option<i64>) -> (Option<(i64, i64)>, bool) {
-    let mut span: Option<(i64, i64)> = None;
+/// What whole batches of an answer a consumer takes.
+#[derive(Debug, Default)]
+struct Span {
+    /// The offset of the first, and the one after the last. Nothing if there is no whole batch, or none that ends at the
+    /// position or later.
+    read: Option<(i64, i64)>,
+    /// The leader epoch of the last.
+    leader_epoch: Option<i32>,
+    /// The values of the records from the position on, as in an [`Entry`]; empty if not asked for.
+    values: Vec<(u64, u64)>,
+    /// Whether a batch follows that is not as it was written.
+    is_damaged: bool,
+}
+
+fn span(mut records: Bytes, position: Option<i64>, with_values: bool) -> Span {
+    let mut span = Span::default();
     loop {
         let batch = match Batch::first_of(&mut records) {
             Ok(Some(batch)) if batch.check_crc().is_ok() => batch,
-            Ok(None) => return (span, false),
-            Ok(Some(_)) | Err(_) => return (span, true),
+            Ok(None) => return span,
+            Ok(Some(_)) | Err(_) => return Span { is_damaged: true, ..span },
         };
         let header = batch.header();
         if position.is_none_or(|position| header.last_offset() >= position) {
-            let first = span.map_or(header.base_offset, |(first, _)| first);
-            span = Some((first, header.next_offset()));
+            let first = span.read.map_or(header.base_offset, |(first, _)| first);
+            span.read = Some((first, header.next_offset()));
+            span.leader_epoch = Some(header.partition_leader_epoch);
+            if with_values {
+                note_values(&batch, position.unwrap_or(0), &mut span.values);
+            }
+        }
+    }
+}
+
+/// Adds the values of a batch from an offset on. Each begins with its number.
+fn note_values(batch: &Batch, from: i64, values: &mut Vec<(u64, u64)>) {
+    let Ok(records) = batch.records(DECOMPRESSED_MAX) else { return };
+    for record in records.map_while(Result::ok).filter(|record| record.offset >= from) {
+        let value = record.value.as_deref().and_then(<[u8]>::first_chunk::<8>);
+        let Some(value) = value.map(|bytes| u64::from_be_bytes(*bytes)) else { continue };
+        match values.last_mut() {
+            Some((first, count)) if *first + *count == value => *count += 1,
+            Some(_) | None => values.push((value, 1)),
         }
     }
 }

@@ -12,7 +12,7 @@ pub use observer::Observer;
 pub use producer::Producer;
 
 use crate::field::{Field, Place};
-use crate::history::Entry;
+use crate::history::{Entry, Operation, Stage};
 use crate::marks::WorldMark;
 use sordini_core::ids::RequestId;
 use sordini_protocol::error_code::ErrorCode;
@@ -45,6 +45,8 @@ pub struct Surroundings {
     pub topics: Arc<[Str]>,
     /// The run's field.
     pub field: Field,
+    /// Whether somebody will read what clients did: then consumers note which values they read.
+    pub is_told: bool,
 }
 
 /// What a client pushes while it reacts.
@@ -167,6 +169,10 @@ impl Link {
         if !self.knows_all_topics() {
             self.back_off(now);
         }
+    }
+
+    fn entry(&self, now: u64, stage: Stage, operation: Operation, topic: usize) -> Entry {
+        Entry::new(now, self.client, stage, operation, self.surroundings.topics[topic].clone())
     }
 
     fn knows_all_topics(&self) -> bool {

@@ -2,7 +2,7 @@
 //! as it was, an idempotent producer numbers its batches by partition and raises its epoch when the numbers cannot go on.
 
 use super::{Action, ClientOutbox, Link, Surroundings};
-use crate::history::{Deed, Entry, Stage};
+use crate::history::{Entry, Numbering as Numbered, Operation, Stage};
 use crate::plan::{Codec, Mutation, ProducerPlan, SendPlan};
 use bytes::Bytes;
 use sordini_core::ids::RequestId;
@@ -409,19 +409,19 @@ impl Producer {
     }
 
     fn entry(&self, now: u64, stage: Stage, batch: &Batch, offset: Option<i64>, error: ErrorCode) -> Entry {
+        let numbering = batch.sequence.map(|(identity, base_sequence)| Numbered {
+            producer_id: identity.id,
+            producer_epoch: identity.epoch,
+            base_sequence,
+        });
         Entry {
-            at_us: now,
-            client: self.link.client,
-            stage,
-            topic: batch.plan.topic,
-            partition: batch.plan.partition,
-            deed: Deed::Send {
-                acks: self.plan.acks,
-                first_value: batch.first_value,
-                records: batch.plan.records,
-                offset,
-            },
-            error_code: error.as_i16(),
+            partition: Some(batch.plan.partition),
+            values: vec![(batch.first_value, u64::from(batch.plan.records))],
+            offset,
+            acks: Some(self.plan.acks),
+            numbering,
+            error,
+            ..self.link.entry(now, stage, Operation::Send, batch.plan.topic)
         }
     }
 }

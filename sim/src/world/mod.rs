@@ -341,7 +341,8 @@ impl World {
     }
 
     fn surroundings(&self) -> Surroundings {
-        Surroundings { topics: Arc::clone(&self.topic_names), field: self.field }
+        let is_told = self.trace.tells(Kind::Verdict);
+        Surroundings { topics: Arc::clone(&self.topic_names), field: self.field, is_told }
     }
 
     fn seat(&mut self, number: u64, node: usize, client: Client) {

@@ -429,7 +429,10 @@ impl World {
     /// Does what a client asked for, and sees to it that it is woken when it wants to be.
     fn after_client(&mut self, seat: usize) -> Result<(), Failure> {
         let mut outbox = std::mem::take(&mut self.client_outbox);
-        self.history.append(&mut outbox.history);
+        for mut entry in outbox.history.drain(..) {
+            entry.seq = self.history.len() as u64;
+            self.history.push(entry);
+        }
         for mark in outbox.marks.drain(..) {
             self.marks.hit(mark);
             let (number, node) = (self.seats[seat].number, self.seats[seat].node);
