@@ -123,6 +123,13 @@ pub(super) fn check_at_clean_stop(dir: &str, log: &mut LogTruth, disk: &Disk) ->
              recovery is needed"
         )));
     }
+    let mut segments = segments_to_be(dir, disk).into_iter();
+    if let Some((_, file)) = segments.find(|(_, file)| disk.has_unsynced_cut(file)) {
+        return Err(violation(format!(
+            "what was cut off {file} may be there again after a loss of power, and a clean stop says that no recovery \
+             is needed"
+        )));
+    }
     Ok(())
 }
 

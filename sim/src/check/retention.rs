@@ -5,7 +5,7 @@
 use super::Violation;
 use super::truth::{LogTruth, TrueBatch, segments_to_be};
 use crate::disk::Disk;
-use crate::plan::TopicPlan;
+use crate::plan::{NodePlan, TopicPlan};
 use sordini_core::node::PartitionView;
 use sordini_core::storage_op::StoragePath;
 use std::collections::BTreeSet;
@@ -19,15 +19,16 @@ pub struct LogLimits {
     pub retention_bytes: Option<u64>,
 }
 
-/// `retention.ms` of a topic that has none of its own: Kafka's default, a week.
+/// `retention.ms` where neither topic nor node has one: Kafka's default, a week.
 const RETENTION_MS_DEFAULT: i64 = 604_800_000;
 
 impl LogLimits {
-    /// Those of a topic of the plan.
+    /// Those of a topic of the plan on a node of the plan.
     #[must_use]
-    pub fn of(topic: &TopicPlan) -> Self {
+    pub fn of(topic: &TopicPlan, node: &NodePlan) -> Self {
+        let of_node = node.properties.get("log.retention.ms").and_then(|text| text.parse().ok());
         Self {
-            retention_ms: Some(topic.retention_ms.unwrap_or(RETENTION_MS_DEFAULT)),
+            retention_ms: Some(topic.retention_ms.or(of_node).unwrap_or(RETENTION_MS_DEFAULT)),
             retention_bytes: topic.retention_bytes.and_then(|bytes| u64::try_from(bytes).ok()),
         }
     }

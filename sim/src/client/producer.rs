@@ -361,7 +361,13 @@ impl Producer {
             let client = self.link.client;
             let (topic, partition) = (&self.link.surroundings.topics[place.0], place.1);
             // Clocks that differ by more than an hour are a reason that Kafka has to refuse a batch.
-            if error == ErrorCode::InvalidTimestamp {
+            // A batch that is larger than `max.message.bytes` is another.
+            if matches!(error, ErrorCode::InvalidTimestamp | ErrorCode::MessageTooLarge) {
+                if batch.sequence.is_some() && !self.broken.contains(&place) {
+                    // What follows it in this partition has numbers that will never follow.
+                    self.broken.push(place);
+                    self.is_draining = true;
+                }
                 return;
             }
             self.refusals

@@ -188,6 +188,10 @@ impl File {
         self.current.durable_len()
     }
 
+    pub(super) const fn has_unsynced_cut(&self) -> bool {
+        !self.earlier.is_empty()
+    }
+
     pub(super) fn damage(&self) -> &[Range<u64>] {
         &self.current.damage
     }

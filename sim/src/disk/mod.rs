@@ -330,6 +330,12 @@ impl Disk {
         self.file(path).map_or(0, File::durable_len)
     }
 
+    /// Whether something was cut off a file, or written over, that a loss of power may bring back.
+    #[must_use]
+    pub fn has_unsynced_cut(&self, path: &str) -> bool {
+        self.file(path).is_some_and(File::has_unsynced_cut)
+    }
+
     /// The places in a file of which the contents were changed by a fault beyond the contract, in order: by rot, and by
     /// phantom and misdirected writes once a loss of power has shown them. What lies behind the end is missing. They go
     /// with the file where it is renamed to, and are forgotten where it is cut or written anew.

@@ -70,6 +70,46 @@ struct Swarm {
     clocks: bool,
 }
 
+/// Faults that mean little alone and much when one follows another at the right distance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sequel {
+    /// The power goes after a clean stop, and before that after a recovery that had a tail to cut.
+    PowerLossAfterStop,
+    /// The process dies while it stops.
+    KillWhileStopping,
+    /// The process dies when its first records are written and the small files of their logs may not be.
+    KillWhileYoung,
+    /// The power goes again, soon after a recovery.
+    PowerLossAfterPowerLoss,
+    /// A write goes astray, and the power goes while it is young.
+    PowerLossAfterLostWrite,
+    /// A sync fails, and the power goes.
+    PowerLossAfterFailedSync,
+    /// A bit flips while the process is down.
+    RotWhileDown,
+    /// A bit flips while the machine is off after a clean stop.
+    RotWhileStopped,
+}
+
+/// Sequels that one replica survives.
+const SURVIVABLE_SEQUELS: [Sequel; 5] = [
+    Sequel::PowerLossAfterStop,
+    Sequel::PowerLossAfterStop,
+    Sequel::KillWhileStopping,
+    Sequel::KillWhileYoung,
+    Sequel::PowerLossAfterPowerLoss,
+];
+
+/// Sequels that no single replica survives.
+const SEQUELS_BEYOND: [Sequel; 6] = [
+    Sequel::PowerLossAfterLostWrite,
+    Sequel::PowerLossAfterFailedSync,
+    Sequel::RotWhileDown,
+    Sequel::RotWhileDown,
+    Sequel::RotWhileDown,
+    Sequel::RotWhileStopped,
+];
+
 /// A kind of fault, of which a plan has several or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FaultKind {
@@ -216,10 +256,70 @@ impl Plan {
             museum: Vec::new(),
             mutation: None,
         };
+        // Drawn last, so that what a seed had before it has still.
+        plan.draw_sequels(&mut draw);
+        plan.draw_rare_settings(&mut draw);
         if swarm.idle {
             plan.make_room(draw.between(0, swarm.duration_us), draw.between(60_000_000, 900_000_000));
         }
         plan
+    }
+
+    /// Adds faults that follow one another.
+    fn draw_sequels(&mut self, draw: &mut Draw) {
+        let is_beyond = draw.chance(1, 24);
+        if self.faults.is_empty() || !(is_beyond || draw.chance(1, 4)) {
+            return;
+        }
+        let last_us = self.last_us().max(200_000);
+        for _ in 0..draw.between(1, 4) {
+            let sequel = draw.one_of(if is_beyond { &SEQUELS_BEYOND } else { &SURVIVABLE_SEQUELS });
+            let node = draw.index(self.nodes.len());
+            let at_us = draw.between(100_000, last_us);
+            if sequel == Sequel::KillWhileYoung {
+                for send in self.producers.iter_mut().filter_map(|producer| producer.sends.first_mut()) {
+                    send.at_us = 0;
+                }
+            }
+            let added = draw_sequel(draw, sequel, node, at_us);
+            self.faults.extend(added);
+            if matches!(sequel, Sequel::RotWhileDown | Sequel::PowerLossAfterPowerLoss) {
+                // There has to be something below the recovery point.
+                let properties = &mut self.nodes[node].properties;
+                for (key, value) in
+                    [("log.initial.task.delay.ms", "1"), ("log.flush.offset.checkpoint.interval.ms", "50")]
+                {
+                    properties.insert(key.to_owned(), value.to_owned());
+                }
+            }
+        }
+        self.faults.sort_by_key(|planned| planned.at_us);
+    }
+
+    /// Sets what comes to pass in the length of a run only where it is far from its default.
+    fn draw_rare_settings(&mut self, draw: &mut Draw) {
+        for node in &mut self.nodes {
+            let mut set = |key: &str, value: u64| node.properties.insert(key.to_owned(), value.to_string());
+            if draw.chance(1, 10) {
+                set("log.index.size.max.bytes", draw.one_of(&[24, 48, 120]));
+            }
+            if draw.chance(1, 10) {
+                set("log.flush.interval.ms", draw.one_of(&[5, 50, 500]));
+                set("log.flush.scheduler.interval.ms", draw.one_of(&[5, 100]));
+            }
+            if draw.chance(1, 16) {
+                set("producer.id.expiration.ms", draw.one_of(&[300, 2_000]));
+                set("producer.id.expiration.check.interval.ms", draw.one_of(&[50, 500]));
+            }
+            if draw.chance(1, 24) {
+                set("log.retention.ms", draw.one_of(&[500, 5_000]));
+                set("log.retention.check.interval.ms", 100);
+                set("log.initial.task.delay.ms", 1);
+            }
+            if draw.chance(1, 16) {
+                set("message.max.bytes", draw.one_of(&[200, 700, 3_000]));
+            }
+        }
     }
 
     /// Puts a stretch of `len_us` into the plan at `at_us` in which nothing is planned to happen.
@@ -440,6 +540,67 @@ fn draw_faults(draw: &mut Draw, swarm: &Swarm, clients: &[u64]) -> Vec<FaultPlan
             FaultPlan { at_us, fault: draw_fault(draw, swarm, kind, clients) }
         })
         .collect()
+}
+
+fn draw_sequel(draw: &mut Draw, sequel: Sequel, node: usize, at_us: u64) -> Vec<FaultPlan> {
+    let crash = |how, down_us| Fault::Crash {
+        node,
+        how,
+        down_us,
+        disk: DiskAfter::Same,
+        while_recovering: Vec::new(),
+    };
+    let disk = |how| Fault::Disk { node, how };
+    let soon = draw.one_of(&[1_000, 20_000, 200_000]);
+    let times = draw.u32(1, 4);
+    let of_logs = draw.one_of(&[FileKind::ActiveSegment, FileKind::ActiveSegment, FileKind::Any]);
+    let rotten = draw.one_of(&[
+        FileKind::ClosedSegment,
+        FileKind::ClosedSegment,
+        FileKind::Snapshot,
+        FileKind::Snapshot,
+        FileKind::Checkpoint,
+        FileKind::ActiveSegment,
+        FileKind::Index,
+    ]);
+    let faults = match sequel {
+        Sequel::PowerLossAfterStop => vec![
+            (0, crash(CrashKind::PowerLoss, 1_000)),
+            (1_000 + soon, crash(CrashKind::Stop, 2_000_000)),
+            (1_500_000, crash(CrashKind::PowerLoss, 1_000)),
+        ],
+        Sequel::KillWhileStopping => {
+            let how = draw.one_of(&[CrashKind::Kill, CrashKind::PowerLoss]);
+            let later = draw.one_of(&[50, 400, 3_000, 20_000]);
+            vec![(0, crash(CrashKind::Stop, 100_000)), (later, crash(how, 1_000))]
+        }
+        Sequel::KillWhileYoung => {
+            let at_us = draw.between(1_000, 250_000);
+            return vec![FaultPlan { at_us, fault: crash(CrashKind::Kill, 1_000) }];
+        }
+        Sequel::PowerLossAfterPowerLoss => {
+            vec![(0, crash(CrashKind::PowerLoss, 1_000)), (1_000 + soon, crash(CrashKind::PowerLoss, 1_000))]
+        }
+        Sequel::PowerLossAfterLostWrite => {
+            let lost = if draw.chance(1, 2) {
+                DiskFault::PhantomWrites { files: of_logs, times }
+            } else {
+                DiskFault::MisdirectedWrites { files: of_logs, times }
+            };
+            vec![(0, disk(lost)), (soon, crash(CrashKind::PowerLoss, 1_000))]
+        }
+        Sequel::PowerLossAfterFailedSync => vec![
+            (0, disk(DiskFault::FailSyncs { files: of_logs, times })),
+            (soon, crash(CrashKind::PowerLoss, 1_000)),
+        ],
+        Sequel::RotWhileDown => {
+            vec![(0, crash(CrashKind::Kill, 200_000)), (100_000, disk(DiskFault::Rot { files: rotten }))]
+        }
+        Sequel::RotWhileStopped => {
+            vec![(0, crash(CrashKind::Stop, 900_000)), (800_000, disk(DiskFault::Rot { files: rotten }))]
+        }
+    };
+    faults.into_iter().map(|(later, fault)| FaultPlan { at_us: at_us + later, fault }).collect()
 }
 
 fn draw_fault(draw: &mut Draw, swarm: &Swarm, kind: FaultKind, clients: &[u64]) -> Fault {
