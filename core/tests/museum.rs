@@ -207,3 +207,16 @@ fn a_flipped_bit_in_a_snapshot_becomes_a_sequence() {
     });
     assert_eq!(answers, [Ok(1), Err(ErrorCode::OutOfOrderSequenceNumber)]);
 }
+
+#[test]
+fn a_torn_tail_is_cut_off_without_a_sync() {
+    let unsynced = both(Exhibit::B10CutNotSynced).map(|museum| {
+        let mut host = host(museum, &[]);
+        produce(&mut host, numbered(0));
+        host.disk.files.get_mut(LOG).expect("it is there").extend_from_slice(&[0; 20]);
+        host.restart();
+        assert_eq!(list_offset(&mut host, LATEST).offset, 1);
+        host.disk.unsynced_cuts.contains(LOG)
+    });
+    assert_eq!(unsynced, [false, true]);
+}
