@@ -85,7 +85,7 @@ enum Command {
     Bench(bench::Arguments),
     /// Compare runs of the same seeds in several processes and builds
     Meta(meta::Arguments),
-    /// Look for each exhibit of the museum by seed, and tell how soon it is found
+    /// Look for each exhibit of the museum by seed, and tell how soon it is found; exit code 1 if one is not
     #[cfg(feature = "museum")]
     Museum(museum::Arguments),
 }
