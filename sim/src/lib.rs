@@ -5,6 +5,7 @@
 //!
 //! A run is a function of its plan: no clock, no thread, no file, no environment and no ambient randomness.
 
+pub mod branch;
 pub mod check;
 pub mod client;
 pub mod disk;

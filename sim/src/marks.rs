@@ -170,6 +170,12 @@ impl Coverage {
         }
     }
 
+    /// In how many runs a mark was hit.
+    #[must_use]
+    pub fn of(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+
     /// Every mark with the number of runs that hit it, those that were never hit first.
     #[must_use]
     pub fn rarest_first(&self) -> Vec<(&str, u64)> {

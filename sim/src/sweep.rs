@@ -1,7 +1,8 @@
 //! Runs of one plan and of many seeds, with what a panic comes to.
 
+use crate::branch::Branch;
 use crate::marks::Coverage;
-use crate::plan::{Mutation, Plan};
+use crate::plan::{Mutation, Plan, WeatherChange};
 use crate::shrink::{Found, Signature};
 use crate::trace::Telling;
 use crate::world::{Failure, Outcome, World};
@@ -46,6 +47,14 @@ impl Verdict {
             Self::Failed(Failure::Liveness(_)) => 3,
             Self::Panicked(_) => 4,
             Self::Nondeterministic(_) => 5,
+        }
+    }
+
+    /// The failure of a property, if it is one.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        match self {
+            Self::Failed(failure) => Some(failure.clone()),
+            Self::Passed | Self::Panicked(_) | Self::Nondeterministic(_) => None,
         }
     }
 
@@ -100,7 +109,7 @@ thread_local! {
 }
 
 /// Takes a panic of a run for a result: it is noted where it was, and nothing is printed.
-fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
+pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let usual = std::panic::take_hook();
@@ -145,16 +154,24 @@ pub fn run(plan: &Plan, telling: Telling) -> (Verdict, Option<Outcome>) {
 
 /// As [`run`], in the world that is made.
 pub fn run_in(make: impl FnOnce() -> World) -> (Verdict, Option<Outcome>) {
-    let mut world = match catch(make) {
+    let world = match catch(make) {
         Ok(world) => world,
         Err(panic) => return (Verdict::Panicked(panic), None),
     };
-    match catch(|| world.run()) {
-        Ok(Ok(())) => (Verdict::Passed, Some(world.outcome(None))),
-        Ok(Err(failure)) => (Verdict::Failed(failure.clone()), Some(world.outcome(Some(failure)))),
-        // A world that panicked still says how far it came.
-        Err(panic) => (Verdict::Panicked(panic), Some(world.outcome(None))),
-    }
+    let (verdict, outcome) = run_world(world);
+    (verdict, Some(outcome))
+}
+
+/// Runs a world to its end, and takes a panic for a result.
+pub(crate) fn run_world(mut world: World) -> (Verdict, Outcome) {
+    let verdict = match catch(|| world.run()) {
+        Ok(Ok(())) => Verdict::Passed,
+        Ok(Err(failure)) => Verdict::Failed(failure),
+        Err(panic) => Verdict::Panicked(panic),
+    };
+    // A world that panicked still says how far it came.
+    let outcome = world.outcome(verdict.failure());
+    (verdict, outcome)
 }
 
 /// Runs a plan twice and compares the two event by event. A difference is a verdict of its own.
@@ -221,6 +238,9 @@ impl Shard {
 pub struct FailedSeed {
     /// The seed.
     pub seed: u64,
+    /// How the weather of the run that failed differs from what the seed has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<WeatherChange>,
     /// What the failure is known by.
     pub signature: Signature,
     /// The exit code that stands for its kind.
@@ -238,11 +258,14 @@ pub struct FailedSeed {
 pub struct Summary {
     /// Seeds that were run.
     pub seeds: u64,
+    /// Runs that branched off from those of the seeds.
+    #[serde(default)]
+    pub branches: u64,
     /// Virtual microseconds in all.
     pub virtual_us: u64,
     /// Inputs and outputs in all.
     pub events: u64,
-    /// In how many runs each mark was hit.
+    /// In how many runs each mark was hit, branches included.
     pub marks: Coverage,
     /// The seeds that did not pass.
     pub failures: Vec<FailedSeed>,
@@ -259,6 +282,7 @@ impl Summary {
         }
         self.failures.push(FailedSeed {
             seed,
+            change: None,
             signature: verdict.signature()?,
             exit_code: verdict.exit_code(),
             sentence: verdict.line(),
@@ -268,9 +292,30 @@ impl Summary {
         self.failures.last()
     }
 
+    /// Adds what branched off from the run of a seed. Answers what failed, if something did.
+    pub fn add_branch(&mut self, seed: u64, branch: &Branch) -> Option<&FailedSeed> {
+        let Branch { change, verdict, outcome, events_before, .. } = branch;
+        self.branches += 1;
+        // What it has in common with the other run was simulated once.
+        self.virtual_us += outcome.virtual_us.saturating_sub(change.at_us);
+        self.events += outcome.events - events_before;
+        self.marks.add(&outcome.marks);
+        self.failures.push(FailedSeed {
+            seed,
+            change: Some(*change),
+            signature: verdict.signature()?,
+            exit_code: verdict.exit_code(),
+            sentence: verdict.line(),
+            events: outcome.events,
+            virtual_us: outcome.virtual_us,
+        });
+        self.failures.last()
+    }
+
     /// Adds what another part of the sweep came to.
     pub fn merge(&mut self, other: Self) {
         self.seeds += other.seeds;
+        self.branches += other.branches;
         self.virtual_us += other.virtual_us;
         self.events += other.events;
         self.marks.merge(&other.marks);
@@ -343,7 +388,8 @@ mod tests {
 
     fn failed(seed: u64, signature: &str, events: u64) -> FailedSeed {
         let signature = Signature(signature.to_owned());
-        FailedSeed { seed, signature, exit_code: 1, sentence: String::new(), events, virtual_us: 0 }
+        let sentence = String::new();
+        FailedSeed { seed, change: None, signature, exit_code: 1, sentence, events, virtual_us: 0 }
     }
 
     #[test]
@@ -352,7 +398,8 @@ mod tests {
             let (mut marks, mut coverage) = (Marks::default(), Coverage::default());
             hit.iter().for_each(|mark| marks.hit(*mark));
             coverage.add(&marks);
-            Summary { seeds: 5, virtual_us: 10, events: 100, marks: coverage, failures: failures.to_vec() }
+            let failures = failures.to_vec();
+            Summary { seeds: 5, branches: 2, virtual_us: 10, events: 100, marks: coverage, failures }
         };
         let one = part(&[failed(8, "log_prefix", 50)], &[WorldMark::Kill]);
         let two = part(

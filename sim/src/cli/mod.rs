@@ -12,9 +12,9 @@ mod stopwatch;
 mod sweep;
 
 use clap::{Args, Parser, Subcommand};
-use sordini_sim::plan::{Mutation, Plan};
+use sordini_sim::plan::{Mutation, Plan, WeatherChange};
 use sordini_sim::regression::Regression;
-use sordini_sim::sweep::{Verdict, run, run_twice};
+use sordini_sim::sweep::{FailedSeed, Verdict, run, run_twice};
 use sordini_sim::trace::Telling;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -92,8 +92,18 @@ enum Command {
 
 /// Which plan.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
 struct Source {
+    #[command(flatten)]
+    origin: Origin,
+    /// From a time on, let chance be that of another seed; may be given more than once, in the order of times
+    #[arg(long, value_name = "MICROSECONDS:SEED", value_parser = weather)]
+    weather: Vec<WeatherChange>,
+}
+
+/// Where it comes from.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Origin {
     /// The plan that a seed draws
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -111,6 +121,13 @@ struct Broken {
     /// Break a rule of the simulated world
     #[arg(long, value_name = "NAME", value_parser = mutation)]
     mutation: Option<Mutation>,
+}
+
+fn weather(text: &str) -> Result<WeatherChange, String> {
+    let numbers =
+        text.split_once(':').and_then(|(at_us, seed)| Some((at_us.parse().ok()?, seed.parse().ok()?)));
+    let (at_us, field_seed) = numbers.ok_or("it is not of the form MICROSECONDS:SEED")?;
+    Ok(WeatherChange { at_us, field_seed })
 }
 
 fn mutation(name: &str) -> Result<Mutation, String> {
@@ -145,22 +162,25 @@ impl Broken {
         museum.chain(mutation).collect()
     }
 
-    /// The line that replays a seed.
-    fn replay_line(&self, seed: u64) -> String {
+    /// The line that replays the run of a seed, or what branched off from it.
+    fn replay_line(&self, failed: &FailedSeed) -> String {
         let words = self.words().iter().map(|word| format!(" {word}")).collect::<String>();
-        format!("cargo sim run --seed {seed}{words} --transcript")
+        let change = failed.change.map(|change| format!(" --weather {}:{}", change.at_us, change.field_seed));
+        format!("cargo sim run --seed {}{}{words} --transcript", failed.seed, change.unwrap_or_default())
     }
 }
 
 impl Source {
     fn read(&self, broken: &Broken) -> Result<Plan, String> {
         broken.check()?;
-        let plan = match (self.seed, &self.plan) {
+        let mut plan = match (self.origin.seed, &self.origin.plan) {
             (Some(seed), _) => Plan::draw(seed),
             (None, Some(path)) => read_plan(path).map_err(|error| format!("{}: {error}", path.display()))?,
             (None, None) => return Err("--seed N or --plan FILE is needed".to_owned()),
         };
-        Ok(broken.in_plan(plan))
+        plan.weather.extend(&self.weather);
+        let plan = broken.in_plan(plan);
+        plan.problem().map_or(Ok(plan), Err)
     }
 }
 
@@ -185,7 +205,7 @@ pub(crate) fn main() -> ExitCode {
                 (false, true) => Telling::Changes,
                 (false, false) => Telling::Nothing,
             };
-            let shown = Shown { printed, history, record: record.as_deref(), seed: source.seed };
+            let shown = Shown { printed, history, record: record.as_deref(), seed: source.origin.seed };
             source.read(&broken).and_then(|plan| run_one(&plan, &shown))
         }
         Command::Plan { source, broken } => source.read(&broken).and_then(|plan| {

@@ -4,6 +4,7 @@
 use super::Broken;
 use super::stopwatch::Stopwatch;
 use serde::{Deserialize, Serialize};
+use sordini_sim::branch::Branching;
 use sordini_sim::sweep::{FailedSeed, Shard, Summary, Verdict, run, run_twice};
 use sordini_sim::trace::Telling;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
@@ -34,6 +35,12 @@ pub(crate) struct Arguments {
     /// Go on after a seed has failed
     #[arg(long)]
     keep_going: bool,
+    /// Where a run comes by a mark that few runs have come by, go on under other weather as well, in so many runs
+    #[arg(long, value_name = "N")]
+    branch: Option<u64>,
+    /// A mark is rare to --branch as long as fewer runs than this have come by it, of those of this process
+    #[arg(long, value_name = "RUNS", default_value_t = 8, requires = "branch")]
+    rare: u64,
     /// Begin no seed after so many minutes
     #[arg(long, value_name = "M")]
     minutes: Option<f64>,
@@ -92,15 +99,35 @@ fn in_this_process(teller: &mut Teller<'_>) -> Result<Summary, String> {
             break;
         }
         let plan = arguments.broken.plan_of(seed);
-        let (mut verdict, outcome) = run(&plan, Telling::Nothing);
+        let (mut verdict, outcome, branches) = match arguments.branch {
+            Some(branches) => {
+                let branching = Branching { branches, rare: arguments.rare };
+                sordini_sim::branch::run(&plan, branching, &summary.marks)
+            }
+            None => {
+                let (verdict, outcome) = run(&plan, Telling::Nothing);
+                (verdict, outcome, Vec::new())
+            }
+        };
         if verdict == Verdict::Passed && seed.is_multiple_of(TWICE_EVERY) {
             verdict = run_twice(&plan);
         }
+        let mut has_failed = false;
         if let Some(failed) = summary.add(seed, &verdict, outcome.as_ref()) {
             teller.failure(failed)?;
-            if !arguments.keep_going {
+            has_failed = true;
+        }
+        for branch in &branches {
+            if has_failed && !arguments.keep_going {
                 break;
             }
+            if let Some(failed) = summary.add_branch(seed, branch) {
+                teller.failure(failed)?;
+                has_failed = true;
+            }
+        }
+        if has_failed && !arguments.keep_going {
+            break;
         }
         teller.so_far(&summary)?;
     }
@@ -202,6 +229,9 @@ fn start(arguments: &Arguments, shard: Shard) -> Result<Child, String> {
     command.args(["--seeds", &format!("{}..{}", arguments.seeds.0, arguments.seeds.1)]);
     command.args(["--shard", &format!("{}/{}", shard.index + 1, shard.count)]);
     command.args(arguments.broken.words());
+    if let Some(branches) = arguments.branch {
+        command.args(["--branch", &branches.to_string(), "--rare", &arguments.rare.to_string()]);
+    }
     if arguments.keep_going {
         command.arg("--keep-going");
     }
@@ -228,8 +258,9 @@ impl Teller<'_> {
             return self.json(&Line::Failure(failed.clone()));
         }
         self.clear();
-        say!("seed {}: {}", failed.seed, failed.sentence);
-        say!("replay: {}", self.arguments.broken.replay_line(failed.seed));
+        let branch = if failed.change.is_some() { ", a branch" } else { "" };
+        say!("seed {}{branch}: {}", failed.seed, failed.sentence);
+        say!("replay: {}", self.arguments.broken.replay_line(failed));
         Ok(())
     }
 
@@ -284,7 +315,7 @@ impl Teller<'_> {
                 first.seed,
                 first.events,
                 first.sentence,
-                self.arguments.broken.replay_line(first.seed)
+                self.arguments.broken.replay_line(first)
             );
         }
         let seconds = self.watch.wall().as_secs_f64().max(1e-9);
@@ -296,6 +327,9 @@ impl Teller<'_> {
             summary.virtual_us as f64 / 1e6 / seconds,
             summary.events as f64 / seconds
         );
+        if self.arguments.branch.is_some() {
+            say!("{} runs branched off from those of the seeds", summary.branches);
+        }
         for (name, runs) in summary.marks.rarest_first() {
             let never = if runs == 0 { "  (never: this sweep proves nothing about it)" } else { "" };
             say!("{runs:>12} {name}{never}");

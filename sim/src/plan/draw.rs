@@ -248,6 +248,7 @@ impl Plan {
                 encoded_per_mille: draw.one_of(&[0, 20, 20, 1_000]),
             },
             faults,
+            weather: Vec::new(),
             topics,
             producers,
             consumers,

@@ -31,6 +31,11 @@ pub enum Item {
         /// The place in the plan.
         index: usize,
     },
+    /// A change of the weather.
+    Weather {
+        /// The place in the plan.
+        index: usize,
+    },
     /// Something that befalls a node while it comes up again.
     RecoveryFault {
         /// The place of the fault that the node comes up from.
@@ -65,7 +70,9 @@ impl Plan {
         let properties = self.nodes.iter().enumerate().flat_map(|(node, planned)| {
             planned.properties.keys().map(move |key| Item::Property { node, key: key.clone() })
         });
-        sends.chain(consumers).chain(administration).chain(faults).chain(properties).collect()
+        let weather = (0..self.weather.len()).map(|index| Item::Weather { index });
+        let clients = sends.chain(consumers).chain(administration);
+        clients.chain(faults).chain(weather).chain(properties).collect()
     }
 
     /// The plan with those of its items that are in `kept`.
@@ -85,6 +92,7 @@ impl Plan {
             }
         }
         retain_places(&mut plan.faults, |index| kept.contains(&Item::Fault { index }));
+        retain_places(&mut plan.weather, |index| kept.contains(&Item::Weather { index }));
         for (node, planned) in plan.nodes.iter_mut().enumerate() {
             planned.properties.retain(|key, _| kept.contains(&Item::Property { node, key: key.clone() }));
         }
@@ -107,6 +115,7 @@ impl Plan {
             Item::Fault { index } | Item::RecoveryFault { fault: index, .. } => {
                 self.faults.get(*index).map(|planned| planned.at_us)
             }
+            Item::Weather { index } => self.weather.get(*index).map(|change| change.at_us),
             Item::Property { .. } => None,
         };
         at.unwrap_or(0)
@@ -132,6 +141,7 @@ impl Plan {
                         of("faults of a node", node as u64);
                     }
                 }
+                Item::Weather { .. } => of("weather", 0),
                 Item::RecoveryFault { .. } => of("recovery faults", 0),
                 Item::Property { .. } => of("properties", 0),
             }
@@ -258,6 +268,7 @@ mod tests {
                 | Item::Consumer { .. }
                 | Item::Administration { .. }
                 | Item::Fault { .. }
+                | Item::Weather { .. }
                 | Item::Property { .. } => None,
             })
         };

@@ -41,6 +41,10 @@ pub struct Plan {
     pub administration: Vec<AdminPlan>,
     /// Faults, in the order of their times.
     pub faults: Vec<FaultPlan>,
+    /// From when on the field is that of another seed, in the order of times. What happens at one time happens under one
+    /// weather.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weather: Vec<WeatherChange>,
     /// How long after the last fault and the last planned operation every client must have finished.
     pub liveness_bound_us: u64,
     /// Exhibits of the museum that are switched on in every node, by the names of their mutations.
@@ -49,6 +53,16 @@ pub struct Plan {
     /// A rule of the simulated world that is broken on purpose, so that a check has something to find.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mutation: Option<Mutation>,
+}
+
+/// Other chance from a time on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeatherChange {
+    /// The first time at which it holds.
+    pub at_us: u64,
+    /// Seed of the field.
+    pub field_seed: u64,
 }
 
 /// A machine: one process on one disk with one clock.
@@ -396,9 +410,7 @@ impl Plan {
     pub fn museum(&self) -> Result<Museum, String> {
         let mut museum = Museum::NONE;
         for name in &self.museum {
-            let exhibit =
-                Exhibit::from_name(name).ok_or_else(|| format!("the museum has no exhibit {name}"))?;
-            museum = switch_on(museum, exhibit)?;
+            museum = switch_on(museum, exhibit(name)?)?;
         }
         Ok(museum)
     }
@@ -407,6 +419,12 @@ impl Plan {
     /// that a person edited may.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
+        self.problem_anywhere().or_else(|| self.museum().err())
+    }
+
+    /// What makes this plan one that cannot be run by any program, with the museum or without.
+    #[must_use]
+    pub fn problem_anywhere(&self) -> Option<String> {
         if self.version != Self::VERSION {
             return Some(format!("it is of version {} and this reads {}", self.version, Self::VERSION));
         }
@@ -461,8 +479,16 @@ impl Plan {
         if self.administration.iter().any(|planned| planned.node >= nodes) {
             return Some("an administrator asks a node that the plan has not".to_owned());
         }
-        self.faults.iter().find_map(|planned| planned.fault.problem(nodes)).or_else(|| self.museum().err())
+        if !self.weather.is_sorted_by_key(|change| change.at_us) {
+            return Some("its weather does not change in the order of times".to_owned());
+        }
+        let unknown = self.museum.iter().find_map(|name| exhibit(name).err());
+        self.faults.iter().find_map(|planned| planned.fault.problem(nodes)).or(unknown)
     }
+}
+
+fn exhibit(name: &str) -> Result<Exhibit, String> {
+    Exhibit::from_name(name).ok_or_else(|| format!("the museum has no exhibit {name}"))
 }
 
 #[cfg(feature = "museum")]

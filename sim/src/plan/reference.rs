@@ -88,6 +88,7 @@ impl Plan {
             consumers: vec![consumer(20, true), consumer(21, false)],
             administration: Vec::new(),
             faults,
+            weather: Vec::new(),
             liveness_bound_us: 120_000_000,
             museum: Vec::new(),
             mutation: None,

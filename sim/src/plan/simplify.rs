@@ -57,10 +57,12 @@ impl Plan {
         self.consumers.iter_mut().for_each(|consumer| visit(&mut consumer.start_us));
         self.administration.iter_mut().for_each(|planned| visit(&mut planned.at_us));
         self.faults.iter_mut().for_each(|planned| visit(&mut planned.at_us));
+        self.weather.iter_mut().for_each(|change| visit(&mut change.at_us));
         // What happens at one time keeps its order.
         self.producers.iter_mut().for_each(|producer| producer.sends.sort_by_key(|send| send.at_us));
         self.administration.sort_by_key(|planned| planned.at_us);
         self.faults.sort_by_key(|planned| planned.at_us);
+        self.weather.sort_by_key(|change| change.at_us);
     }
 
     /// Calls `visit` with every duration that the field draws from a range.

@@ -18,7 +18,7 @@ use crate::disk::Disk;
 use crate::field::Field;
 use crate::history::Entry;
 use crate::marks::{Marks, WorldMark};
-use crate::plan::{ConsumerPlan, Fault, Mutation, Plan};
+use crate::plan::{ConsumerPlan, Fault, Mutation, Plan, WeatherChange};
 use crate::trace::{Kind, Line, Telling, Trace};
 use machine::Machine;
 use network::Network;
@@ -195,6 +195,8 @@ pub struct World {
     seats: Vec<Seat>,
     network: Network,
     faults_left: usize,
+    /// How many of the plan's changes of the weather have come.
+    weather_changes: usize,
     /// When the last operation or fault of the plan is over.
     planned_until: u64,
     phase: Phase,
@@ -264,6 +266,7 @@ impl World {
             seats: Vec::new(),
             network: Network::new(field, plan.network),
             faults_left: plan.faults.len(),
+            weather_changes: 0,
             planned_until: plan.last_us(),
             plan: Arc::new(plan.clone()),
             field,
@@ -368,13 +371,38 @@ impl World {
 
     /// What has happened so far.
     #[must_use]
-    pub const fn marks(&self) -> &Marks {
-        &self.marks
+    pub fn marks(&self) -> Marks {
+        let mut marks = self.marks.clone();
+        for machine in &self.machines {
+            marks.disk.add(&machine.disk.marks());
+        }
+        marks.count(WorldMark::MessageHeld, self.network.held);
+        marks
     }
 
-    /// From here on, chance decides as the field of another seed does.
-    pub fn change_weather(&mut self, seed: u64) {
-        self.field = Field::new(seed);
+    /// A world that goes on from this moment as a run of this world's plan with one change of the weather more would, and
+    /// that change. It comes when all that happens at this time has happened.
+    #[must_use]
+    pub fn branch(&self, field_seed: u64) -> (Self, WeatherChange) {
+        let change = WeatherChange { at_us: self.now + 1, field_seed };
+        let mut plan = Plan::clone(&self.plan);
+        plan.weather.insert(self.weather_changes, change);
+        (Self { plan: Arc::new(plan), ..self.clone() }, change)
+    }
+
+    /// Lets the weather be what the plan says that it is at the time `at`.
+    fn change_weather(&mut self, at: u64) {
+        while let Some(change) = self.plan.weather.get(self.weather_changes).filter(|it| it.at_us <= at) {
+            let seed = change.field_seed;
+            self.weather_changes += 1;
+            self.trace.tell(at, Kind::Fault, None, || format!("the weather of field {seed}"));
+            self.become_field(Field::new(seed));
+        }
+    }
+
+    /// From here on, chance decides as another field does.
+    fn become_field(&mut self, field: Field) {
+        self.field = field;
         self.network.change_weather(self.field);
         for (node, machine) in self.machines.iter_mut().enumerate() {
             machine.disk.change_weather(self.field.of_node(node));
@@ -409,6 +437,7 @@ impl World {
         if at > self.bound() {
             return Err(self.stuck("the time for it is over"));
         }
+        self.change_weather(at);
         self.now = at;
         self.happen(event)?;
         Ok(true)
@@ -432,10 +461,7 @@ impl World {
     /// What the run came to.
     #[must_use]
     pub fn outcome(mut self, failure: Option<Failure>) -> Outcome {
-        for machine in &self.machines {
-            self.marks.disk.add(&machine.disk.marks());
-        }
-        self.marks.count(WorldMark::MessageHeld, self.network.held);
+        let marks = self.marks();
         if let Some(failure) = &failure {
             self.trace.tell(self.now, Kind::Verdict, None, || failure.to_string());
         }
@@ -444,7 +470,7 @@ impl World {
             trace_hash: self.trace.hash(),
             events: self.trace.events(),
             virtual_us: self.now,
-            marks: self.marks,
+            marks,
             history: self.history,
             losses: self.losses,
             lines: self.trace.into_lines(),
