@@ -1,27 +1,32 @@
-//! One test for every scenario file of this package, named as the file is, and one that no snapshot is left alone.
+//! One test for every scenario file and every stored plan of this package, named as the file is, and one that no snapshot
+//! is left alone.
 //!
-//! `cargo test -p sordini-scenarios torn` runs those with "torn" in their name. A scenario fails if a step of it does, or if
-//! its transcript is not the snapshot beside it; one without a snapshot fails. `INSTA_UPDATE=always` writes snapshots, to
-//! be read before they are committed.
+//! `cargo test -p sordini-scenarios torn` runs those with "torn" in their name. A scenario fails if a step of it does, a
+//! stored plan if it comes to something else than is expected, and both if their transcript is not the snapshot beside
+//! them; one without a snapshot fails. `INSTA_UPDATE=always` writes snapshots, to be read before they are committed.
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use sordini_sim::regression::Regression;
+use sordini_sim::trace::Telling;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 fn main() {
     let arguments = Arguments::from_args();
     let room = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let scenarios = files(room, "txt");
-    assert!(!scenarios.is_empty(), "there are scenarios in {}", room.display());
+    let (scenarios, plans) = (files(room, "txt"), files(room, "json"));
+    assert!(!scenarios.is_empty() && !plans.is_empty(), "there are files in {}", room.display());
     let told = scenarios.clone();
     let mut trials = vec![
         Trial::test("every_snapshot_has_its_scenario", || snapshots_have_scenarios(room)),
         Trial::test("every_expectation_of_every_scenario_can_fail", move || expectations_can_fail(&told)),
     ];
     for path in scenarios {
-        let name = path.strip_prefix(room).expect("it was found there").with_extension("");
-        let name = name.to_str().expect("scenarios are named in ASCII").replace('\\', "/");
+        let name = name_of(room, &path);
         trials.push(Trial::test(name.clone(), move || tell(&path, &name)));
+    }
+    for path in plans {
+        trials.push(stored(name_of(room, &path), path));
     }
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -31,18 +36,57 @@ fn tell(path: &Path, name: &str) -> Result<(), Failed> {
     let text = fs::read_to_string(path)?;
     let transcript = sordini_scenarios::run(&format!("scenarios/{name}.txt"), &text)
         .map_err(|failure| format!("{}\n{failure}", failure.transcript))?;
+    compare(path, &transcript);
+    Ok(())
+}
+
+/// The test of a stored plan. One that switches exhibits of the museum on can only be read where none is compiled in, and
+/// says so.
+fn stored(name: String, path: PathBuf) -> Trial {
+    let read = |path: &Path| Regression::parse(&fs::read_to_string(path)?).map_err(Failed::from);
+    match read(&path) {
+        Ok(stored) if !stored.plan.museum.is_empty() && !cfg!(feature = "museum") => {
+            Trial::test(name, || Ok(())).with_kind("read and left out: needs the feature museum")
+        }
+        Ok(stored) => Trial::test(name, move || replay(&path, &stored)),
+        Err(problem) => Trial::test(name, || Err(problem)),
+    }
+}
+
+/// Runs a stored plan, and compares its short transcript with the snapshot beside it.
+fn replay(path: &Path, stored: &Regression) -> Result<(), Failed> {
+    let stem = stem_of(path);
+    if stored.cause != stem.replace('_', " ") {
+        return Err(format!("the file is named {stem} and its cause is '{}'", stored.cause).into());
+    }
+    let outcome = stored.replay(Telling::Changes)?.ok_or("the world of the plan cannot be made")?;
+    compare(path, &outcome.transcript());
+    Ok(())
+}
+
+/// Panics if the snapshot beside the file says something else, or is not there.
+fn compare(path: &Path, transcript: &str) {
     let mut settings = insta::Settings::new();
     settings.set_snapshot_path(path.parent().expect("a file lies in a directory"));
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.set_input_file(path);
-    let stem = path.file_stem().and_then(|stem| stem.to_str()).expect("scenarios are named in ASCII");
-    settings.bind(|| insta::assert_snapshot!(stem, transcript));
-    Ok(())
+    settings.bind(|| insta::assert_snapshot!(stem_of(path), transcript));
+}
+
+fn stem_of(path: &Path) -> &str {
+    path.file_stem().and_then(|stem| stem.to_str()).expect("files here are named in ASCII")
+}
+
+/// What the test of a file is called: its path in `room`, without the extension.
+fn name_of(room: &Path, path: &Path) -> String {
+    let name = path.strip_prefix(room).expect("it was found there").with_extension("");
+    name.to_str().expect("files here are named in ASCII").replace('\\', "/")
 }
 
 fn snapshots_have_scenarios(room: &Path) -> Result<(), Failed> {
-    let is_alone = |path: &PathBuf| !path.with_extension("txt").exists();
+    let is_alone =
+        |path: &PathBuf| !path.with_extension("txt").exists() && !path.with_extension("json").exists();
     let alone: Vec<PathBuf> = files(room, "snap").into_iter().filter(is_alone).collect();
     if alone.is_empty() { Ok(()) } else { Err(format!("snapshots without a scenario: {alone:?}").into()) }
 }

@@ -35,13 +35,13 @@ impl Regression {
         Self { cause, expect, hash, plan }
     }
 
-    /// Reads one.
+    /// Reads one. Whether this program can run it is another question, if it needs the museum: see [`Plan::museum`].
     ///
     /// # Errors
     /// What is wrong with the text, or with the plan in it, as a sentence.
     pub fn parse(text: &str) -> Result<Self, String> {
         let regression: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        match regression.plan.problem() {
+        match regression.plan.problem_anywhere() {
             Some(problem) => Err(problem),
             None => Ok(regression),
         }

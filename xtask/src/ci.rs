@@ -80,7 +80,18 @@ fn no_std() -> Result<(), String> {
 }
 
 fn test() -> Result<(), String> {
-    cargo(&["test", "--workspace", "--no-fail-fast"])
+    cargo(&["test", "--workspace", "--no-fail-fast"])?;
+    // Stored plans that switch wrong rules on need a build that has them.
+    cargo(&[
+        "test",
+        "--package",
+        "sordini-scenarios",
+        "--features",
+        "museum",
+        "--test",
+        "scenarios",
+        "museum/",
+    ])
 }
 
 /// Every wrong rule of the museum is noticed, and without it everything holds.
