@@ -162,7 +162,7 @@ fn text(bytes: &Bytes) -> Result<&str, String> {
 }
 
 /// Topic and partition, as a directory is named, with its offset.
-fn offsets(bytes: &Bytes) -> Result<Vec<(String, i64)>, String> {
+pub(super) fn offsets(bytes: &Bytes) -> Result<Vec<(String, i64)>, String> {
     let text = text(bytes)?;
     let mut lines = text.lines();
     if lines.next() != Some("0") {

@@ -58,7 +58,7 @@ pub struct Acknowledged {
     pub partition: i32,
     /// 1 or -1.
     pub acks: i16,
-    /// Where the node said that the batch begins.
+    /// Where the node said that the batch begins; before that, where the batch was when it was sent again, or -1.
     pub base_offset: i64,
     /// What the client sent.
     pub sent: Bytes,
@@ -77,6 +77,8 @@ pub struct Checks {
     checkpoint_files: checkpoint_files::CheckpointFiles,
     failed_dirs: append_after_error::FailedDirs,
     acknowledged: no_duplicates::Acknowledgements,
+    /// Where each log ended when the node last stopped cleanly, unless it crashed since.
+    stopped_at: BTreeMap<Arc<str>, i64>,
     /// Topics of whom a client asked that they be deleted.
     unwanted: BTreeSet<String>,
     /// The node's wall clock.
@@ -133,6 +135,7 @@ impl Checks {
             checkpoint_files: checkpoint_files::CheckpointFiles::default(),
             failed_dirs: append_after_error::FailedDirs::default(),
             acknowledged: no_duplicates::Acknowledgements::default(),
+            stopped_at: BTreeMap::new(),
             unwanted: BTreeSet::new(),
             // Until somebody says what time it is, everything is old.
             wall_ms: i64::MAX,
@@ -257,6 +260,9 @@ impl Checks {
         if self.logs.contains_key(path.as_str()) {
             retention::check_directory(path, &self.unwanted)?;
             self.logs.remove(path.as_str());
+            self.stopped_at.remove(path.as_str());
+            let (partitions, gone) = (&self.partitions, path.as_str());
+            self.high_watermarks.retain(|place, _| &*partitions[place].dir != gone);
             return Ok(());
         }
         let Some(log) = self.logs.get_mut(path.parent()).filter(|_| path.as_str().ends_with(".log")) else {
@@ -295,6 +301,7 @@ impl Checks {
             self.checkpoint_files.before_crash(disk);
         }
         self.end_life();
+        self.stopped_at.clear();
         self.is_recovering = true;
         for (dir, log) in &mut self.logs {
             log.before_crash(kind, disk);
@@ -317,13 +324,13 @@ impl Checks {
         let is_clean = disk.contents("0/.kafka_cleanshutdown").is_some();
         let points =
             disk.contents("0/recovery-point-offset-checkpoint").map(Contents::all).unwrap_or_default();
-        let points = String::from_utf8_lossy(&points).into_owned();
+        // A node that cannot read the file looks through everything.
+        let points: BTreeMap<String, i64> =
+            checkpoint_files::offsets(&points).unwrap_or_default().into_iter().collect();
         for (dir, log) in &mut self.logs {
-            let name = dir.trim_start_matches("0/").rsplit_once('-');
-            let prefix = name.map(|(topic, partition)| format!("{topic} {partition} ")).unwrap_or_default();
-            let line = points.lines().find_map(|line| line.strip_prefix(&prefix));
+            let point = points.get(dir.trim_start_matches("0/")).copied().unwrap_or(0);
             // When nothing of a clean stop is believed, all is looked through.
-            let point = if is_clean { 0 } else { line.and_then(|point| point.parse().ok()).unwrap_or(0) };
+            let point = if is_clean { 0 } else { point };
             log.look_for_damage(disk, point);
         }
     }
@@ -467,6 +474,7 @@ impl Checks {
             }
         }
         self.on_quiet_disk(disk)?;
+        self.stopped_at = self.logs.iter().map(|(dir, log)| (Arc::clone(dir), log.end())).collect();
         self.end_life();
         Ok(())
     }
@@ -481,11 +489,44 @@ impl Checks {
             return Ok(());
         }
         let log = log_of(&mut self.logs, &planned.dir, disk);
+        let topic = planned.dir.trim_start_matches("0/").rsplit_once('-').map(|(topic, _)| topic);
+        if topic.is_some_and(|topic| self.unwanted.contains(topic))
+            && log
+                .batch_at(acknowledged.base_offset)
+                .is_none_or(|(_, batch)| !batch.holds(&acknowledged.sent))
+        {
+            // It was written before the topic was deleted, and is answered after.
+            return Ok(());
+        }
         acknowledged_data::check(acknowledged, planned, log, disk)?;
         if self.producer_expiration_ms < PRODUCER_EXPIRATION_MS_DEFAULT {
             return Ok(());
         }
         self.acknowledged.check(acknowledged, &planned.dir, log)
+    }
+
+    /// A batch is about to reach the node: notes where it is already, if the node has to know it.
+    pub fn on_sent(&self, sent: &mut Acknowledged, disk: &Disk) {
+        let is_forgetful = self.producer_expiration_ms < PRODUCER_EXPIRATION_MS_DEFAULT;
+        if let Some(log) = self.log(sent.topic, sent.partition).filter(|log| !log.is_unverified())
+            && !(is_forgetful || disk.is_damaged())
+        {
+            let dir = &self.partitions[&(sent.topic, sent.partition)].dir;
+            let stopped_at = self.stopped_at.get(dir).copied().unwrap_or(0);
+            let life_start = stopped_at.max(log.recovered_end());
+            sent.base_offset = no_duplicates::known_at(&sent.sent, log, life_start).unwrap_or(-1);
+        }
+    }
+
+    /// The node refused a batch because its sequence does not follow.
+    ///
+    /// # Errors
+    /// The property that does not hold.
+    pub fn on_out_of_order(&self, sent: &Acknowledged, disk: &Disk) -> Result<(), Violation> {
+        if disk.is_damaged() {
+            return Ok(());
+        }
+        no_duplicates::check_refused(sent, &self.partitions[&(sent.topic, sent.partition)].dir)
     }
 
     /// The node answered a fetch; `requested` are the offsets that were asked for, where they are known.
@@ -549,6 +590,12 @@ impl Checks {
     /// A request to delete a topic is about to reach the node.
     pub fn on_delete_topic(&mut self, name: &str) {
         self.unwanted.insert(name.to_owned());
+        self.topics.on_delete(name);
+    }
+
+    /// A request to give a topic `count` partitions is about to reach the node.
+    pub fn on_create_partitions(&mut self, name: &str, count: i32) {
+        self.topics.on_create_partitions(name, count);
     }
 
     /// The node handed out a producer id.

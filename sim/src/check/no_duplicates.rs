@@ -8,6 +8,7 @@
 
 use super::truth::LogTruth;
 use super::{Acknowledged, Violation};
+use bytes::Bytes;
 use sordini_protocol::batch::{Batch, BatchHeader};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -52,6 +53,42 @@ impl Acknowledgements {
             ),
         })
     }
+}
+
+/// How many batches of a producer a node remembers.
+const REMEMBERED: usize = 5;
+
+/// Where the batch that is about to reach the node is already, if the node has to know it: one of the last five of its
+/// producer, all of them appended in this life of the node, which began to append at `life_start`.
+pub(super) fn known_at(sent: &Bytes, log: &LogTruth, life_start: i64) -> Option<i64> {
+    let sent = BatchHeader::parse(sent).ok().filter(BatchHeader::has_producer_id)?;
+    let remembered = log
+        .batches()
+        .iter()
+        .rev()
+        .take_while(|batch| batch.base_offset >= life_start)
+        .filter(|batch| batch.header.producer_id == sent.producer_id)
+        .take(REMEMBERED);
+    let mut remembered = remembered.take_while(|batch| batch.header.producer_epoch == sent.producer_epoch);
+    let is_sent = |header: &BatchHeader| {
+        (header.base_sequence, header.last_sequence()) == (sent.base_sequence, sent.last_sequence())
+    };
+    remembered.find(|batch| is_sent(&batch.header)).map(|batch| batch.base_offset)
+}
+
+/// A batch was refused because its sequence does not follow. It was at `known_at` when it reached the node.
+pub(super) fn check_refused(sent: &Acknowledged, dir: &str) -> Result<(), Violation> {
+    if sent.base_offset < 0 {
+        return Ok(());
+    }
+    Err(Violation {
+        property: "no_duplicates",
+        sentence: format!(
+            "{dir} refused a batch as out of order that is at offset {} and among the last {REMEMBERED} of its producer: \
+             whoever sends it again under another epoch has it twice",
+            sent.base_offset
+        ),
+    })
 }
 
 /// Where a value was found.
@@ -171,5 +208,28 @@ mod tests {
         acknowledge(0).expect("it is there");
         acknowledge(0).expect("it still is");
         assert_violates(acknowledge(1), "no_duplicates", "at offset 0 and again at offset 1");
+    }
+
+    #[test]
+    fn a_batch_that_the_node_has_to_know_is_not_refused_as_out_of_order() {
+        let mut life = Life::begin();
+        let producer = |sequence: i32| BatchParams {
+            producer_id: 7,
+            producer_epoch: 0,
+            base_sequence: sequence,
+            ..at(i64::from(sequence))
+        };
+        for sequence in 0..6 {
+            life.write(&segment(0), batch(producer(sequence), 10, "a")).expect("a log goes on");
+        }
+        let refuse = |sequence| {
+            let sent = batch(producer(sequence), 10, "a");
+            let mut sent = Acknowledged { topic: 0, partition: 0, acks: -1, base_offset: -1, sent };
+            life.checks.on_sent(&mut sent, &life.disk);
+            life.checks.on_out_of_order(&sent, &life.disk)
+        };
+        refuse(0).expect("five have been written since");
+        refuse(7).expect("it is not there");
+        assert_violates(refuse(1), "no_duplicates", "that is at offset 1 and among the last 5");
     }
 }

@@ -52,6 +52,13 @@ impl TrueBatch {
         bytes.len() == first.len() + second.len() && bytes.starts_with(first) && bytes.ends_with(second)
     }
 
+    /// Whether its records are those of a batch that was sent. The header is the broker's to change.
+    #[must_use]
+    pub fn holds(&self, sent: &[u8]) -> bool {
+        let stored = self.contiguous();
+        stored.len() == sent.len() && stored.get(HEADER_LEN..) == sent.get(HEADER_LEN..)
+    }
+
     /// Whether `bytes` are the first of its bytes.
     #[must_use]
     pub fn begins_with(&self, bytes: &[u8]) -> bool {

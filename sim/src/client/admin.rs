@@ -1,25 +1,40 @@
 //! The client that creates the topics of the plan, and then does what the plan has for an administrator.
 
-use super::{Action, ClientOutbox, Link, Surroundings};
+use super::{Action, ClientOutbox, Link, METADATA_VERSION, Surroundings};
 use crate::history::{Entry, Operation, Stage};
-use crate::plan::{AdminDeed, AdminPlan, TopicPlan};
+use crate::plan::{AdminDeed, AdminPlan, Spoiled, TopicPlan};
+use bytes::Bytes;
 use sordini_core::ids::RequestId;
+use sordini_protocol::batch::{BatchBuilder, BatchParams};
 use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use sordini_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use sordini_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+use sordini_protocol::messages::delete_topics_request::DeleteTopicState;
+use sordini_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use sordini_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use sordini_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use sordini_protocol::messages::metadata_request::MetadataRequestTopic;
+use sordini_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use sordini_protocol::messages::{
-    CreateTopicsRequest, DeleteRecordsRequest, IncrementalAlterConfigsRequest, ListOffsetsRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, FetchRequest,
+    IncrementalAlterConfigsRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
 };
 use sordini_protocol::request::{AnyRequest, AnyResponse};
-use sordini_protocol::wire::Str;
+use sordini_protocol::wire::{Records, Str, Uuid};
 
 /// The version of its CreateTopics requests: the first whose answers have the topic id.
 const CREATE_TOPICS_VERSION: i16 = 7;
 const DELETE_RECORDS_VERSION: i16 = 2;
 const INCREMENTAL_ALTER_CONFIGS_VERSION: i16 = 1;
 const LIST_OFFSETS_VERSION: i16 = 7;
+/// The first version with a time that the client is willing to wait.
+const LIST_OFFSETS_VERSION_TIMED: i16 = 10;
+const DELETE_TOPICS_VERSION: i16 = 6;
+const CREATE_PARTITIONS_VERSION: i16 = 3;
+/// The last versions that name topics.
+const FETCH_VERSION: i16 = 12;
+const PRODUCE_VERSION: i16 = 12;
 /// What ListOffsets calls the offset after the last record that can be read.
 const LATEST: i64 = -1;
 /// What configurations call a topic.
@@ -40,6 +55,10 @@ pub struct Admin {
     asked: Vec<Entry>,
     /// The high watermark that the deed under way has learnt of.
     high_watermark: Option<i64>,
+    /// The id of the topic that the deed under way deletes.
+    doomed: Option<Uuid>,
+    /// Answers that a correct broker never gives.
+    refusals: Vec<String>,
     /// Why the last attempt failed, for the sentence about what it waits for.
     last_error: Option<(ErrorCode, String)>,
 }
@@ -61,6 +80,8 @@ impl Admin {
             done: 0,
             asked: Vec::new(),
             high_watermark: None,
+            doomed: None,
+            refusals: Vec::new(),
             last_error: None,
         }
     }
@@ -68,6 +89,11 @@ impl Admin {
     /// The cluster is another: none of the topics exists.
     pub fn create_everything_again(&mut self) {
         self.missing.clone_from(&self.topics);
+    }
+
+    /// Takes the answers that a correct broker never gives, each as a sentence.
+    pub fn take_refusals(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.refusals)
     }
 
     pub(super) fn on_wake(&mut self, now: u64, out: &mut ClientOutbox) {
@@ -79,7 +105,11 @@ impl Admin {
             if let Some((version, request)) = next {
                 self.asked = self.asked_by(now, &request);
                 out.history.extend(self.asked.iter().cloned());
-                self.link.send(version, request, Some(now + TIMEOUT_US), out);
+                let is_answered = !matches!(&request, AnyRequest::Produce(produce) if produce.acks == 0);
+                self.link.send(version, request, is_answered.then_some(now + TIMEOUT_US), out);
+                if !is_answered {
+                    self.on_done();
+                }
             }
         }
     }
@@ -123,7 +153,11 @@ impl Admin {
     }
 
     fn creation(&self) -> (i16, AnyRequest) {
-        let topics = self.missing.iter().map(|topic| CreatableTopic {
+        Self::creation_of(&mut self.missing.iter())
+    }
+
+    fn creation_of(topics: &mut dyn Iterator<Item = &TopicPlan>) -> (i16, AnyRequest) {
+        let topics = topics.map(|topic| CreatableTopic {
             name: Str::from(&*topic.name),
             num_partitions: topic.partitions,
             replication_factor: 1,
@@ -149,7 +183,7 @@ impl Admin {
             AdminDeed::DeleteRecords { topic, partition, per_cent } => {
                 let name = Str::from(&*self.topics[*topic].name);
                 match self.high_watermark {
-                    None => Self::question(name, *partition),
+                    None => Self::question(name, *partition, LIST_OFFSETS_VERSION, LATEST),
                     Some(high_watermark) => {
                         let offset = high_watermark * i64::from(*per_cent) / 100;
                         Self::deletion(name, *partition, offset)
@@ -174,19 +208,110 @@ impl Admin {
                     IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
                 (INCREMENTAL_ALTER_CONFIGS_VERSION, request.into())
             }
+            AdminDeed::RecreateTopic { topic } => self.topic_deletion(*topic),
+            AdminDeed::AddPartitions { topic, more } => {
+                let topic = &self.topics[*topic];
+                let topic = CreatePartitionsTopic {
+                    name: Str::from(&*topic.name),
+                    count: topic.partitions + more,
+                    assignments: None,
+                    ..Default::default()
+                };
+                let request =
+                    CreatePartitionsRequest { topics: vec![topic], timeout_ms: 5_000, ..Default::default() };
+                (CREATE_PARTITIONS_VERSION, request.into())
+            }
+            AdminDeed::NameTopicTwice { topic } => {
+                let topic = &self.topics[*topic];
+                Self::creation_of(&mut [topic, topic].into_iter())
+            }
+            AdminDeed::LookUpTime { topic, partition, time_us } => {
+                let (name, time) = (Str::from(&*self.topics[*topic].name), crate::world::wall_ms(*time_us));
+                Self::question(name, *partition, LIST_OFFSETS_VERSION_TIMED, time)
+            }
+            AdminDeed::FetchOfOtherEpoch { topic, partition, leader_epoch, last_fetched_epoch } => {
+                let partition = FetchPartition {
+                    partition: *partition,
+                    current_leader_epoch: *leader_epoch,
+                    fetch_offset: 0,
+                    last_fetched_epoch: *last_fetched_epoch,
+                    log_start_offset: -1,
+                    partition_max_bytes: 1_000,
+                    ..Default::default()
+                };
+                let topic = FetchTopic {
+                    topic: Str::from(&*self.topics[*topic].name),
+                    partitions: vec![partition],
+                    ..Default::default()
+                };
+                let request = FetchRequest {
+                    replica_id: -1,
+                    max_bytes: 1_000,
+                    session_epoch: -1,
+                    topics: vec![topic],
+                    ..Default::default()
+                };
+                (FETCH_VERSION, request.into())
+            }
+            AdminDeed::WriteSpoiled { topic, partition, spoiled } => {
+                let acks = if *spoiled == Spoiled::FlippedWithoutAcks { 0 } else { -1 };
+                let partition = PartitionProduceData {
+                    index: *partition,
+                    records: Some(Records::Bytes(self.spoiled_batch(planned.at_us, *spoiled))),
+                    ..Default::default()
+                };
+                let topic = TopicProduceData {
+                    name: Str::from(&*self.topics[*topic].name),
+                    partition_data: vec![partition],
+                    ..Default::default()
+                };
+                let request =
+                    ProduceRequest { acks, timeout_ms: 5_000, topic_data: vec![topic], ..Default::default() };
+                (PRODUCE_VERSION, request.into())
+            }
         })
     }
 
-    fn question(name: Str, partition: i32) -> (i16, AnyRequest) {
+    /// Deletes the topic by the id it has, which is asked for first: a deletion that arrives late and by another way must
+    /// not befall the topic that was created since.
+    fn topic_deletion(&self, topic: usize) -> (i16, AnyRequest) {
+        if let Some(topic_id) = self.doomed {
+            let topic = DeleteTopicState { name: None, topic_id, ..Default::default() };
+            let request =
+                DeleteTopicsRequest { topics: vec![topic], timeout_ms: 5_000, ..Default::default() };
+            return (DELETE_TOPICS_VERSION, request.into());
+        }
+        let name = Some(Str::from(&*self.topics[topic].name));
+        let topic = MetadataRequestTopic { name, ..Default::default() };
+        let request = MetadataRequest { topics: Some(vec![topic]), ..Default::default() };
+        (METADATA_VERSION, request.into())
+    }
+
+    fn spoiled_batch(&self, at_us: u64, spoiled: Spoiled) -> Bytes {
+        const FUTURE_US: u64 = 10 * 86_400_000_000;
+        let mut builder = BatchBuilder::new(BatchParams::default());
+        let is_of_the_future = spoiled == Spoiled::FromTheFuture;
+        let at_us = if is_of_the_future { at_us + FUTURE_US } else { at_us };
+        let value = ((self.link.client << 40) | self.done as u64).to_be_bytes();
+        builder.append(crate::world::wall_ms(at_us), None, Some(&value), &[]);
+        let mut bytes = builder.build().to_vec();
+        if let Some(last) = bytes.last_mut().filter(|_| !is_of_the_future) {
+            *last ^= 1;
+        }
+        Bytes::from(bytes)
+    }
+
+    fn question(name: Str, partition: i32, version: i16, timestamp: i64) -> (i16, AnyRequest) {
         let partition = ListOffsetsPartition {
             partition_index: partition,
             current_leader_epoch: -1,
-            timestamp: LATEST,
+            timestamp,
             ..Default::default()
         };
         let topic = ListOffsetsTopic { name, partitions: vec![partition], ..Default::default() };
-        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
-        (LIST_OFFSETS_VERSION, request.into())
+        let request =
+            ListOffsetsRequest { replica_id: -1, topics: vec![topic], timeout_ms: 3, ..Default::default() };
+        (version, request.into())
     }
 
     fn deletion(name: Str, partition: i32, offset: i64) -> (i16, AnyRequest) {
@@ -205,6 +330,15 @@ impl Admin {
     ) {
         self.link.deadlines.remove(&request);
         if let AnyResponse::CreateTopics(response) = body {
+            if self.missing.is_empty() {
+                // A name that was given twice.
+                let error = response.topics.first().map(|topic| ErrorCode::from_i16(topic.error_code));
+                if error != Some(ErrorCode::InvalidRequest) {
+                    self.refusals.push(format!("{error:?} to the creation of a topic that is named twice"));
+                }
+                self.on_done();
+                return;
+            }
             for topic in &response.topics {
                 let error = ErrorCode::from_i16(topic.error_code);
                 self.note(now, &topic.name, error, None, out);
@@ -222,12 +356,55 @@ impl Admin {
             for (topic, partition) in partitions {
                 let error = ErrorCode::from_i16(partition.error_code);
                 self.note(now, topic, error, Some(partition.offset), out);
-                if error.is_error() {
+                if matches!(self.deed(), Some(AdminDeed::LookUpTime { .. })) {
+                    // The search may take longer than this asker waits.
+                    self.on_done();
+                } else if error.is_error() {
                     self.on_refused(now, error, None);
                 } else {
                     self.high_watermark = Some(partition.offset);
                 }
             }
+        } else if let AnyResponse::Metadata(response) = body {
+            let Some(topic) = response.topics.first() else { return };
+            let error = ErrorCode::from_i16(topic.error_code);
+            if error == ErrorCode::None {
+                self.doomed = Some(topic.topic_id);
+            } else if error == ErrorCode::UnknownTopicOrPartition {
+                self.on_deleted();
+            } else {
+                self.on_refused(now, error, None);
+            }
+        } else if let AnyResponse::DeleteTopics(response) = body {
+            let Some(topic) = response.responses.first() else { return };
+            let error = ErrorCode::from_i16(topic.error_code);
+            if matches!(error, ErrorCode::None | ErrorCode::UnknownTopicId) {
+                self.on_deleted();
+            } else {
+                self.on_refused(now, error, topic.error_message.as_ref());
+            }
+        } else if let AnyResponse::CreatePartitions(response) = body {
+            let Some(topic) = response.results.first() else { return };
+            let error = ErrorCode::from_i16(topic.error_code);
+            // Invalid partitions: another deed has added as many.
+            if matches!(error, ErrorCode::None | ErrorCode::InvalidPartitions) {
+                self.on_done();
+            } else {
+                self.on_refused(now, error, topic.error_message.as_ref());
+            }
+        } else if let AnyResponse::Fetch(_) = body {
+            self.on_done();
+        } else if let AnyResponse::Produce(response) = body {
+            let partition = response.responses.first().and_then(|topic| topic.partition_responses.first());
+            let error =
+                partition.map_or(ErrorCode::None, |partition| ErrorCode::from_i16(partition.error_code));
+            if !error.is_error()
+                && let Some(AdminDeed::WriteSpoiled { topic, spoiled, .. }) = self.deed()
+                && !(*spoiled == Spoiled::FromTheFuture && self.topics[*topic].log_append_time)
+            {
+                self.refusals.push(format!("a batch was taken that is spoiled: {spoiled:?}"));
+            }
+            self.on_done();
         } else if let AnyResponse::DeleteRecords(response) = body {
             let partitions = response
                 .topics
@@ -256,9 +433,22 @@ impl Admin {
         }
     }
 
+    fn deed(&self) -> Option<&AdminDeed> {
+        self.deeds.get(self.done).map(|planned| &planned.deed)
+    }
+
+    /// The topic of the deed under way is gone and is to be created again.
+    fn on_deleted(&mut self) {
+        if let Some(AdminDeed::RecreateTopic { topic }) = self.deed() {
+            self.missing.push(self.topics[*topic].clone());
+            self.on_done();
+        }
+    }
+
     const fn on_done(&mut self) {
         self.done += 1;
         self.high_watermark = None;
+        self.doomed = None;
     }
 
     fn on_refused(&mut self, now: u64, error: ErrorCode, text: Option<&Str>) {

@@ -3,7 +3,7 @@
 use super::{
     AdminDeed, AdminPlan, ClockPlan, Codec, ConsumerPlan, CrashKind, DiskAfter, DiskFault, DiskPlan, End,
     Fault, FaultPlan, FileKind, NetworkPlan, NodePlan, Plan, ProducerPlan, Range, RecoveryFaultPlan,
-    SendPlan, TopicPlan, WriteError,
+    SendPlan, Spoiled, TopicPlan, WriteError,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
@@ -260,6 +260,7 @@ impl Plan {
         // Drawn last, so that what a seed had before it has still.
         plan.draw_sequels(&mut draw);
         plan.draw_rare_settings(&mut draw);
+        plan.draw_rare_deeds(&mut draw);
         if swarm.idle {
             plan.make_room(draw.between(0, swarm.duration_us), draw.between(60_000_000, 900_000_000));
         }
@@ -321,6 +322,38 @@ impl Plan {
                 set("message.max.bytes", draw.one_of(&[200, 700, 3_000]));
             }
         }
+    }
+
+    /// Adds what administrators and strangers rarely ask for.
+    fn draw_rare_deeds(&mut self, draw: &mut Draw) {
+        if !draw.chance(1, 5) {
+            return;
+        }
+        let last_us = self.last_us().max(200_000);
+        for _ in 0..draw.between(1, 4) {
+            let (at_us, node) = (draw.between(50_000, last_us), draw.index(self.nodes.len()));
+            let topic = draw.index(self.topics.len());
+            let partition = draw.i32(0, self.topics[topic].partitions - 1);
+            let deed = match draw.between(0, 7) {
+                0 => AdminDeed::RecreateTopic { topic },
+                1 => AdminDeed::AddPartitions { topic, more: draw.i32(1, 3) },
+                2 => AdminDeed::NameTopicTwice { topic },
+                3 | 4 => AdminDeed::LookUpTime { topic, partition, time_us: draw.between(0, last_us) },
+                5 => AdminDeed::FetchOfOtherEpoch {
+                    topic,
+                    partition,
+                    leader_epoch: draw.one_of(&[-1, -1, 7]),
+                    last_fetched_epoch: draw.one_of(&[-1, 0, 7]),
+                },
+                _ => {
+                    let spoiled =
+                        draw.one_of(&[Spoiled::Flipped, Spoiled::FlippedWithoutAcks, Spoiled::FromTheFuture]);
+                    AdminDeed::WriteSpoiled { topic, partition, spoiled }
+                }
+            };
+            self.administration.push(AdminPlan { at_us, node, deed });
+        }
+        self.administration.sort_by_key(|planned| planned.at_us);
     }
 
     /// Puts a stretch of `len_us` into the plan at `at_us` in which nothing is planned to happen.

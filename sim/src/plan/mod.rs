@@ -317,6 +317,80 @@ pub enum AdminDeed {
         /// The value.
         value: String,
     },
+    /// Deletes a topic, and creates it again when it is gone.
+    RecreateTopic {
+        /// Index of the topic in the plan.
+        topic: usize,
+    },
+    /// Gives a topic more partitions than the plan has for it. Nobody uses them.
+    AddPartitions {
+        /// Index of the topic in the plan.
+        topic: usize,
+        /// How many more than planned.
+        more: i32,
+    },
+    /// Asks for a topic to be created that is named twice in the request, which must be refused.
+    NameTopicTwice {
+        /// Index of the topic in the plan.
+        topic: usize,
+    },
+    /// Looks the offset up that a partition had at a time.
+    LookUpTime {
+        /// Index of the topic in the plan.
+        topic: usize,
+        /// The partition.
+        partition: i32,
+        /// The virtual time.
+        time_us: u64,
+    },
+    /// Fetches once as a reader does that was led to other leader epochs than there are; -1 for one that says nothing.
+    FetchOfOtherEpoch {
+        /// Index of the topic in the plan.
+        topic: usize,
+        /// The partition.
+        partition: i32,
+        /// The epoch that it believes to be the leader's.
+        leader_epoch: i32,
+        /// The epoch of the record that it read last.
+        last_fetched_epoch: i32,
+    },
+    /// Writes a batch that must be refused.
+    WriteSpoiled {
+        /// Index of the topic in the plan.
+        topic: usize,
+        /// The partition.
+        partition: i32,
+        /// What is wrong with it.
+        spoiled: Spoiled,
+    },
+}
+
+impl AdminDeed {
+    /// The topic and, if it is about one, the partition.
+    pub(crate) const fn place(&mut self) -> (&mut usize, Option<&mut i32>) {
+        match self {
+            Self::DeleteRecords { topic, partition, .. }
+            | Self::LookUpTime { topic, partition, .. }
+            | Self::FetchOfOtherEpoch { topic, partition, .. }
+            | Self::WriteSpoiled { topic, partition, .. } => (topic, Some(partition)),
+            Self::AlterConfig { topic, .. }
+            | Self::RecreateTopic { topic }
+            | Self::AddPartitions { topic, .. }
+            | Self::NameTopicTwice { topic } => (topic, None),
+        }
+    }
+}
+
+/// What is wrong with a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spoiled {
+    /// A bit of its last record is flipped.
+    Flipped,
+    /// The same, and nobody waits for an answer: the connection is closed.
+    FlippedWithoutAcks,
+    /// Its records are of a day far in the future. A topic with `LogAppendTime` takes it.
+    FromTheFuture,
 }
 
 /// A rule of the world that a run breaks on purpose. Each is found by the check that is named.
@@ -476,8 +550,12 @@ impl Plan {
         if let Some(pair) = numbers.windows(2).find(|pair| pair[0] == pair[1]) {
             return Some(format!("two clients have the number {}", pair[0]));
         }
-        if self.administration.iter().any(|planned| planned.node >= nodes) {
-            return Some("an administrator asks a node that the plan has not".to_owned());
+        for planned in &self.administration {
+            let mut deed = planned.deed.clone();
+            let (topic, partition) = deed.place();
+            if planned.node >= nodes || !has_partition(*topic, partition.map_or(0, |partition| *partition)) {
+                return Some("an administrator asks for what the plan has not".to_owned());
+            }
         }
         if !self.weather.is_sorted_by_key(|change| change.at_us) {
             return Some("its weather does not change in the order of times".to_owned());

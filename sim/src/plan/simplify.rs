@@ -120,10 +120,8 @@ impl Plan {
             consumer.assignment.retain(|place| seen.insert(*place));
         }
         for planned in &mut self.administration {
-            match &mut planned.deed {
-                AdminDeed::DeleteRecords { topic, partition, .. } => visit(topic, partition),
-                AdminDeed::AlterConfig { topic, .. } => visit(topic, &mut 0),
-            }
+            let (topic, partition) = planned.deed.place();
+            visit(topic, partition.unwrap_or(&mut 0));
         }
     }
 }

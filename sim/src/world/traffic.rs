@@ -60,11 +60,14 @@ impl World {
             .request_over_the_wire(client, version, body, self.now)
             .map_err(|sentence| self.violation("wire", sentence))?;
         self.marks.count(WorldMark::RequestEncoded, u64::from(is_encoded));
-        let produced = if let AnyRequest::Produce(produce) = &body {
+        let mut produced = if let AnyRequest::Produce(produce) = &body {
             sent_batches(produce, &self.topic_names, &self.topic_ids)
         } else {
             Vec::new()
         };
+        for sent in &mut produced {
+            self.machines[node].checks.on_sent(sent, &self.machines[node].disk);
+        }
         if let AnyRequest::DeleteRecords(request) = &body {
             for topic in &request.topics {
                 let Some(index) = topic_index(&self.topic_names, &self.topic_ids, &topic.name, Uuid::ZERO)
@@ -75,6 +78,15 @@ impl World {
                     let Machine { checks, disk, .. } = &mut self.machines[node];
                     checks.on_delete_records(index, partition.partition_index, partition.offset, disk);
                 }
+            }
+        }
+        if let AnyRequest::DeleteTopics(request) = &body {
+            for index in request.topics.iter().filter_map(|topic| self.topic_ids.get(&topic.topic_id)) {
+                self.machines[node].checks.on_delete_topic(&self.topic_names[*index]);
+            }
+        } else if let AnyRequest::CreatePartitions(request) = &body {
+            for topic in &request.topics {
+                self.machines[node].checks.on_create_partitions(&topic.name, topic.count);
             }
         }
         let api = body.api_key();
@@ -287,7 +299,13 @@ impl World {
                         .produced
                         .iter()
                         .find(|sent| (Some(sent.topic), sent.partition) == (index, partition.index));
-                    let Some(sent) = sent.filter(|_| partition.error_code == 0) else { continue };
+                    let Some(sent) = sent else { continue };
+                    if partition.error_code == ErrorCode::OutOfOrderSequenceNumber.as_i16() {
+                        machine.checks.on_out_of_order(sent, &machine.disk)?;
+                    }
+                    if partition.error_code != 0 {
+                        continue;
+                    }
                     let sent = Acknowledged { base_offset: partition.base_offset, ..sent.clone() };
                     let end = |checks: &crate::check::Checks| {
                         checks.log(sent.topic, sent.partition).map_or(0, |log| log.acknowledged_end())
@@ -465,7 +483,8 @@ impl World {
         let refusals = match &mut self.seats[seat].client {
             Client::Producer(producer) => producer.take_refusals(),
             Client::Consumer(consumer) => consumer.take_refusals(),
-            Client::Admin(_) | Client::Observer(_) => Vec::new(),
+            Client::Admin(admin) => admin.take_refusals(),
+            Client::Observer(_) => Vec::new(),
         };
         let node = self.seats[seat].node;
         if let Some(sentence) = refusals.into_iter().next().filter(|_| !self.is_beyond_promises(node)) {
