@@ -11,6 +11,7 @@ use super::truth::LogTruth;
 use crate::disk::{Contents, Disk};
 use bytes::Bytes;
 use sordini_protocol::batch::BatchHeader;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The entries that a segment's two indexes must have.
@@ -62,7 +63,25 @@ pub fn recompute(
     segment
 }
 
-pub(super) fn check(dir: &str, log: &LogTruth, disk: &Disk, index_interval: u64) -> Result<(), Violation> {
+/// Segments whose indexes were found right, by log file.
+pub(super) type Verified = BTreeMap<Arc<str>, Looks>;
+
+/// All that the check of a segment looks at: stamps and lengths of its log file and its two indexes, whether it is closed,
+/// and where its growth was interrupted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Looks {
+    files: [(u64, u64); 3],
+    is_closed: bool,
+    stops: Vec<u64>,
+}
+
+pub(super) fn check(
+    dir: &str,
+    log: &LogTruth,
+    disk: &Disk,
+    index_interval: u64,
+    verified: &mut Verified,
+) -> Result<(), Violation> {
     let files: Vec<&str> = disk.paths_beneath(dir).filter(|file| file.ends_with(".log")).collect();
     for (index, file) in files.iter().enumerate() {
         let is_closed = index + 1 < files.len();
@@ -71,15 +90,21 @@ pub(super) fn check(dir: &str, log: &LogTruth, disk: &Disk, index_interval: u64)
         let shared: Arc<str> = Arc::from(*file);
         let stops: Vec<u64> = log
             .interruptions
-            .range((Arc::clone(&shared), 0)..=(shared, u64::MAX))
+            .range((Arc::clone(&shared), 0)..=(Arc::clone(&shared), u64::MAX))
             .map(|(_, len)| *len)
             .collect();
+        let (offset_file, time_file) = (format!("{name}.index"), format!("{name}.timeindex"));
+        let look = |file: &str| disk.contents(file).map_or((0, 0), |found| (found.stamp(), found.len()));
+        let looks = Looks { files: [look(file), look(&offset_file), look(&time_file)], is_closed, stops };
+        if verified.get(*file) == Some(&looks) {
+            continue;
+        }
         let contents = disk.contents(file).expect("it was listed").all();
         let found = Segment {
-            offsets: offset_entries(disk, &format!("{name}.index"), base)?,
-            times: time_entries(disk, &format!("{name}.timeindex"), base)?,
+            offsets: offset_entries(disk, &offset_file, base)?,
+            times: time_entries(disk, &time_file, base)?,
         };
-        let expected = recompute(&contents, index_interval, is_closed, &stops, &found.times);
+        let expected = recompute(&contents, index_interval, is_closed, &looks.stops, &found.times);
         if found != expected {
             return Err(Violation {
                 property: "index_recomputation",
@@ -91,6 +116,7 @@ pub(super) fn check(dir: &str, log: &LogTruth, disk: &Disk, index_interval: u64)
                 ),
             });
         }
+        verified.insert(shared, looks);
     }
     Ok(())
 }

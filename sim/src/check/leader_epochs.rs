@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn an_absent_file_is_found_when_the_node_runs_and_when_the_disk_is_quiet() {
-        let life = life();
+        let mut life = life();
         assert_violates(life.checks.on_quiet_disk(&life.disk), "leader_epochs", "is absent, which says []");
         let mut life = self::life();
         life.lose_power().expect("all is durable");

@@ -1,12 +1,12 @@
 //! `log_prefix`: what is recovered after a crash is a prefix of what was appended before it, batch by batch and byte by
 //! byte, at the same offsets; and it has in it everything that the crash could not take (S1).
 
-use super::truth::{Damage, Extent, LogTruth, is_going, len_after_truncations, segments_to_be};
+use super::truth::{
+    Compared, ComparedFile, Damage, Extent, LogTruth, is_going, len_after_truncations, segments_to_be,
+};
 use super::{Violation, acknowledged_data};
 use crate::disk::Disk;
 use crate::plan::CrashKind;
-use bytes::{Buf as _, Bytes};
-use sordini_protocol::batch::Batch;
 
 pub(super) fn violation(sentence: String) -> Violation {
     Violation { property: "log_prefix", sentence }
@@ -21,7 +21,8 @@ pub(super) fn check(
     recovered_end: Option<i64>,
 ) -> Result<u64, Violation> {
     let must_keep = log.must_keep().expect("only a log that went through a crash is verified");
-    let found = compare(dir, log, disk, None)?;
+    let mut compared = Compared::new();
+    let found = compare(dir, log, disk, None, &mut compared)?;
     let (end, limit) = (found.end, log.start_limit());
     // Of what was never durable the front may go as well as the end.
     if found.first_base > limit && must_keep.end > limit {
@@ -46,7 +47,7 @@ pub(super) fn check(
         )));
     }
     let is_shorter = found.count < log.batches().len();
-    log.recovered(found, disk);
+    log.recovered(found, compared, disk);
     Ok(u64::from(is_shorter))
 }
 
@@ -69,7 +70,7 @@ pub(super) fn check_damaged(
     let must_keep = log.must_keep().expect("a log that was looked at for damage is verified");
     let abandoned =
         |why: String| Ok(Damaged::Abandoned(format!("{dir}, of which nothing can be said: {why}")));
-    let found = match compare(dir, log, disk, Some(damage)) {
+    let found = match compare(dir, log, disk, Some(damage), &mut Compared::new()) {
         Ok(found) => found,
         Err(violation) if damage.batches.is_empty() => return Err(violation),
         Err(violation) => return abandoned(violation.sentence),
@@ -94,7 +95,7 @@ pub(super) fn check_damaged(
         }
         losses.push(format!("{dir} from offset {end} to {}: damage ends the log there", must_keep.end));
     }
-    log.recovered(found, disk);
+    log.recovered(found, Compared::new(), disk);
     Ok(Damaged::Explained(losses))
 }
 
@@ -105,7 +106,7 @@ fn segment_base(file: &str) -> i64 {
 
 /// At a clean stop the log files hold all that was appended, and it is durable.
 pub(super) fn check_at_clean_stop(dir: &str, log: &mut LogTruth, disk: &Disk) -> Result<(), Violation> {
-    let Extent { first_base, count, .. } = compare(dir, log, disk, None)?;
+    let Extent { first_base, count, .. } = compare(dir, log, disk, None, &mut Compared::new())?;
     let appended = log.batches().len();
     if first_base != log.first_base() {
         return Err(violation(format!(
@@ -133,8 +134,14 @@ pub(super) fn check_at_clean_stop(dir: &str, log: &mut LogTruth, disk: &Disk) ->
     Ok(())
 }
 
-/// What the log files hold, which must be of the truth and nothing else.
-fn compare(dir: &str, log: &LogTruth, disk: &Disk, damage: Option<&Damage>) -> Result<Extent, Violation> {
+/// What the log files hold, which must be of the truth and nothing else. What was compared goes into `compared`.
+fn compare(
+    dir: &str,
+    log: &LogTruth,
+    disk: &Disk,
+    damage: Option<&Damage>,
+    compared: &mut Compared,
+) -> Result<Extent, Violation> {
     let segments = segments_to_be(dir, disk);
     let first_base = segments.first().map_or_else(|| log.first_base(), |(base, _)| *base);
     let deleted = log.batches().partition_point(|batch| batch.end_offset <= first_base);
@@ -145,43 +152,49 @@ fn compare(dir: &str, log: &LogTruth, disk: &Disk, damage: Option<&Damage>) -> R
         }
         // What is about to be renamed away from this name is not of this log.
         let Some(contents) = disk.contents(&file).filter(|_| !is_going(disk, &file)) else { continue };
-        let mut rest = contents.read(0, len_after_truncations(disk, &file));
+        let len = len_after_truncations(disk, &file);
         let mut position = 0;
-        while !rest.is_empty() {
-            if let Some(damage) = damage
-                && let Some(truth) = log.batches().get(found.count)
-                && damage.batches.contains(&found.count)
-                && (&*truth.file, truth.position) == (&*file, position)
-                && truth.len() <= rest.len() as u64
+        let first = found.count;
+        // What was compared before and has not changed since is what it was.
+        if damage.is_none()
+            && let Some(before) = log.compared.get(&file)
+            && (before.stamp, before.first) == (contents.stamp(), first)
+            && before.len <= len
+        {
+            position = before.len;
+            found.count = before.count;
+            found.end = log.end_of(before.count);
+        }
+        let mut is_in_place = true;
+        while position < len {
+            let truth = log.batches().get(found.count);
+            let is_damaged = damage.is_some_and(|damage| damage.batches.contains(&found.count));
+            if let Some(truth) = truth
+                && truth.len() <= len - position
+                && ((is_damaged && (&*truth.file, truth.position) == (&*file, position))
+                    || truth.is_at(position, contents))
             {
-                rest.advance(truth.bytes[0].len() + truth.bytes[1].len());
-                position = truth.end();
+                is_in_place &= (&*truth.file, truth.position) == (&*file, position);
+                position += truth.len();
                 found.count += 1;
                 found.end = truth.end_offset;
                 continue;
             }
-            let bytes = batch_of(&mut rest);
-            let Some(truth) = log.batches().get(found.count) else {
+            let Some(truth) = truth else {
                 return Err(violation(format!(
                     "{file} has {} bytes more than was ever appended, or than recovery may leave",
-                    bytes.map_or(rest.len(), |batch| batch.len() + rest.len())
+                    len - position
                 )));
             };
-            if !bytes.is_some_and(|bytes| truth.is(&bytes)) {
-                return Err(violation(format!(
-                    "{file} differs after recovery at position {} from the batch of offsets {} to {} that was \
-                     appended there",
-                    truth.position, truth.base_offset, truth.end_offset
-                )));
-            }
-            position = truth.end();
-            found.count += 1;
-            found.end = truth.end_offset;
+            return Err(violation(format!(
+                "{file} differs after recovery at position {} from the batch of offsets {} to {} that was appended there",
+                truth.position, truth.base_offset, truth.end_offset
+            )));
+        }
+        if is_in_place && found.count > first {
+            let part = ComparedFile { stamp: contents.stamp(), len, first, count: found.count };
+            compared.insert(file, part);
         }
     }
     Ok(found)
-}
-
-fn batch_of(rest: &mut Bytes) -> Option<Bytes> {
-    Batch::first_of(rest).ok().flatten().map(Batch::into_bytes)
 }

@@ -4,6 +4,7 @@ use super::unique_batch::LostBatches;
 use crate::disk::{Contents, Disk};
 use crate::plan::CrashKind;
 use bytes::{Bytes, BytesMut};
+use sordini_core::node::PartitionView;
 use sordini_core::storage_op::{StorageOp, StoragePath};
 use sordini_protocol::batch::{BatchError, BatchHeader, HEADER_LEN};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,11 +82,13 @@ impl TrueBatch {
     }
 
     pub(super) fn is_in(&self, disk: &Disk) -> bool {
+        disk.contents(&self.file).is_some_and(|contents| self.is_at(self.position, contents))
+    }
+
+    /// Whether its bytes are what lies at `position`.
+    pub(super) fn is_at(&self, position: u64, contents: &Contents) -> bool {
         let [first, second] = &self.bytes;
-        let second_position = self.position + first.len() as u64;
-        disk.contents(&self.file).is_some_and(|contents| {
-            contents.holds(self.position, first) && contents.holds(second_position, second)
-        })
+        contents.holds(position, first) && contents.holds(position + first.len() as u64, second)
     }
 }
 
@@ -152,6 +155,8 @@ pub struct LogTruth {
     pub(super) log_start: Option<i64>,
     /// Where the high watermark is, in the words of the node that lives.
     pub(super) high_watermark: Option<i64>,
+    /// The ends of the log in the last words of the node that lives: start, high watermark, written, flushed and log end.
+    seen: Option<[i64; 5]>,
     /// The offset from which on nothing counts as written, because an append there failed.
     failed_from: Option<i64>,
     /// What of it the disk has damaged, from the start of a process until it has recovered the log.
@@ -166,6 +171,24 @@ pub struct LogTruth {
     /// Lengths that segment files had at clean stops, or as the last of a log after a crash, which may have come when the
     /// segment had been closed: there an additional time index entry is in order.
     pub(super) interruptions: BTreeSet<(Arc<str>, u64)>,
+    /// What of the files was compared with the batches at the last recovery, and found to be these.
+    pub(super) compared: Compared,
+}
+
+/// Parts of segment files that were compared with the batches of a log, byte by byte, by file.
+pub(super) type Compared = BTreeMap<Arc<str>, ComparedFile>;
+
+/// The first part of a segment file, which was compared with batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ComparedFile {
+    /// The stamp of the file's contents at that time.
+    pub(super) stamp: u64,
+    /// How much of the file it was.
+    pub(super) len: u64,
+    /// The first of the batches, by index.
+    pub(super) first: usize,
+    /// How many batches lie before the end of that part.
+    pub(super) count: usize,
 }
 
 /// What must be found in a log after one or several crashes.
@@ -388,7 +411,19 @@ impl LogTruth {
 
     /// What the node said of the log is said by nobody any more.
     pub(super) const fn forget_views(&mut self) {
-        (self.log_start, self.high_watermark) = (None, None);
+        (self.log_start, self.high_watermark, self.seen) = (None, None, None);
+    }
+
+    /// Whether a view is the last one that was looked at, and the log has not moved since.
+    pub(super) fn is_seen(&self, view: &PartitionView<'_>) -> bool {
+        self.seen == Some(ends_of(view))
+            && view.log_end.0 == self.end()
+            && view.log_start.0 >= self.first_base()
+    }
+
+    /// A view was looked at, and is true.
+    pub(super) const fn note_seen(&mut self, view: &PartitionView<'_>) {
+        self.seen = Some(ends_of(view));
     }
 
     /// Takes note of what the crash that comes now may not take. A crash during recovery may not take what the first
@@ -399,14 +434,7 @@ impl LogTruth {
             None => (self.applied_end(disk), self.durable_end(disk)),
             Some(before) => {
                 // What the last crash left has to be looked up byte by byte: lengths prove nothing any more.
-                let is_there = |index: &usize| self.is_gone(*index, disk) || self.batches[*index].is_in(disk);
-                let is_durable = |index: &usize| {
-                    let batch = &self.batches[*index];
-                    let is_durable = disk.durable_len(&batch.file) >= batch.end() && batch.is_in(disk);
-                    self.is_gone(*index, disk) || is_durable
-                };
-                let applied = (0..self.batches.len()).take_while(is_there).count();
-                let durable = (0..self.batches.len()).take_while(is_durable).count();
+                let (applied, durable) = self.found_on(disk);
                 (self.end_of(applied), self.end_of(durable).max(before.durable_end))
             }
         };
@@ -417,6 +445,37 @@ impl LogTruth {
         self.must_keep = Some(MustKeep { durable_end, end, kind });
     }
 
+    /// How many batches, from the first, are on the disk, or were deleted; and how many of these are durable.
+    fn found_on(&self, disk: &Disk) -> (usize, usize) {
+        let mut durable = None;
+        let mut at = 0;
+        while let Some(TrueBatch { file, .. }) = self.batches.get(at) {
+            let in_file = self.batches[at..].iter().take_while(|batch| batch.file == *file).count();
+            let contents = disk.contents(file);
+            let durable_len = disk.durable_len(file);
+            let compared = self
+                .compared
+                .get(file)
+                .filter(|compared| contents.is_some_and(|contents| contents.stamp() == compared.stamp));
+            for (index, batch) in (at..).zip(&self.batches[at..at + in_file]) {
+                let is_gone = contents.is_none() && index < self.deleted;
+                let was_compared =
+                    |compared: &ComparedFile| (compared.first..compared.count).contains(&index);
+                let is_there = is_gone
+                    || compared.is_some_and(was_compared)
+                    || contents.is_some_and(|contents| batch.is_at(batch.position, contents));
+                if !is_gone && (!is_there || durable_len < batch.end()) {
+                    durable.get_or_insert(index);
+                }
+                if !is_there {
+                    return (index, durable.unwrap_or(index));
+                }
+            }
+            at += in_file;
+        }
+        (at, durable.unwrap_or(at))
+    }
+
     /// What the crash may take need not be there, acknowledged or not.
     pub(super) fn forget_acknowledged_losses(&mut self) {
         let end = self.must_keep.map_or(i64::MAX, |must_keep| must_keep.end);
@@ -424,12 +483,15 @@ impl LogTruth {
     }
 
     /// The log was recovered with what was found of it: the rest is gone, and its offsets are free.
-    pub(super) fn recovered(&mut self, found: Extent, disk: &Disk) {
+    pub(super) fn recovered(&mut self, found: Extent, compared: Compared, disk: &Disk) {
         let Extent { first_base, deleted, count, end } = found;
+        self.compared = compared;
+        self.seen = None;
         self.lost.add(self.batches.drain(count..));
         if self.end_of(deleted) != first_base {
             // What was left lay below the start of the log, which begins there anew.
             self.batches.clear();
+            self.compared.clear();
             self.origin = first_base;
         }
         self.deleted = deleted.min(self.batches.len());
@@ -451,6 +513,10 @@ impl LogTruth {
             self.interruptions.insert((Arc::clone(&last.file), last.end()));
         }
     }
+}
+
+const fn ends_of(view: &PartitionView<'_>) -> [i64; 5] {
+    [view.log_start.0, view.high_watermark.0, view.written_end.0, view.flushed_end.0, view.log_end.0]
 }
 
 /// How long a file is once the truncations that are under way have taken effect.

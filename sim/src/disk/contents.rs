@@ -1,6 +1,7 @@
 //! The bytes of a file, shared with whoever wrote them.
 
 use bytes::{Bytes, BytesMut};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The contents of a file: pieces in the order of their places.
 #[derive(Clone, Debug, Default)]
@@ -8,7 +9,11 @@ pub struct Contents {
     /// Each piece with the position of its first byte; none is empty.
     pieces: Vec<(u64, Bytes)>,
     len: u64,
+    stamp: u64,
 }
+
+/// The last stamp that was given. Stamps are compared for equality alone: which ones a run gets changes nothing in it.
+static STAMPS: AtomicU64 = AtomicU64::new(0);
 
 impl Contents {
     /// Length in bytes.
@@ -21,6 +26,18 @@ impl Contents {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// As long as this is the same, nothing has changed what lies here but appends: whoever has seen the first bytes need not
+    /// look at them again. No two histories have the same, in whichever world or file.
+    #[must_use]
+    pub const fn stamp(&self) -> u64 {
+        self.stamp
+    }
+
+    /// What lies here is, or may become, something else than what it was.
+    pub(super) fn restamp(&mut self) {
+        self.stamp = STAMPS.fetch_add(1, Ordering::Relaxed) + 1;
     }
 
     /// Up to `len` bytes from `position`; shared with the file where they lie in one piece of it.
@@ -90,6 +107,9 @@ impl Contents {
     /// Adds `bytes` at the end.
     pub fn append(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
+            if self.is_empty() {
+                self.restamp();
+            }
             let start = self.len;
             self.len += bytes.len() as u64;
             self.pieces.push((start, bytes));
@@ -101,6 +121,7 @@ impl Contents {
         if len >= self.len {
             return;
         }
+        self.restamp();
         self.pieces.truncate(self.pieces.partition_point(|(start, _)| *start < len));
         if let Some((start, piece)) = self.pieces.last_mut() {
             piece.truncate(in_memory(len - *start));
@@ -113,6 +134,7 @@ impl Contents {
         if position > self.len {
             self.append(zeros(position - self.len));
         }
+        self.restamp();
         let behind = self.read(position + bytes.len() as u64, u64::MAX);
         self.truncate(position);
         self.append(bytes);
@@ -170,6 +192,25 @@ mod tests {
         assert!(contents.holds(0, b"abcdef") && contents.holds(2, b"cd") && contents.holds(3, b"def"));
         assert!(!contents.holds(2, b"ce") && !contents.holds(3, b"defg") && !contents.holds(7, b"x"));
         assert!(contents.holds(6, b""));
+    }
+
+    #[test]
+    fn whatever_changes_bytes_that_were_there_changes_the_stamp() {
+        let mut contents = Contents::default();
+        contents.append(Bytes::from_static(b"abc"));
+        let first = contents.stamp();
+        contents.append(Bytes::from_static(b"def"));
+        contents.read_and_join(0, 6);
+        contents.truncate(6);
+        assert_eq!(contents.stamp(), first);
+        contents.truncate(5);
+        let second = contents.stamp();
+        contents.put(1, Bytes::from_static(b"X"));
+        let third = contents.stamp();
+        contents.truncate(0);
+        contents.append(Bytes::from_static(b"abc"));
+        let stamps = std::collections::BTreeSet::from([first, second, third, contents.stamp()]);
+        assert_eq!(stamps.len(), 4);
     }
 
     #[test]

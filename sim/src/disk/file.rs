@@ -286,6 +286,7 @@ impl File {
         if versions > 0 && answer.chance(1, 2) {
             let version = usize::try_from(answer.below(versions)).expect("a place in a list");
             self.current = self.earlier.swap_remove(version);
+            self.current.contents.restamp();
             marks.untruncated += 1;
         }
     }
@@ -331,6 +332,7 @@ impl File {
             }
             if !self.earlier.is_empty() {
                 self.current = self.earlier.swap_remove(0);
+                self.current.contents.restamp();
             }
         }
         self.current.reveal(|| false, || false, marks);

@@ -324,6 +324,14 @@ impl World {
         world
     }
 
+    /// The same world with nobody to look whether it keeps its promises, to measure what looking costs. Nothing else in the
+    /// run changes.
+    #[must_use]
+    pub fn without_checks(mut self) -> Self {
+        self.machines.iter_mut().for_each(|machine| machine.checks.switch_off());
+        self
+    }
+
     fn seat_clients(&mut self) {
         let surroundings = self.surroundings();
         let plan = Arc::clone(&self.plan);
@@ -593,7 +601,7 @@ impl World {
     fn audit(&self) -> Result<(), Failure> {
         for (node, machine) in self.machines.iter().enumerate() {
             let Client::Consumer(auditor) = &self.seats[node].client else { continue };
-            if machine.disk.is_damaged() {
+            if machine.disk.is_damaged() || machine.checks.are_off() {
                 continue;
             }
             for ((topic, partition), position) in auditor.positions() {
