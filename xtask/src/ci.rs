@@ -82,16 +82,8 @@ fn no_std() -> Result<(), String> {
 fn test() -> Result<(), String> {
     cargo(&["test", "--workspace", "--no-fail-fast"])?;
     // Stored plans that switch wrong rules on need a build that has them.
-    cargo(&[
-        "test",
-        "--package",
-        "sordini-scenarios",
-        "--features",
-        "museum",
-        "--test",
-        "scenarios",
-        "museum/",
-    ])
+    let with_museum = ["--package", "sordini-scenarios", "--features", "museum"];
+    cargo(&[&["test"], &with_museum[..], &["--test", "scenarios", "museum/"]].concat())
 }
 
 /// Every wrong rule of the museum is noticed, and without it everything holds.
