@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 /// How many items a plan may have when it is shrunk.
 const ITEMS_MAX: usize = 12;
-/// How many runs shrinking may take: the most that was measured was a third of it.
+/// How many runs shrinking may take, twice as many as the most that was measured.
 const RUNS_MAX: u64 = 1_000;
 
 macro_rules! found {

@@ -163,7 +163,7 @@ impl Row {
             )
         });
         format!(
-            "{} {:<30} seed {seed:>6} {:>7.2} s  {signature:<22}{shrunk}",
+            "{} {:<31} seed {seed:>6} {:>7.2} s  {signature:<22}{shrunk}",
             self.id, self.name, self.seconds
         )
     }
