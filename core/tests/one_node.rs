@@ -193,6 +193,18 @@ fn what_recovery_cuts_off_cannot_come_back() {
 }
 
 #[test]
+fn what_a_recovery_cut_off_that_was_killed_itself_cannot_come_back() {
+    let mut host = Host::formatted(&[]);
+    create(&mut host, "orders");
+    let log = "0/orders-0/00000000000000000000.log";
+    // The cut has taken effect, its sync has not, and the file looks as if there had never been more.
+    host.disk.unsynced_cuts.insert(log.to_owned());
+    host.restart();
+    host.stop();
+    assert_eq!(host.disk.unsynced_cuts, BTreeSet::new());
+}
+
+#[test]
 fn offsets_are_found_by_time_over_many_batches_and_segments() {
     let mut host = Host::formatted(&[("log.segment.bytes", "1048576"), ("log.index.interval.bytes", "200")]);
     create(&mut host, "orders");

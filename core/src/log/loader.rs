@@ -581,13 +581,14 @@ impl LogLoader {
             if scan.segment.size < scan.len {
                 out.sometimes(Mark::RecoveryTailCut);
                 let file = scan.segment.log.clone();
-                let op = StorageOp::Truncate { file: file.clone(), len: scan.segment.size };
+                let op = StorageOp::Truncate { file, len: scan.segment.size };
                 self.push_repair(op, out);
-                // Nothing may ever be appended here that a flush would make durable, and a clean stop says that the
-                // file is as it should be: what is cut off must not come back.
-                if !self.request.museum.has(Exhibit::B10CutNotSynced) {
-                    self.push_repair(StorageOp::Sync { file }, out);
-                }
+            }
+            // Nothing may ever be appended here that a flush would make durable, and a clean stop says that the file is
+            // as it should be: what is cut off must not come back. A recovery before this one may have cut it and been
+            // killed before its sync, and a file that is whole does not tell.
+            if !self.request.museum.has(Exhibit::B10CutNotSynced) {
+                self.push_repair(StorageOp::Sync { file: scan.segment.log.clone() }, out);
             }
             // A closed segment ends with an entry for its largest timestamp.
             let is_closed = whole && self.to_scan.front().is_some_and(|next| !self.leaves_a_hole(*next));

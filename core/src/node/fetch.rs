@@ -293,7 +293,11 @@ impl Broker {
                 data.log_start_offset = partition.log().log_start().0;
             }
             let mut has_records = false;
-            match part.state {
+            // Its topic was deleted, and the end of the wait comes from another partition of it.
+            let is_gone = partition.is_none() && !matches!(part.state, PartState::Failed(_));
+            let state =
+                if is_gone { PartState::Failed(ErrorCode::UnknownTopicOrPartition) } else { part.state };
+            match state {
                 PartState::Failed(code) => {
                     data.error_code = code.as_i16();
                     out.sometimes_if(code == ErrorCode::OffsetOutOfRange, Mark::FetchOutOfRange);
