@@ -510,8 +510,11 @@ impl LogLoader {
                 return self.finish_scan(scan, false, now, out);
             };
             let size = header.size();
-            let in_order =
-                header.base_offset >= self.log.next_offset.0 && header.last_offset() >= header.base_offset;
+            // Offsets lie outside of what the checksum covers: a damaged one must not pass for a far jump.
+            let span = header.last_offset().checked_sub(scan.segment.base.0);
+            let in_order = header.base_offset >= self.log.next_offset.0
+                && header.last_offset() >= header.base_offset
+                && span.is_some_and(|span| span < i64::from(i32::MAX));
             let is_cut_off = self.request.museum.has(Exhibit::A01TruncateToOwnHighWatermark)
                 && header.base_offset >= self.request.high_watermark.0;
             if size as u64 > remaining || !in_order || is_cut_off {

@@ -72,7 +72,7 @@ pub(super) fn check_damaged(
         |why: String| Ok(Damaged::Abandoned(format!("{dir}, of which nothing can be said: {why}")));
     let found = match compare(dir, log, disk, Some(damage), &mut Compared::new()) {
         Ok(found) => found,
-        Err(violation) if damage.batches.is_empty() => return Err(violation),
+        Err(violation) if damage.batches.is_empty() && !damage.is_deep => return Err(violation),
         Err(violation) => return abandoned(violation.sentence),
     };
     if found.first_base > log.start_limit() && must_keep.end > log.start_limit() {
@@ -84,7 +84,7 @@ pub(super) fn check_damaged(
         // A damaged batch may end the log, or pass for a whole one of other offsets and end it at the next.
         let is_looked_through =
             |index: &usize| segment_base(&log.batches()[*index].file) >= damage.looked_through_from;
-        if !damage.batches.range(..=found.count).any(is_looked_through) {
+        if !damage.is_deep && !damage.batches.range(..=found.count).any(is_looked_through) {
             return Err(acknowledged_data::violation(format!(
                 "{dir} ends at offset {end} after recovery; everything below {} was there but for damage to the batches \
                  at {:?}, and recovery looks through segments from {} on alone",

@@ -92,6 +92,8 @@ pub struct Checks {
     losses: Vec<String>,
     /// Logs that were damaged so that nothing can be asked of them any more.
     abandoned: BTreeSet<Arc<str>>,
+    /// Whether the disk was damaged elsewhere than in closed segments.
+    is_deeply_damaged: bool,
     verified_indexes: index_recomputation::Verified,
     /// Whether nothing is looked at, to measure what looking costs.
     are_off: bool,
@@ -150,6 +152,7 @@ impl Checks {
             shortened: 0,
             losses: Vec::new(),
             abandoned: BTreeSet::new(),
+            is_deeply_damaged: false,
             verified_indexes: index_recomputation::Verified::new(),
             are_off: false,
         }
@@ -248,6 +251,14 @@ impl Checks {
             if !disk.is_damaged() {
                 unique_batch::check(file.parent(), log, &batch)?;
             }
+            if disk.is_damaged() && batch.base_offset != log.end() {
+                // The node took a damaged batch for one of other offsets, and goes on from there.
+                let dir: Arc<str> = Arc::from(file.parent());
+                self.losses.push(format!("{dir}, which goes on at offset {}", batch.base_offset));
+                self.logs.remove(&dir);
+                self.abandoned.insert(dir);
+                return Ok(());
+            }
             log.push(batch).map_err(|sentence| log_prefix::violation(format!("{file}: {sentence}")))?;
         }
         Ok(())
@@ -336,6 +347,11 @@ impl Checks {
         Ok(())
     }
 
+    /// The disk is about to be damaged elsewhere than in closed segments.
+    pub const fn on_deep_damage(&mut self) {
+        self.is_deeply_damaged = true;
+    }
+
     /// A process is about to start. On a disk that holds something else than what it took, it is noted what.
     pub fn before_start(&mut self, disk: &Disk) {
         if !disk.is_damaged() {
@@ -352,7 +368,7 @@ impl Checks {
             let point = points.get(dir.trim_start_matches("0/")).copied().unwrap_or(0);
             // When nothing of a clean stop is believed, all is looked through.
             let point = if is_clean { 0 } else { point };
-            log.look_for_damage(disk, point);
+            log.look_for_damage(disk, point, self.is_deeply_damaged);
         }
     }
 
@@ -601,9 +617,12 @@ impl Checks {
         Ok(())
     }
 
-    /// The node's wall clock, in milliseconds since the Unix epoch, as it is told with its next input.
+    /// The node's wall clock, in milliseconds since the Unix epoch, as it is told with its next input. What was old once has
+    /// been, wherever the clock is set to later.
     pub const fn on_clock(&mut self, wall_ms: i64) {
-        self.wall_ms = wall_ms;
+        if self.wall_ms == i64::MAX || wall_ms > self.wall_ms {
+            self.wall_ms = wall_ms;
+        }
     }
 
     /// A storage operation has failed. The node has not heard of it yet.

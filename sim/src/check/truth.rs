@@ -209,6 +209,9 @@ pub(super) struct Damage {
     pub(super) batches: BTreeSet<usize>,
     /// Base offset of the first segment that the process looks through; it takes those before for what they should be.
     pub(super) looked_through_from: i64,
+    /// Whether the disk was damaged elsewhere than in closed segments too: a node that finds an index to be wrong, or pages
+    /// that look clean and are not, may doubt everything.
+    pub(super) is_deep: bool,
 }
 
 /// What the files of a log hold, in terms of its truth.
@@ -390,7 +393,7 @@ impl LogTruth {
 
     /// A process is about to start on a disk that holds something else than what it took. Recovery looks through the segment
     /// that holds `recovery_point`, and what follows.
-    pub(super) fn look_for_damage(&mut self, disk: &Disk, recovery_point: i64) {
+    pub(super) fn look_for_damage(&mut self, disk: &Disk, recovery_point: i64, is_deep: bool) {
         let damaged = (self.deleted..self.batches.len()).filter(|index| !self.batches[*index].is_in(disk));
         let batches: BTreeSet<usize> = damaged.collect();
         let doubted = self
@@ -399,7 +402,7 @@ impl LogTruth {
             .rev()
             .find(|batch| batch.position == 0 && batch.base_offset <= recovery_point);
         let looked_through_from = doubted.map_or(0, |batch| batch.base_offset);
-        self.damage = Some(Damage { batches, looked_through_from });
+        self.damage = Some(Damage { batches, looked_through_from, is_deep });
         let end = self.end();
         self.must_keep.get_or_insert(MustKeep { durable_end: end, end, kind: CrashKind::Stop });
     }
@@ -503,7 +506,7 @@ impl LogTruth {
         self.durable_end(disk);
         self.recovered_end = end;
         self.recovered_starts.insert(first_base);
-        self.start_limit = self.start_limit.min(end);
+        self.start_limit = self.start_limit.max(first_base).min(end);
         self.note_interruption();
     }
 

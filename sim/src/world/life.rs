@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::disk::Disk;
 use crate::field::Place;
 use crate::marks::WorldMark;
-use crate::plan::{CrashKind, DiskAfter, End, Fault, Mutation, Plan, RecoveryFaultPlan};
+use crate::plan::{CrashKind, DiskAfter, DiskFault, End, Fault, FileKind, Mutation, Plan, RecoveryFaultPlan};
 use crate::trace::{Kind, LogEnds, hash_of};
 use crate::transcript;
 use bytes::Bytes;
@@ -119,9 +119,20 @@ impl World {
             }
             Fault::Reset { client, node } => self.reset(*client, *node),
             Fault::Disk { node, how } => {
+                if !fault.is_survivable() && !matches!(how, DiskFault::Rot { files: FileKind::ClosedSegment })
+                {
+                    self.machines[*node].checks.on_deep_damage();
+                }
                 let life = self.machines[*node].lives;
                 for due in self.machines[*node].disk.inject(self.now, *how) {
                     self.schedule(due.at, Event::StorageDue { node: *node, life, number: due.number });
+                }
+                let machine = &mut self.machines[*node];
+                if machine.process.as_ref().is_some_and(|process| process.running_since.is_none())
+                    && machine.own_disk.is_none()
+                {
+                    // What rots while a node reads its disk is damaged before it has read it, or after.
+                    machine.checks.before_start(&machine.disk);
                 }
             }
         }
