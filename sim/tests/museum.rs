@@ -34,32 +34,29 @@ found! {
     a_log_cut_to_an_old_high_watermark_is_found: A01TruncateToOwnHighWatermark, from 0, within 30;
     a_fetch_that_looks_at_the_log_twice_is_found: A10TwoPhaseFetchBound, from 0, within 30;
     retention_of_what_is_not_committed_is_found: A13RetentionIgnoresHighWatermark, from 57, within 174;
+    a_metadata_log_that_time_shortens_is_found: A23MetadataLogTimeRetention, from 1, within 30;
+    a_resent_batch_that_is_refused_is_found: A32DedupeWindowZero, from 0, within 30;
     producer_ids_handed_out_twice_are_found: A37PersistCurrentProducerIdBlock, from 16, within 51;
-    a_marker_that_is_left_in_place_is_found: A42MarkerDeletedAfterLoad, from 13, within 42;
+    a_marker_that_is_left_in_place_is_found: A42MarkerDeletedAfterLoad, from 8, within 30;
     an_epoch_file_that_is_not_synced_is_found: A43EpochFileNoSync, from 0, within 30;
     state_that_changes_before_the_append_is_found: A45MutateStateBeforeAppend, from 1, within 30;
     a_log_that_ends_where_its_index_ends_is_found: A46AdvanceLogEndAfterIndex, from 4, within 30;
     an_append_behind_a_failed_one_is_found: A47AppendAfterIoError, from 35, within 108;
-    a_wrong_checksum_taken_for_the_end_is_found: A48BadCrcIsEndOfLog, from 532, within 1_599;
+    a_wrong_checksum_taken_for_the_end_is_found: A48BadCrcIsEndOfLog, from 619, within 1_860;
     an_acknowledgement_before_the_sync_is_found: A49AckBeforeFlush, from 0, within 30;
     a_recovery_point_ahead_of_the_sync_is_found: B01RecoveryPointAheadOfFlush, from 0, within 30;
     a_recovery_point_without_indexes_is_found: B02RecoveryPointIgnoresIndexes, from 0, within 30;
     an_index_longer_than_its_log_is_found: B03IndexNotTruncatedWithLog, from 2, within 30;
     a_clean_stop_without_a_sync_is_found: B05CleanShutdownWithoutFlush, from 0, within 30;
     a_sync_that_vouches_for_another_file_is_found: B06LaterFlushVouchesForEarlier, from 9, within 30;
-    a_recovery_without_checksums_is_found: B07RecoverySkipsChecksum, from 2, within 30;
+    a_recovery_without_checksums_is_found: B07RecoverySkipsChecksum, from 45, within 138;
     a_hole_between_two_segments_is_found: B08HoleBetweenSegments, from 96, within 291;
     a_duplicate_acknowledged_too_early_is_found: B09DuplicateAckedBeforeWritten, from 0, within 30;
+    a_cut_that_is_not_synced_is_found: B10CutNotSynced, from 15, within 48;
 }
 
 /// What no drawn plan is known to notice, and tests of the core walk by hand.
-const BY_HAND: &[Exhibit] = &[
-    Exhibit::A23MetadataLogTimeRetention,
-    Exhibit::A32DedupeWindowZero,
-    Exhibit::A44SkipEpochZero,
-    Exhibit::B04SnapshotNotVerified,
-    Exhibit::B10CutNotSynced,
-];
+const BY_HAND: &[Exhibit] = &[Exhibit::A44SkipEpochZero, Exhibit::B04SnapshotNotVerified];
 
 #[track_caller]
 fn assert_found(exhibit: Exhibit, from: u64, within: u64) {
@@ -88,7 +85,7 @@ fn every_exhibit_is_found_or_walked_by_hand() {
 fn an_observer_asks_and_is_of_no_concern_to_other_clients() {
     for seed in 0..8 {
         let plan = sordini_sim::plan::Plan::draw(seed);
-        let (alone, without) = run(&plan, Telling::Nothing);
+        let (alone, without) = run(&plan, Telling::Everything);
         let (observed, with) = run_in(|| World::with_observer(&plan, Telling::Everything));
         let (without, with) = (without.expect("it ran"), with.expect("it ran"));
         assert_eq!(alone, observed, "seed {seed}");
