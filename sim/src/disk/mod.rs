@@ -156,15 +156,7 @@ impl Disk {
     /// times and, where those are equal, of numbers.
     pub fn submit(&mut self, now: u64, token: StorageToken, op: StorageOp) -> Due {
         let number = self.first_pending + self.pending.len() as u64;
-        let (is_tree, to) = match &op {
-            StorageOp::Append { .. }
-            | StorageOp::Sync { .. }
-            | StorageOp::Read { .. }
-            | StorageOp::Truncate { .. }
-            | StorageOp::Replace { .. } => (false, None),
-            StorageOp::Remove { .. } | StorageOp::List { .. } => (true, None),
-            StorageOp::Rename { to, .. } => (true, Some(to)),
-        };
+        let (is_tree, to) = reach(&op);
         let begins = now.max(self.faults.stalled_until);
         if begins > now {
             self.marks.stalled += 1;
@@ -907,9 +899,9 @@ fn file_beside(file: &StoragePath) -> StoragePath {
     StoragePath::new(&format!("{file}.tmp"))
 }
 
-/// The paths an operation waits on, each with whether it waits for all beneath it too.
-fn lanes(op: &StorageOp) -> impl Iterator<Item = (&StoragePath, bool)> {
-    let (is_tree, other) = match op {
+/// Whether an operation concerns all beneath its path too, and the other path it concerns.
+const fn reach(op: &StorageOp) -> (bool, Option<&StoragePath>) {
+    match op {
         StorageOp::Append { .. }
         | StorageOp::Sync { .. }
         | StorageOp::Read { .. }
@@ -917,7 +909,12 @@ fn lanes(op: &StorageOp) -> impl Iterator<Item = (&StoragePath, bool)> {
         | StorageOp::Replace { .. } => (false, None),
         StorageOp::Remove { .. } | StorageOp::List { .. } => (true, None),
         StorageOp::Rename { to, .. } => (true, Some(to)),
-    };
+    }
+}
+
+/// The paths an operation waits on, each with whether it waits for all beneath it too.
+fn lanes(op: &StorageOp) -> impl Iterator<Item = (&StoragePath, bool)> {
+    let (is_tree, other) = reach(op);
     std::iter::once((op.path(), is_tree)).chain(other.map(|path| (path, true)))
 }
 
