@@ -272,7 +272,8 @@ impl Checks {
         };
         if file.name() == leader_epochs::FILE {
             if let Ok([(_, start), ..]) = leader_epochs::parse(bytes).as_deref() {
-                // The file may be the first to tell of a start that moves up.
+                // The file may be the first to tell of a start that moves up. A start that nothing allows is not raised,
+                // and the comparison below says what is wrong.
                 let limits = limits_of(&self.partitions, file.parent());
                 let _ = retention::allow(file.parent(), log, *start, &limits, self.wall_ms, disk);
             }
