@@ -47,6 +47,8 @@ marks! {
     LogLookupNextSegment = "log.lookup.next_segment";
     /// A segment was deleted while it was being searched.
     LogLookupSegmentDeleted = "log.lookup.segment_deleted";
+    /// What a search went through is not as it was written.
+    LogLookupDamage = "log.lookup.damage";
     /// A leader's epoch began in a log that had records.
     LogEpochNew = "log.epoch.new";
     /// Leader epochs that had ended below the log's start were forgotten.

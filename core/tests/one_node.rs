@@ -205,6 +205,36 @@ fn what_a_recovery_cut_off_that_was_killed_itself_cannot_come_back() {
 }
 
 #[test]
+fn a_reader_of_what_is_damaged_is_told() {
+    let mut host = Host::formatted(&[("log.index.interval.bytes", "0")]);
+    create(&mut host, "orders");
+    produce(&mut host, "orders", 1000, &["a"]);
+    produce(&mut host, "orders", 2000, &["b"]);
+    let error = |host: &mut Host, offset| {
+        let AnyResponse::Fetch(response) =
+            host.ask(12, AnyRequest::Fetch(fetch_request("orders", offset, 0)))
+        else {
+            panic!("a response is of its request's API")
+        };
+        ErrorCode::from_i16(response.responses[0].partitions[0].error_code)
+    };
+    // The magic of the first batch; the position in the only index entry, which then lies beyond the file.
+    for (damaged, position, offset) in [("log", 16, 0), ("index", 4, 1)] {
+        host.stop();
+        host.restart();
+        assert_eq!(error(&mut host, offset), ErrorCode::None, "before the {damaged} is damaged");
+        let file = format!("0/orders-0/00000000000000000000.{damaged}");
+        let byte = |host: &mut Host, byte: u8| {
+            let bytes = host.disk.files.get_mut(&file).expect("it is there");
+            std::mem::replace(&mut bytes[position], byte)
+        };
+        let right = byte(&mut host, 0x55);
+        assert_eq!(error(&mut host, offset), ErrorCode::CorruptMessage, "after the {damaged} is damaged");
+        byte(&mut host, right);
+    }
+}
+
+#[test]
 fn offsets_are_found_by_time_over_many_batches_and_segments() {
     let mut host = Host::formatted(&[("log.segment.bytes", "1048576"), ("log.index.interval.bytes", "200")]);
     create(&mut host, "orders");

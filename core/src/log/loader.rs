@@ -407,7 +407,7 @@ impl LogLoader {
     }
 
     /// Decides which segments are read: the doubtful ones, the last one, those the producers must be replayed from, and
-    /// those whose index is missing.
+    /// those of which an index is missing or ends within an entry.
     fn plan_scans(&mut self, out: &mut Outbox) {
         let doubtful = self.first_doubtful();
         let last = self.found.last_key_value().map(|(base, _)| *base);
@@ -415,7 +415,7 @@ impl LogLoader {
         for (base, found) in &self.found {
             let is_doubtful = doubtful.is_some_and(|first| *base >= first);
             let is_replayed = replayed_from.is_none_or(|first| *base >= first);
-            if is_doubtful || is_replayed || Some(*base) == last || found.index_len.is_none() {
+            if is_doubtful || is_replayed || Some(*base) == last || found.whole_entries().is_none() {
                 self.to_scan.push_back(*base);
             } else {
                 out.sometimes_if(!self.request.clean, Mark::RecoverySegmentsTrusted);
@@ -443,7 +443,8 @@ impl LogLoader {
             return self.finish(now, out);
         }
         let doubtful = self.first_doubtful().is_some_and(|first| base >= first);
-        let validate = doubtful || found.index_len.is_none() || found.time_len.is_none();
+        // The entry that closes a time index may have been cut by what ended the process.
+        let validate = doubtful || found.whole_entries().is_none();
         let entries = |len: Option<u64>, entry_len: u32| -> u32 {
             u32::try_from(len.unwrap_or(0) / u64::from(entry_len)).unwrap_or(u32::MAX)
         };

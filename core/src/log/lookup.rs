@@ -7,7 +7,7 @@ use crate::produce_request::DECOMPRESSED_BYTES_MAX;
 use crate::storage_op::{StorageOp, StoragePath};
 use alloc::vec::Vec;
 use bytes::Bytes;
-use sordini_protocol::batch::{Batch, BatchHeader, HEADER_LEN};
+use sordini_protocol::batch::{Batch, BatchError, BatchHeader, HEADER_LEN};
 
 /// How much of the log is read at once while looking for a batch: two index intervals, so that one read is mostly enough.
 const SCAN_CHUNK_LEN: u32 = 8192;
@@ -35,6 +35,8 @@ pub(crate) enum Found {
     Record { offset: Offset, timestamp: i64, leader_epoch: i32 },
     /// Nothing in this segment.
     Nothing,
+    /// There is no batch where one begins.
+    Damage,
 }
 
 /// Where a batch lies.
@@ -188,14 +190,13 @@ impl Lookup {
         let mut position = start;
         let mut rest = chunk.clone();
         loop {
-            let Ok(header) = BatchHeader::parse(&rest) else {
-                // Too few bytes for a header: read on from here, unless that is how this read began, and then the file
-                // ends (or holds no batch) where one should be.
-                return if position == start {
-                    Next::Done(Found::Nothing)
-                } else {
-                    self.read_log(position, SCAN_CHUNK_LEN)
-                };
+            let header = match BatchHeader::parse(&rest) {
+                Ok(header) => header,
+                Err(BatchError::Truncated { .. }) if position > start => {
+                    return self.read_log(position, SCAN_CHUNK_LEN);
+                }
+                // The file, or what is right in it, ends where a batch begins.
+                Err(_) => return Next::Done(Found::Damage),
             };
             let size = header.size();
             let sought = match self.target {

@@ -634,7 +634,7 @@ impl PartitionLog {
                 Start::Searching(id)
             }
             Some(Found::Batch(place)) => Start::Known(place),
-            Some(Found::Record { .. } | Found::Nothing) => Start::End,
+            Some(Found::Record { .. } | Found::Nothing | Found::Damage) => Start::End,
         }
     }
 

@@ -167,6 +167,7 @@ impl Broker {
         let state = match partition.find(wanted.fetch_offset, wanted.max_bytes, part, out) {
             None => PartState::Searching,
             Some(Resolved::Batch(place)) => PartState::At(place),
+            Some(Resolved::Damage) => PartState::Failed(ErrorCode::CorruptMessage),
             Some(Resolved::Nothing | Resolved::Record { .. }) => PartState::AtEnd,
         };
         (Some(owner), state)
@@ -205,6 +206,7 @@ impl Broker {
         fetch.searching -= 1;
         fetch.parts[part.index].state = match resolved {
             Resolved::Batch(place) => PartState::At(place),
+            Resolved::Damage => PartState::Failed(ErrorCode::CorruptMessage),
             Resolved::Nothing | Resolved::Record { .. } => PartState::AtEnd,
         };
         self.recount(part, out);

@@ -140,6 +140,8 @@ impl Broker {
         let one = &mut parked.response.topics[topic].partitions[partition];
         if is_offline {
             one.error_code = ErrorCode::KafkaStorageError.as_i16();
+        } else if resolved == Resolved::Damage {
+            one.error_code = ErrorCode::CorruptMessage.as_i16();
         } else if let Resolved::Record { offset, timestamp, leader_epoch } = resolved {
             // Records that are not visible yet are not found yet.
             let end = self.partitions.get(&owner).map(|led| {

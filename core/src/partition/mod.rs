@@ -72,6 +72,8 @@ pub(crate) enum Resolved {
     Record { offset: Offset, timestamp: i64, leader_epoch: LeaderEpoch },
     /// There is none.
     Nothing,
+    /// The files do not hold what they should.
+    Damage,
 }
 
 /// A partition hosted by this node.
@@ -389,13 +391,26 @@ impl Partition {
                 Found::Record { offset, timestamp, leader_epoch } => {
                     Some(Resolved::Record { offset, timestamp, leader_epoch: LeaderEpoch(leader_epoch) })
                 }
+                Found::Damage => Some(Resolved::Damage),
                 Found::Nothing => {
                     let start = self.log.find_after(search.segment, search.target, out);
                     out.sometimes_if(start != Start::End, Mark::LogLookupNextSegment);
                     let segment = self.log.segment_after(search.segment);
-                    self.resolve(start, Search { segment, ..search })
+                    match search.target {
+                        // What readers may see is there, or an index or the log is damaged.
+                        Target::Offset { offset, .. }
+                            if start == Start::End
+                                && (self.log.log_start()..self.high_watermark).contains(&offset) =>
+                        {
+                            Some(Resolved::Damage)
+                        }
+                        Target::Offset { .. } | Target::Timestamp { .. } => {
+                            self.resolve(start, Search { segment, ..search })
+                        }
+                    }
                 }
             };
+            out.sometimes_if(resolved == Some(Resolved::Damage), Mark::LogLookupDamage);
             awakened.searches.extend(resolved.map(|resolved| (search.part, resolved)));
         }
         Ok(awakened)
