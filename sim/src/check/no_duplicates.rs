@@ -6,7 +6,7 @@
 //! Kafka's does, so that after a restart the resending of an earlier one is out of order, and the Java client then raises
 //! its epoch and sends it as new.
 
-use super::truth::LogTruth;
+use super::truth::{LogTruth, TrueBatch};
 use super::{Acknowledged, Violation};
 use bytes::Bytes;
 use sordini_protocol::batch::{Batch, BatchHeader};
@@ -24,7 +24,8 @@ pub(super) struct Acknowledgements {
 
 impl Acknowledgements {
     /// At the moment of an acknowledgement, when what it names is known to be the batch that was sent: a batch that was
-    /// sent again is acknowledged with the offset it was first acknowledged with, as long as it is there.
+    /// sent again is acknowledged with the offset it was first acknowledged with, as long as it is there and a recovery
+    /// could find it.
     pub(super) fn check(
         &mut self,
         acknowledged: &Acknowledged,
@@ -42,7 +43,9 @@ impl Acknowledgements {
         let Some(before) = before.filter(|before| *before != offset) else { return Ok(()) };
         let is_it =
             |header: &BatchHeader| header.base_offset == before && name(header) == (id, epoch, sequence);
-        if log.batch_at(before).is_none_or(|(_, batch)| !is_it(&batch.header)) {
+        let is_known =
+            |batch: &TrueBatch| is_it(&batch.header) && !log.is_forgotten_between(batch.end_offset, offset);
+        if !log.batch_at(before).is_some_and(|(_, batch)| is_known(batch)) {
             return Ok(());
         }
         Err(Violation {
@@ -99,7 +102,7 @@ struct Place<'a> {
     producer: (i64, i16),
 }
 
-/// Looks at every record of every log. A value begins with its number, whose upper 24 bits are the client's. Answers how
+/// Looks at every record of every log; what lay below its start in a recovery could not be known any more. A value begins with its number, whose upper 24 bits are the client's. Answers how
 /// many values are there twice because of a raised epoch.
 pub(super) fn check<'a>(
     logs: impl Iterator<Item = (&'a str, &'a LogTruth)>,
@@ -145,6 +148,9 @@ pub(super) fn check<'a>(
                 let (one, two) = (other.producer, place.producer);
                 if other.dir == dir && one.0 == two.0 && one.1 < two.1 {
                     twice += 1;
+                    continue;
+                }
+                if other.dir == dir && log.is_forgotten_between(other.offset + 1, header.base_offset) {
                     continue;
                 }
                 return violation(format!(
