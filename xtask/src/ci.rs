@@ -28,7 +28,7 @@ const BARE_TARGET: &str = "x86_64-unknown-none";
 /// How many seeds the determinism gate runs.
 const GATE_SEEDS: &str = "1000";
 /// The seeds that the simulator must pass.
-const SWEEP_SEEDS: &str = "0..8000";
+const SWEEP_SEEDS: &str = "0..20000";
 
 /// Runs the stages named in `arguments`, all when there are none, and fails with the names of those that failed.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
