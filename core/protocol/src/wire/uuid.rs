@@ -4,7 +4,7 @@ use core::str::FromStr;
 /// A topic, directory, incarnation or other id: 16 bytes, ordered as bytes.
 ///
 /// Shown as Kafka shows it: 22 characters of URL-safe base64 without padding.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Uuid(pub [u8; 16]);
 
 /// A text that is not 22 characters of URL-safe base64 naming 16 bytes.
@@ -29,6 +29,19 @@ impl Uuid {
     /// Whether this is [`Uuid::ZERO`].
     pub fn is_zero(&self) -> bool {
         *self == Self::ZERO
+    }
+}
+
+impl Ord for Uuid {
+    /// As one number of 128 bits, which is the order of the bytes without a call to compare memory.
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        u128::from_be_bytes(self.0).cmp(&u128::from_be_bytes(other.0))
+    }
+}
+
+impl PartialOrd for Uuid {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
     }
 }
 
