@@ -148,6 +148,17 @@ impl Marks {
     }
 }
 
+/// The marks that no plan of today can come by, each with what it would take.
+const OUT_OF_REACH: [(&str, &str); 4] = [
+    ("fetch.diverging", "only a follower says which epoch it fetched last, and the nodes are standalone"),
+    (
+        "log.lookup.segment_deleted",
+        "a file keeps its name for less time than the reads of a search take apart",
+    ),
+    ("produce.offline", "a node goes on without a partition only if it has a second log directory"),
+    ("produce.timed_out", "producers wait for half a minute, and no disk stalls that long"),
+];
+
 /// In how many runs each mark was hit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage(BTreeMap<String, u64>);
@@ -174,6 +185,18 @@ impl Coverage {
     #[must_use]
     pub fn of(&self, name: &str) -> u64 {
         self.0.get(name).copied().unwrap_or(0)
+    }
+
+    /// Why no plan comes by a mark, if that is known.
+    #[must_use]
+    pub fn out_of_reach(name: &str) -> Option<&'static str> {
+        OUT_OF_REACH.iter().find(|(known, _)| *known == name).map(|(_, why)| *why)
+    }
+
+    /// The marks that were never hit and could have been.
+    pub fn missed(&self) -> impl Iterator<Item = &str> {
+        let missed = self.0.iter().filter(|(name, runs)| **runs == 0 && Self::out_of_reach(name).is_none());
+        missed.map(|(name, _)| &**name)
     }
 
     /// Every mark with the number of runs that hit it, those that were never hit first.

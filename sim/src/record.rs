@@ -7,7 +7,7 @@
 //!   drawn), `hash` (of the trace, 16 hexadecimal digits), `plan`;
 //! * what was told, a [`Line`] each, whose kinds are those of [`crate::trace::Kind`];
 //! * `history`: an [`Entry`] each;
-//! * `outcome`: `exit_code`, `signature`, `sentence`, `events`, `virtual_us`, `losses`, `marks`.
+//! * `outcome`: `exit_code`, `signature`, `sentence`, `events`, `virtual_us`, `within_budget`, `losses`, `marks`.
 //!
 //! The table of all kinds and fields stands in the `README.md` of this package.
 //!
@@ -44,6 +44,7 @@ enum Own<'a> {
         sentence: String,
         events: u64,
         virtual_us: u64,
+        within_budget: bool,
         #[serde(skip_serializing_if = "<[String]>::is_empty")]
         losses: &'a [String],
         marks: Vec<&'a str>,
@@ -82,6 +83,7 @@ pub fn write(
             sentence: verdict.line(),
             events: outcome.events,
             virtual_us: outcome.virtual_us,
+            within_budget: outcome.is_within_budget,
             losses: &outcome.losses,
             marks: outcome.marks.named().filter(|(_, is_hit)| *is_hit).map(|(name, _)| name).collect(),
         },

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Once;
 
@@ -174,24 +175,65 @@ pub(crate) fn run_world(mut world: World) -> (Verdict, Outcome) {
     (verdict, outcome)
 }
 
-/// Runs a plan twice and compares the two event by event. A difference is a verdict of its own.
+/// Runs a plan in two worlds at once and compares them after every event. A difference is a verdict of its own.
 #[must_use]
 pub fn run_twice(plan: &Plan) -> Verdict {
-    let steps = || {
-        catch(|| {
-            let mut world = World::new(plan, Telling::Nothing);
-            world.keep_steps();
-            let _ = world.run();
-            world.trace().steps().to_vec()
-        })
+    let make = || catch(|| World::new(plan, Telling::Nothing));
+    let (mut one, mut other) = match (make(), make()) {
+        (Ok(one), Ok(other)) => (one, other),
+        (Err(panic), Err(_)) => return Verdict::Panicked(panic),
+        (Err(panic), Ok(_)) | (Ok(_), Err(panic)) => {
+            return Verdict::Nondeterministic(format!(
+                "one of two runs of one plan panics at once: {}",
+                panic.message
+            ));
+        }
     };
-    let (Ok(one), Ok(other)) = (steps(), steps()) else { return Verdict::Passed };
-    if one == other {
-        return Verdict::Passed;
+    let mut event: u64 = 0;
+    loop {
+        event += 1;
+        let (step, same) = (Step::of(&mut one), Step::of(&mut other));
+        if step.hash != same.hash || step.verdict != same.verdict {
+            return Verdict::Nondeterministic(format!(
+                "two runs of one plan part at event {event}, at {} us: after it {step} in one and {same} in the other; \
+                 `replay` shows what comes before",
+                one.now()
+            ));
+        }
+        if let Some(verdict) = step.verdict {
+            return verdict;
+        }
     }
-    let at = one.iter().zip(&other).position(|(one, other)| one != other);
-    let at = at.unwrap_or_else(|| one.len().min(other.len()));
-    Verdict::Nondeterministic(format!("two runs of one plan part before event {at} of {}", one.len()))
+}
+
+/// What one event of a world came to.
+#[derive(Debug)]
+struct Step {
+    hash: u64,
+    /// Nothing while the run goes on.
+    verdict: Option<Verdict>,
+}
+
+impl Step {
+    fn of(world: &mut World) -> Self {
+        let verdict = match catch(|| world.go_on()) {
+            Ok(Ok(true)) => None,
+            Ok(Ok(false)) => Some(Verdict::Passed),
+            Ok(Err(failure)) => Some(Verdict::Failed(failure)),
+            Err(panic) => Some(Verdict::Panicked(panic)),
+        };
+        Self { hash: world.trace().hash(), verdict }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { hash, verdict } = self;
+        match verdict {
+            None => write!(f, "the hash is {hash:016x}"),
+            Some(verdict) => write!(f, "the hash is {hash:016x} and the run over ({})", verdict.line()),
+        }
+    }
 }
 
 /// How a plan fails, as [`crate::shrink::shrink`] asks.

@@ -195,27 +195,17 @@ pub struct Trace {
     events: u64,
     telling: Telling,
     lines: Vec<Line>,
-    /// The hash after each event, kept when two runs are to be compared event by event.
-    steps: Option<Vec<u64>>,
 }
 
 impl Trace {
     /// A trace that hashes, and tells so much.
     #[must_use]
     pub fn new(telling: Telling) -> Self {
-        Self { hash: Hash64::default(), events: 0, telling, lines: Vec::new(), steps: None }
-    }
-
-    /// Keeps the hash after every event as well.
-    pub fn keep_steps(&mut self) {
-        self.steps.get_or_insert_default();
+        Self { hash: Hash64::default(), events: 0, telling, lines: Vec::new() }
     }
 
     /// Begins an event of kind `kind` at the virtual time `now`; what it consists of is folded into the hash returned.
     pub fn event(&mut self, now: u64, kind: u64) -> &mut Hash64 {
-        if let Some(steps) = &mut self.steps {
-            steps.push(self.hash.finish());
-        }
         self.events += 1;
         self.hash.word(now);
         self.hash.word(kind);
@@ -262,12 +252,6 @@ impl Trace {
     #[must_use]
     pub fn into_lines(self) -> Vec<Line> {
         self.lines
-    }
-
-    /// The hash before every event, empty when not kept.
-    #[must_use]
-    pub fn steps(&self) -> &[u64] {
-        self.steps.as_deref().unwrap_or_default()
     }
 }
 

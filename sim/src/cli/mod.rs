@@ -271,6 +271,9 @@ fn run_one(plan: &Plan, shown: &Shown<'_>) -> Result<u8, String> {
                 say!("{}", serde_json::to_string(entry).map_err(|error| error.to_string())?);
             }
         }
+        if !outcome.is_within_budget {
+            say!("beyond its budget: the plan has faults that no single replica promises to survive");
+        }
         for loss in &outcome.losses {
             say!("lost, as declared: {loss}");
         }

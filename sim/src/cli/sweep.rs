@@ -5,6 +5,7 @@ use super::Broken;
 use super::stopwatch::Stopwatch;
 use serde::{Deserialize, Serialize};
 use sordini_sim::branch::Branching;
+use sordini_sim::marks::Coverage;
 use sordini_sim::sweep::{FailedSeed, Shard, Summary, Verdict, run, run_twice};
 use sordini_sim::trace::Telling;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
@@ -16,6 +17,8 @@ use std::time::Duration;
 const TWICE_EVERY: u64 = 64;
 /// The exit code for a process that ended on its own.
 const CRASHED: u8 = 4;
+/// The exit code of a sweep that held and did not come by everything: what it was to show is not shown.
+const MARKS_MISSED: u8 = 1;
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
@@ -41,6 +44,9 @@ pub(crate) struct Arguments {
     /// A mark is rare to --branch as long as fewer runs than this have come by it, of those of this process
     #[arg(long, value_name = "RUNS", default_value_t = 8, requires = "branch")]
     rare: u64,
+    /// Fail if no run came by a mark that is within reach
+    #[arg(long)]
+    every_mark: bool,
     /// Begin no seed after so many minutes
     #[arg(long, value_name = "M")]
     minutes: Option<f64>,
@@ -87,6 +93,14 @@ pub(crate) fn sweep(arguments: &Arguments) -> Result<u8, String> {
     let mut teller = Teller { arguments, told: None, watch, has_crashed: false };
     let summary = if arguments.jobs > 1 { in_processes(&mut teller)? } else { in_this_process(&mut teller)? };
     teller.end(&summary)?;
+    let missed: Vec<&str> = summary.marks.missed().collect();
+    if arguments.every_mark && summary.exit_code() == 0 && !missed.is_empty() {
+        eprintln!(
+            "no run came by {}: draw plans that do, or name the reason in sim/src/marks.rs",
+            missed.join(", ")
+        );
+        return Ok(MARKS_MISSED);
+    }
     Ok(if teller.has_crashed { CRASHED } else { summary.exit_code() })
 }
 
@@ -331,7 +345,11 @@ impl Teller<'_> {
             say!("{} runs branched off from those of the seeds", summary.branches);
         }
         for (name, runs) in summary.marks.rarest_first() {
-            let never = if runs == 0 { "  (never: this sweep proves nothing about it)" } else { "" };
+            let never = match Coverage::out_of_reach(name) {
+                _ if runs > 0 => String::new(),
+                None => "  (never: this sweep proves nothing about it)".to_owned(),
+                Some(why) => format!("  (never: {why})"),
+            };
             say!("{runs:>12} {name}{never}");
         }
         Ok(())

@@ -126,6 +126,8 @@ pub struct Disk {
     faults: Faults,
     /// The operation that was completed last, if it failed by a fault.
     failed: Option<StorageOp>,
+    /// A sync failed: what it left dirty is taken for clean, and whoever asked for it knows.
+    has_failed_sync: bool,
     is_damaged: bool,
     marks: DiskMarks,
 }
@@ -147,6 +149,7 @@ impl Disk {
             trees: Vec::new(),
             faults: Faults::default(),
             failed: None,
+            has_failed_sync: false,
             is_damaged: false,
             marks: DiskMarks::default(),
         }
@@ -266,12 +269,15 @@ impl Disk {
     /// The process dies. What was applied stays; of what was under way, the field decides.
     pub fn kill(&mut self, now: u64, wall_ms: i64) {
         self.settle(now, wall_ms);
+        // The next process finds pages that look clean and are not durable.
+        self.is_damaged |= self.has_failed_sync;
     }
 
     /// The machine loses power: as [`Self::kill`], and then of everything that is not durable any part is lost, and what
     /// the platters hold is seen.
     pub fn lose_power(&mut self, now: u64, wall_ms: i64) {
         self.settle(now, wall_ms);
+        self.is_damaged |= self.has_failed_sync;
         for slot in self.slots_with_files() {
             self.lose_power_of(slot, now);
         }
@@ -577,7 +583,7 @@ impl Disk {
             }
             Some(Blow::FailSync) => {
                 self.marks.syncs_failed += 1;
-                self.is_damaged = true;
+                self.has_failed_sync = true;
                 self.fail_sync(slot, op, &mut answer, wall_ms);
                 Err(StorageFault::Io)
             }

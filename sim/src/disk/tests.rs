@@ -299,8 +299,9 @@ fn what_was_not_durable_when_a_sync_failed_is_never_made_durable_by_another() {
         assert_eq!(run(&mut disk, sync(LOG)), Err(StorageFault::Io));
         done(&mut disk, [append(LOG, 1_700, &[3; 300]), sync(LOG)]);
         assert_eq!(disk.contents(LOG).unwrap().read(700, 1_000), [2; 1_000][..], "the page cache has it");
-        assert_eq!(disk.durable_len(LOG), 700);
+        assert_eq!((disk.durable_len(LOG), disk.is_damaged()), (700, false), "who asked for it knows");
         disk.kill(5, 0);
+        assert!(disk.is_damaged(), "whoever starts next does not");
         assert_eq!(disk.durable_len(LOG), 700, "the page cache outlives the process");
         disk.lose_power(7, 0);
         let left = disk.contents(LOG).unwrap().all();

@@ -26,6 +26,9 @@ const SUPERVISOR_US: u64 = 500_000;
 /// alone.
 const START_TRIES_MAX: u32 = 3;
 
+/// How many inputs and outputs may pass before all indexes are computed anew once more.
+const INDEXES_EVERY: u64 = 4_096;
+
 impl World {
     /// Writes what `sordini format` writes.
     pub(super) fn format(&mut self, node: usize) {
@@ -59,7 +62,7 @@ impl World {
             completions: 0,
             faults_met: 0,
             deadline_at: None,
-            indexes_checked: false,
+            indexes_checked_at: None,
             must_refuse: machine.own_disk.is_some(),
         });
         if machine.own_disk.is_none() {
@@ -202,10 +205,8 @@ impl World {
                 let old = std::mem::replace(&mut machine.disk, fresh);
                 machine.disk.remember(&old);
                 let lost = machine.checks.on_empty_disk(&self.plan, node);
-                self.declare(
-                    node,
-                    lost.into_iter().map(|what| format!("{what}: the disk is another")).collect(),
-                );
+                let lost = lost.into_iter().map(|what| format!("{what}: the disk is another")).collect();
+                self.declare(node, lost)?;
                 self.format(node);
                 self.create_topics_again(node);
                 self.marks.hit(WorldMark::EmptyDisk);
@@ -357,7 +358,7 @@ impl World {
         if faults_met == 0 && machine.gave_up > START_TRIES_MAX {
             // It cannot be started on what is left, and says why; its operator gives it a new disk.
             let sentence = format!("node {node} does not start: {why}");
-            self.declare(node, vec![sentence]);
+            self.declare(node, vec![sentence])?;
             self.crash(node, CrashKind::Kill, SUPERVISOR_US)?;
             return self.change_disk(node, DiskAfter::Empty);
         }
@@ -374,13 +375,19 @@ impl World {
         self.is_damaged(node) || self.machines[node].has_lost_disk
     }
 
-    /// Notes what was lost to what no single replica survives.
-    pub(super) fn declare(&mut self, node: usize, losses: Vec<String>) {
+    /// Notes what was lost to what no single replica survives: nothing may be, if the plan keeps within its budget.
+    pub(super) fn declare(&mut self, node: usize, losses: Vec<String>) -> Result<(), Failure> {
+        if let Some(loss) = losses.first().filter(|_| self.plan.is_within_budget()) {
+            let sentence =
+                format!("node {node} lost {loss}; and nothing befell it that it does not promise to survive");
+            return Err(self.violation("fault_budget", sentence));
+        }
         for loss in losses {
             self.marks.hit(WorldMark::DeclaredLoss);
             self.trace.tell(self.now, Kind::Loss, Some(node), || format!("lost {loss}"));
             self.losses.push(format!("at {} us node {node} lost {loss}", self.now));
         }
+        Ok(())
     }
 
     /// Gives a node an input, carries out what it wants done, and looks at what has become of it.
@@ -422,7 +429,7 @@ impl World {
                     let shortened = machine.checks.on_running(&machine.disk)?;
                     self.marks.count(WorldMark::RecoveryWithLoss, shortened);
                     let losses = machine.checks.take_losses();
-                    self.declare(node, losses);
+                    self.declare(node, losses)?;
                     if self.is_damaged(node) {
                         // The damage may have taken topics.
                         self.create_topics_again(node);
@@ -617,15 +624,16 @@ impl World {
         Ok(())
     }
 
-    /// Looks at the indexes once in every life, in the first moment in which nothing is under way on the disk.
+    /// Looks at all indexes, once in every life and then every so many events, in the first moment in which nothing is under
+    /// way on the disk.
     fn maybe_check_indexes(&mut self, node: usize) -> Result<(), Failure> {
         let machine = &mut self.machines[node];
         let Some(process) = &mut machine.process else { return Ok(()) };
         if process.state == NodeState::Running
-            && !process.indexes_checked
+            && process.indexes_checked_at.is_none_or(|at| self.trace.events() >= at + INDEXES_EVERY)
             && machine.disk.pending().next().is_none()
         {
-            process.indexes_checked = true;
+            process.indexes_checked_at = Some(self.trace.events());
             machine.checks.on_quiet_disk(&machine.disk)?;
         }
         Ok(())

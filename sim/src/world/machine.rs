@@ -63,7 +63,7 @@ pub(super) struct Process {
     /// For when a deadline event is in the queue, the earliest.
     pub(super) deadline_at: Option<u64>,
     /// Whether indexes were looked at since it runs.
-    pub(super) indexes_checked: bool,
+    pub(super) indexes_checked_at: Option<u64>,
     /// Why it must refuse its disk, if the disk is not its own.
     pub(super) must_refuse: bool,
 }

@@ -89,6 +89,8 @@ pub struct Outcome {
     pub marks: Marks,
     /// What clients did and were told.
     pub history: Vec<Entry>,
+    /// Whether all that befell it is what its configuration promises to survive.
+    pub is_within_budget: bool,
     /// What was lost to faults that the configuration does not promise to survive, as sentences.
     pub losses: Vec<String>,
     /// What was told of the run.
@@ -360,11 +362,6 @@ impl World {
         self.seats.push(Seat { number, node, client, connection: None, wake_at: None, paused_until: 0 });
     }
 
-    /// Keeps the trace hash after every event, to find where two runs part.
-    pub fn keep_steps(&mut self) {
-        self.trace.keep_steps();
-    }
-
     /// The trace of the run.
     #[must_use]
     pub const fn trace(&self) -> &Trace {
@@ -480,6 +477,7 @@ impl World {
             virtual_us: self.now,
             marks,
             history: self.history,
+            is_within_budget: self.plan.is_within_budget(),
             losses: self.losses,
             lines: self.trace.into_lines(),
         }
