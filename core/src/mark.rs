@@ -35,6 +35,8 @@ marks! {
     LogFlushOverlaps = "log.flush.overlaps";
     /// A flush was done before an earlier one of the same log.
     LogFlushOutOfOrder = "log.flush.out_of_order";
+    /// A flush was done while the file of the leader epochs was being written.
+    LogFlushBeforeEpochs = "log.flush.before_epochs";
     /// A flush was begun by `flush.ms`.
     LogFlushTime = "log.flush.time";
     /// An append was confirmed before an earlier one, to the segment before.

@@ -139,8 +139,10 @@ struct Scan {
     segment: Segment,
     /// Length of the file.
     len: u64,
-    /// Whether every batch is checked whole and the indexes are made anew.
+    /// Whether every batch is looked at and the indexes are made anew.
     validate: bool,
+    /// Whether the recovery point does not vouch for the batches, so that each is checked whole.
+    doubtful: bool,
     index: Vec<u8>,
     time_index: Vec<u8>,
 }
@@ -469,7 +471,14 @@ impl LogLoader {
                 segment.size = 0;
             }
         }
-        let scan = Scan { len: found.log_len, validate, index: Vec::new(), time_index: Vec::new(), segment };
+        let scan = Scan {
+            len: found.log_len,
+            validate,
+            doubtful,
+            index: Vec::new(),
+            time_index: Vec::new(),
+            segment,
+        };
         self.log.next_offset = self.log.next_offset.max(base);
         self.read_on(scan, now, out)
     }
@@ -521,7 +530,7 @@ impl LogLoader {
             if size as u64 > remaining || !in_order || is_cut_off {
                 return self.finish_scan(scan, false, now, out);
             }
-            if scan.validate && rest.len() < size {
+            if scan.doubtful && rest.len() < size {
                 if position > start {
                     return self.read_on(scan, now, out);
                 }
@@ -535,7 +544,7 @@ impl LogLoader {
                 }
                 return self.finish_scan(scan, false, now, out);
             }
-            if scan.validate {
+            if scan.doubtful {
                 let whole = Batch::first_of(&mut rest.slice(..size));
                 let believes = self.request.museum.has(Exhibit::B07RecoverySkipsChecksum);
                 if !matches!(whole, Ok(Some(batch)) if believes || batch.check_crc().is_ok()) {

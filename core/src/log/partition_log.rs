@@ -92,6 +92,8 @@ enum Wait {
     },
     /// A small file, or a name, beside the records: nobody waits for it but a clean stop.
     Aside,
+    /// The file of the leader epochs.
+    Epochs,
     /// The name of the segment after the first doomed one.
     Successor,
     /// The new name of the first doomed segment.
@@ -135,8 +137,10 @@ pub(crate) struct PartitionLog {
     first_flush: u64,
     lookups: BTreeMap<LookupId, Lookup>,
     waits: BTreeMap<u64, Wait>,
-    /// How many of them are [`Wait::Aside`].
+    /// How many of them are [`Wait::Aside`] or [`Wait::Epochs`].
     aside: usize,
+    /// How many of them are [`Wait::Epochs`].
+    epoch_writes: usize,
     next_sequence: u64,
     /// Segments whose log file has not lost its name, oldest first. One goes after the other, and each when the name of
     /// the next is durable: whenever a crash comes, it leaves the end of the log and no hole.
@@ -171,6 +175,7 @@ impl PartitionLog {
             lookups: BTreeMap::new(),
             waits: BTreeMap::new(),
             aside: 0,
+            epoch_writes: 0,
             next_sequence: UNAWAITED + 1,
             doomed: VecDeque::new(),
             deletions: VecDeque::new(),
@@ -325,7 +330,10 @@ impl PartitionLog {
             let bytes = [Bytes::from(text.into_bytes()), Bytes::new()];
             self.push_aside(StorageOp::Append { file, position: 0, bytes }, out);
         } else {
-            self.replace(name, text, out);
+            let op = StorageOp::Replace { file: self.dir.join(name), bytes: Bytes::from(text.into_bytes()) };
+            self.aside += 1;
+            self.epoch_writes += 1;
+            self.push(Wait::Epochs, op, out);
         }
     }
 
@@ -510,6 +518,11 @@ impl PartitionLog {
                 result?;
                 self.aside -= 1;
             }
+            Wait::Epochs => {
+                result?;
+                self.aside -= 1;
+                self.epoch_writes -= 1;
+            }
             Wait::Successor => {
                 result?;
                 let log = &self.doomed.front().expect("one is doomed").segment.log;
@@ -540,7 +553,12 @@ impl PartitionLog {
             // With the records alone durable the segment that ends here must still be looked at.
             let is_whole = flush.covers_indexes || self.museum.has(Exhibit::B02RecoveryPointIgnoresIndexes);
             let point = if is_whole { flush.end } else { flush.end.plus(-1) };
-            self.recovery_point = self.recovery_point.max(point);
+            // What epochs began below it is read from their file alone, which is still the old one while a write is under way.
+            if self.epoch_writes == 0 {
+                self.recovery_point = self.recovery_point.max(point);
+            } else {
+                out.sometimes(Mark::LogFlushBeforeEpochs);
+            }
             self.flushes.pop_front();
             self.first_flush += 1;
         }
