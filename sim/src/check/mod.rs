@@ -29,6 +29,7 @@ use crate::plan::{CrashKind, Plan};
 use bytes::Bytes;
 use sordini_core::node::PartitionView;
 use sordini_core::storage_op::{StorageFault, StorageOp, StoragePath};
+use sordini_protocol::batch::BatchHeader;
 use sordini_protocol::messages::{FetchResponse, InitProducerIdResponse, MetadataResponse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -94,6 +95,9 @@ pub struct Checks {
     abandoned: BTreeSet<Arc<str>>,
     /// Whether the disk was damaged elsewhere than in closed segments.
     is_deeply_damaged: bool,
+    /// Whether the disk was changed for an empty one: the node hands out producer ids again that others have already, and
+    /// takes what one of two producers sends for what the other sent.
+    has_lost_ids: bool,
     verified_indexes: index_recomputation::Verified,
     /// Whether nothing is looked at, to measure what looking costs.
     are_off: bool,
@@ -153,6 +157,7 @@ impl Checks {
             losses: Vec::new(),
             abandoned: BTreeSet::new(),
             is_deeply_damaged: false,
+            has_lost_ids: false,
             verified_indexes: index_recomputation::Verified::new(),
             are_off: false,
         }
@@ -191,8 +196,7 @@ impl Checks {
             return match op {
                 StorageOp::Append { file, position, bytes } => self.on_append(file, *position, bytes, disk),
                 StorageOp::Rename { from: path, .. } | StorageOp::Remove { path } => {
-                    self.on_damaged_going(path);
-                    Ok(())
+                    self.on_damaged_going(path, disk)
                 }
                 StorageOp::Sync { .. }
                 | StorageOp::Read { .. }
@@ -310,15 +314,16 @@ impl Checks {
     }
 
     /// A file or directory of a damaged disk leaves its name.
-    fn on_damaged_going(&mut self, path: &StoragePath) {
+    fn on_damaged_going(&mut self, path: &StoragePath, disk: &Disk) -> Result<(), Violation> {
         if self.logs.remove(path.as_str()).is_some() {
             self.abandoned.remove(path.as_str());
-        } else if path.as_str().ends_with(".log")
-            && let Some(log) = self.logs.get_mut(path.parent())
-            && !log.is_unverified()
-        {
-            log.delete_file(path.as_str());
+        } else if path.as_str().ends_with(".log") && !self.is_recovering {
+            self.check_damaged(&Arc::from(path.parent()), disk)?;
+            if let Some(log) = self.logs.get_mut(path.parent()) {
+                log.delete_file(path.as_str());
+            }
         }
+        Ok(())
     }
 
     /// The process dies, or the power is lost, in this very moment; the disk has not yet heard of it.
@@ -369,14 +374,17 @@ impl Checks {
             let point = points.get(dir.trim_start_matches("0/")).copied().unwrap_or(0);
             // When nothing of a clean stop is believed, all is looked through.
             let point = if is_clean { 0 } else { point };
-            log.look_for_damage(disk, point, self.is_deeply_damaged);
+            log.note_damage(disk, point, self.is_deeply_damaged);
         }
     }
 
     /// Looks at a log that the node has recovered on a damaged disk.
     fn check_damaged(&mut self, dir: &Arc<str>, disk: &Disk) -> Result<(), Violation> {
-        let Some(log) = self.logs.get_mut(dir) else { return Ok(()) };
-        let Some(damage) = log.take_damage() else { return Ok(()) };
+        let Some(log) = self.logs.get_mut(dir).filter(|log| log.is_unverified()) else { return Ok(()) };
+        let damage = log.take_damage().unwrap_or_else(|| {
+            // It was damaged while the node was reading it.
+            log.look_for_damage(disk, 0, self.is_deeply_damaged)
+        });
         match log_prefix::check_damaged(dir, log, disk, &damage)? {
             log_prefix::Damaged::Explained(losses) => self.losses.extend(losses),
             log_prefix::Damaged::Abandoned(why) => {
@@ -400,7 +408,7 @@ impl Checks {
             (log.acknowledged_end() > 0).then(|| format!("{dir} up to offset {}", log.acknowledged_end()))
         };
         let losses = self.logs.iter().filter_map(lost).collect();
-        *self = Self { are_off: self.are_off, ..Self::new(plan, node) };
+        *self = Self { are_off: self.are_off, has_lost_ids: true, ..Self::new(plan, node) };
         losses
     }
 
@@ -554,6 +562,11 @@ impl Checks {
             // It was written before the topic was deleted, and is answered after.
             return Ok(());
         }
+        if self.has_lost_ids
+            && BatchHeader::parse(&acknowledged.sent).is_ok_and(|header| header.has_producer_id())
+        {
+            return Ok(());
+        }
         acknowledged_data::check(acknowledged, planned, log, disk)?;
         if self.producer_expiration_ms < PRODUCER_EXPIRATION_MS_DEFAULT {
             return Ok(());
@@ -704,6 +717,7 @@ impl Checks {
                 .values()
                 .filter_map(|planned| Some((&*planned.dir, self.logs.get(&planned.dir)?))),
             idempotent_clients,
+            self.wall_ms.saturating_sub(self.producer_expiration_ms),
         )
     }
 }

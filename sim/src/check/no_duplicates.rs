@@ -102,11 +102,13 @@ struct Place<'a> {
     producer: (i64, i16),
 }
 
-/// Looks at every record of every log; what lay below its start in a recovery could not be known any more. A value begins with its number, whose upper 24 bits are the client's. Answers how
-/// many values are there twice because of a raised epoch.
+/// Looks at every record of every log; what lay below its start in a recovery could not be known any more, nor what is
+/// older than `expired`, in wall clock milliseconds. A value begins with its number, whose upper 24 bits are the client's.
+/// Answers how many values are there twice because of a raised epoch.
 pub(super) fn check<'a>(
     logs: impl Iterator<Item = (&'a str, &'a LogTruth)>,
     idempotent_clients: &BTreeSet<u64>,
+    expired: i64,
 ) -> Result<u64, Violation> {
     let violation = |sentence| Err(Violation { property: "no_duplicates", sentence });
     let mut seen: BTreeMap<u64, Place<'_>> = BTreeMap::new();
@@ -122,7 +124,7 @@ pub(super) fn check<'a>(
                 Err(error) => return bad(&error),
             };
             let header = *batch.header();
-            if let Some(sentence) = follow(dir, log, &header, &mut sequences) {
+            if let Some(sentence) = follow(dir, log, &header, &mut sequences, expired) {
                 return violation(sentence);
             }
             let records = match batch.records(1 << 24) {
@@ -164,19 +166,21 @@ pub(super) fn check<'a>(
     Ok(twice)
 }
 
-/// The sequence numbers of an id and epoch follow one another. What was deleted before a recovery, that could not know.
+/// The sequence numbers of an id and epoch follow one another. What was deleted before a recovery, that could not know, nor
+/// the node what is older than `expired`, in wall clock milliseconds: it may have forgotten the producer.
 fn follow(
     dir: &str,
     log: &LogTruth,
     header: &BatchHeader,
     sequences: &mut BTreeMap<(i64, i16), BatchHeader>,
+    expired: i64,
 ) -> Option<String> {
     if header.producer_id < 0 {
         return None;
     }
     let producer = (header.producer_id, header.producer_epoch);
     let before = sequences.insert(producer, *header)?;
-    if log.is_forgotten_between(before.next_offset(), header.base_offset) {
+    if log.is_forgotten_between(before.next_offset(), header.base_offset) || before.max_timestamp < expired {
         return None;
     }
     let expected = if before.last_sequence() == i32::MAX { 0 } else { before.last_sequence() + 1 };

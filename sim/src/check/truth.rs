@@ -393,18 +393,23 @@ impl LogTruth {
 
     /// A process is about to start on a disk that holds something else than what it took. Recovery looks through the segment
     /// that holds `recovery_point`, and what follows.
-    pub(super) fn look_for_damage(&mut self, disk: &Disk, recovery_point: i64, is_deep: bool) {
-        let damaged = (self.deleted..self.batches.len()).filter(|index| !self.batches[*index].is_in(disk));
-        let batches: BTreeSet<usize> = damaged.collect();
-        let doubted = self
-            .batches
-            .iter()
-            .rev()
-            .find(|batch| batch.position == 0 && batch.base_offset <= recovery_point);
-        let looked_through_from = doubted.map_or(0, |batch| batch.base_offset);
-        self.damage = Some(Damage { batches, looked_through_from, is_deep });
+    pub(super) fn note_damage(&mut self, disk: &Disk, recovery_point: i64, is_deep: bool) {
+        self.damage = Some(self.look_for_damage(disk, recovery_point, is_deep));
         let end = self.end();
         self.must_keep.get_or_insert(MustKeep { durable_end: end, end, kind: CrashKind::Stop });
+    }
+
+    /// What is not as it was written, of a log that a node looks through from its recovery point on.
+    pub(super) fn look_for_damage(&self, disk: &Disk, recovery_point: i64, is_deep: bool) -> Damage {
+        let damaged = (self.deleted..self.batches.len()).filter(|index| !self.batches[*index].is_in(disk));
+        let batches: BTreeSet<usize> = damaged.collect();
+        // A segment may have gone with the power: then the one before it is the last there is.
+        let is_doubted = |batch: &&TrueBatch| {
+            batch.position == 0 && batch.base_offset <= recovery_point && disk.contents(&batch.file).is_some()
+        };
+        let doubted = self.batches.iter().rev().find(is_doubted);
+        let looked_through_from = doubted.map_or(0, |batch| batch.base_offset);
+        Damage { batches, looked_through_from, is_deep }
     }
 
     /// What was damaged before the process started that has just recovered the log.
