@@ -1,5 +1,5 @@
 //! A consumer of assigned partitions: asks where they begin, then fetches from there to the end, with a fetch session or
-//! without.
+//! without. When a partition has another leader epoch, it asks whether the log still has what it read last (KIP-320).
 
 use super::{Action, ClientOutbox, Link, Surroundings};
 use crate::history::{Entry, Isolation, Operation, Stage};
@@ -12,13 +12,21 @@ use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use sordini_protocol::messages::fetch_response::PartitionData;
 use sordini_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use sordini_protocol::messages::{FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse};
+use sordini_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
+use sordini_protocol::messages::offset_for_leader_epoch_response::EpochEndOffset;
+use sordini_protocol::messages::{
+    FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse,
+};
 use sordini_protocol::request::AnyResponse;
 use sordini_protocol::wire::{Records, Str, Uuid};
 use std::collections::BTreeMap;
 
 /// The version of its ListOffsets requests.
 const LIST_OFFSETS_VERSION: i16 = 7;
+
+/// The version of its OffsetForLeaderEpoch requests.
+const OFFSET_FOR_LEADER_EPOCH_VERSION: i16 = 4;
 
 /// A consumer whose fetches wait for less than this waits by itself when one brought nothing.
 const IDLE_WAIT_MS_MIN: i32 = 20;
@@ -33,12 +41,16 @@ const EARLIEST: i64 = -2;
 struct Assigned {
     /// The next offset to read; nothing before ListOffsets has answered.
     position: Option<i64>,
+    /// The leader epoch of the batch before the position, as far as it is known.
+    position_epoch: Option<i32>,
+    /// The leader epoch of the partition in which the position is known to be good.
+    leader_epoch: i32,
     /// The high watermark last heard of.
     high_watermark: Option<i64>,
     /// When the request was sent whose answer last showed that there is nothing more to read.
     at_end_since: Option<u64>,
-    /// The offset that the fetch session has.
-    in_session: Option<i64>,
+    /// The offset and the leader epoch that the fetch session has.
+    in_session: Option<(i64, i32)>,
     /// Whether what comes next is not as it was written. A real consumer hands the application an error and stays there.
     is_stopped: bool,
 }
@@ -50,6 +62,7 @@ pub struct Consumer {
     plan: ConsumerPlan,
     assigned: BTreeMap<(usize, i32), Assigned>,
     list_request: Option<RequestId>,
+    epoch_request: Option<RequestId>,
     /// The fetch under way and when it was sent.
     fetch: Option<(RequestId, u64)>,
     session_id: i32,
@@ -68,6 +81,7 @@ impl Consumer {
             plan,
             assigned,
             list_request: None,
+            epoch_request: None,
             fetch: None,
             session_id: 0,
             session_epoch: 0,
@@ -113,7 +127,8 @@ impl Consumer {
     }
 
     fn is_asking(&self) -> bool {
-        self.link.metadata_request.is_some() || self.list_request.is_some() || self.fetch.is_some()
+        let has_question = self.list_request.is_some() || self.epoch_request.is_some();
+        self.link.metadata_request.is_some() || has_question || self.fetch.is_some()
     }
 
     fn ask_what_is_next(&mut self, now: u64, out: &mut ClientOutbox) {
@@ -125,9 +140,53 @@ impl Consumer {
             self.link.ask_for_metadata(now, self.plan.request_timeout_us, out);
         } else if self.assigned.values().any(|assigned| assigned.position.is_none() && !assigned.is_stopped) {
             self.ask_for_beginnings(now, out);
+        } else if self.has_doubtful_positions() {
+            self.ask_for_epoch_ends(now, out);
         } else {
             self.ask_for_records(now, out);
         }
+    }
+
+    /// Whether a partition has another leader epoch than that in which its position is known to be good. A position
+    /// that has no epoch cannot be doubted.
+    fn has_doubtful_positions(&mut self) -> bool {
+        let mut has_some = false;
+        for (place, assigned) in self.assigned.iter_mut().filter(|(_, assigned)| !assigned.is_stopped) {
+            let leader_epoch = self.link.leader_epoch(*place);
+            if assigned.position_epoch.is_none() {
+                assigned.leader_epoch = leader_epoch;
+            }
+            has_some |= assigned.leader_epoch != leader_epoch;
+        }
+        has_some
+    }
+
+    fn ask_for_epoch_ends(&mut self, now: u64, out: &mut ClientOutbox) {
+        let mut topics: BTreeMap<usize, OffsetForLeaderTopic> = BTreeMap::new();
+        for (place, assigned) in self.assigned.iter().filter(|(_, assigned)| !assigned.is_stopped) {
+            let current_leader_epoch = self.link.leader_epoch(*place);
+            let Some(leader_epoch) = assigned.position_epoch else { continue };
+            if assigned.leader_epoch != current_leader_epoch {
+                let entry = topics.entry(place.0).or_insert_with(|| OffsetForLeaderTopic {
+                    topic: self.link.surroundings.topics[place.0].clone(),
+                    ..Default::default()
+                });
+                entry.partitions.push(OffsetForLeaderPartition {
+                    partition: place.1,
+                    current_leader_epoch,
+                    leader_epoch,
+                    ..Default::default()
+                });
+            }
+        }
+        let request = OffsetForLeaderEpochRequest {
+            replica_id: -1,
+            topics: topics.into_values().collect(),
+            ..Default::default()
+        };
+        let deadline = now + self.plan.request_timeout_us;
+        self.epoch_request =
+            Some(self.link.send(OFFSET_FOR_LEADER_EPOCH_VERSION, request.into(), Some(deadline), out));
     }
 
     fn ask_for_beginnings(&mut self, now: u64, out: &mut ClientOutbox) {
@@ -140,7 +199,7 @@ impl Consumer {
                 });
                 entry.partitions.push(ListOffsetsPartition {
                     partition_index: *partition,
-                    current_leader_epoch: -1,
+                    current_leader_epoch: self.link.leader_epoch((*topic, *partition)),
                     timestamp: EARLIEST,
                     ..Default::default()
                 });
@@ -164,10 +223,11 @@ impl Consumer {
             }
             let position = assigned.position.expect("every position is known");
             // A session has what was said before: only what changed is said again.
-            if is_incremental && assigned.in_session == Some(position) {
+            let said = Some((position, assigned.leader_epoch));
+            if is_incremental && assigned.in_session == said {
                 continue;
             }
-            assigned.in_session = Some(position);
+            assigned.in_session = said;
             let by_id = self.plan.api_version >= 13;
             let entry = topics.entry(*topic).or_insert_with(|| FetchTopic {
                 topic: if by_id { Str::new() } else { self.link.surroundings.topics[*topic].clone() },
@@ -176,7 +236,7 @@ impl Consumer {
             });
             entry.partitions.push(FetchPartition {
                 partition: *partition,
-                current_leader_epoch: -1,
+                current_leader_epoch: assigned.leader_epoch,
                 fetch_offset: position,
                 last_fetched_epoch: -1,
                 log_start_offset: -1,
@@ -213,6 +273,9 @@ impl Consumer {
         } else if let AnyResponse::ListOffsets(response) = &body {
             self.list_request = None;
             self.on_beginnings(now, response, out);
+        } else if let AnyResponse::OffsetForLeaderEpoch(response) = &body {
+            self.epoch_request = None;
+            self.on_epoch_ends(now, response, out);
         } else if let AnyResponse::Fetch(response) = body
             && let Some((_, sent)) = self.fetch.take_if(|(fetch, _)| *fetch == request)
         {
@@ -226,28 +289,86 @@ impl Consumer {
             let index = self.link.topic_index(&topic.name, Uuid::ZERO);
             for partition in &topic.partitions {
                 let place = index.map(|index| (index, partition.partition_index));
-                let Some(assigned) = place.and_then(|place| self.assigned.get_mut(&place)) else {
+                let assigned = place.and_then(|place| Some((place, self.assigned.get_mut(&place)?)));
+                let Some((place, assigned)) = assigned else {
                     self.refusals.push(format!("an answer about {place:?}, of which nobody asked"));
                     continue;
                 };
                 let error = ErrorCode::from_i16(partition.error_code);
                 if !error.is_error() {
                     assigned.position = Some(partition.offset);
-                    let topic = index.expect("it is assigned");
+                    assigned.position_epoch = Some(partition.leader_epoch).filter(|epoch| *epoch >= 0);
+                    assigned.leader_epoch = self.link.leader_epoch(place);
                     out.history.push(Entry {
                         partition: Some(partition.partition_index),
                         offset: Some(partition.offset),
                         leader_epoch: Some(partition.leader_epoch),
                         isolation: Some(Isolation::ReadUncommitted),
-                        ..self.link.entry(now, Stage::Ok, Operation::ListOffsets, topic)
+                        ..self.link.entry(now, Stage::Ok, Operation::ListOffsets, place.0)
                     });
-                } else if error.is_retriable() {
-                    self.last_error = error;
-                    self.link.back_off(now);
                 } else {
-                    self.refusals.push(format!("{error} to ListOffsets of {place:?}"));
+                    self.on_question_refused(now, error, place, "ListOffsets");
                 }
             }
+        }
+    }
+
+    fn on_epoch_ends(&mut self, now: u64, response: &OffsetForLeaderEpochResponse, out: &mut ClientOutbox) {
+        for topic in &response.topics {
+            let index = self.link.topic_index(&topic.topic, Uuid::ZERO);
+            for partition in &topic.partitions {
+                let place = index.map(|index| (index, partition.partition));
+                let Some(place) = place.filter(|place| self.assigned.contains_key(place)) else {
+                    self.refusals.push(format!("an answer about {place:?}, of which nobody asked"));
+                    continue;
+                };
+                let error = ErrorCode::from_i16(partition.error_code);
+                if error.is_error() {
+                    self.on_question_refused(now, error, place, "OffsetForLeaderEpoch");
+                } else {
+                    self.on_epoch_end(place, partition, out);
+                }
+            }
+        }
+    }
+
+    /// Compares a position with the end of the epoch that was read last.
+    fn on_epoch_end(&mut self, place: (usize, i32), answered: &EpochEndOffset, out: &mut ClientOutbox) {
+        let leader_epoch = self.link.leader_epoch(place);
+        let assigned = self.assigned.get_mut(&place).expect("it is assigned");
+        if answered.leader_epoch < 0 || answered.end_offset < 0 {
+            // The log knows nothing of what was read: what it has is read from its beginning.
+            out.marks.push(WorldMark::OffsetReset);
+            *assigned = Assigned::default();
+            self.start_session_anew();
+            return;
+        }
+        assigned.leader_epoch = leader_epoch;
+        if assigned.position.is_some_and(|position| answered.end_offset < position) {
+            out.marks.push(WorldMark::PositionTruncated);
+            assigned.position = Some(answered.end_offset);
+            assigned.position_epoch = Some(answered.leader_epoch);
+            assigned.high_watermark = None;
+            assigned.at_end_since = None;
+        }
+    }
+
+    /// An error to a question about offsets: it is asked again, and of whom, if the metadata is not what it was.
+    fn on_question_refused(&mut self, now: u64, error: ErrorCode, place: (usize, i32), question: &str) {
+        if error.is_retriable() {
+            self.last_error = error;
+            self.forget_if_stale(place, error);
+            self.link.back_off(now);
+        } else {
+            self.refusals.push(format!("{error} to {question} of {place:?}"));
+        }
+    }
+
+    /// Has the metadata asked for again after an error that says that it may be stale, on one side or the other.
+    fn forget_if_stale(&mut self, place: (usize, i32), error: ErrorCode) {
+        if error.refreshes_metadata() || error == ErrorCode::UnknownLeaderEpoch {
+            self.link.topic_ids.remove(&place.0);
+            self.start_session_anew();
         }
     }
 
@@ -333,14 +454,7 @@ impl Consumer {
             return false;
         }
         if error.is_error() {
-            self.last_error = error;
-            if error.refreshes_metadata() {
-                self.link.topic_ids.remove(&place.0);
-                self.start_session_anew();
-            } else if !error.is_retriable() {
-                self.refusals.push(format!("{error} to a fetch of {place:?}"));
-            }
-            self.link.back_off(now);
+            self.on_question_refused(now, error, place, "a fetch");
             return false;
         }
         assigned.high_watermark = Some(partition.high_watermark);
@@ -352,6 +466,7 @@ impl Consumer {
         let is_damaged = is_damaged || (has_bytes && read.is_none());
         if let Some((offset, end)) = read {
             assigned.position = Some(end);
+            assigned.position_epoch = leader_epoch;
             let (offset, end) = (Some(offset), Some(end));
             out.history.push(Entry { values, offset, end, leader_epoch, ..entry(Stage::Ok) });
         }
@@ -380,6 +495,7 @@ impl Consumer {
     pub(super) fn on_disconnected(&mut self, now: u64, _out: &mut ClientOutbox) {
         self.link.on_disconnected(now);
         self.list_request = None;
+        self.epoch_request = None;
         self.fetch = None;
         self.start_session_anew();
     }

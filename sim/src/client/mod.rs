@@ -16,6 +16,7 @@ use crate::history::{Entry, Operation, Stage};
 use crate::marks::WorldMark;
 use sordini_core::ids::RequestId;
 use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::metadata_response::MetadataResponsePartition;
 use sordini_protocol::messages::{MetadataRequest, MetadataResponse};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Str, Uuid};
@@ -75,6 +76,8 @@ struct Link {
     topic_ids: BTreeMap<usize, Uuid>,
     /// Every id that a topic ever had: answers to what was asked before may still name one.
     known_ids: BTreeMap<Uuid, usize>,
+    /// The newest leader epoch that each partition is known to have, and the id of the topic that it is of.
+    leader_epochs: BTreeMap<(usize, i32), (Uuid, i32)>,
     metadata_request: Option<RequestId>,
 }
 
@@ -91,6 +94,7 @@ impl Link {
             backoff_until: 0,
             topic_ids: BTreeMap::new(),
             known_ids: BTreeMap::new(),
+            leader_epochs: BTreeMap::new(),
             metadata_request: None,
         }
     }
@@ -164,11 +168,28 @@ impl Link {
             if let (Some(index), ErrorCode::None) = (index, ErrorCode::from_i16(topic.error_code)) {
                 self.topic_ids.insert(index, topic.topic_id);
                 self.known_ids.insert(topic.topic_id, index);
+                for partition in &topic.partitions {
+                    self.note_leader_epoch((index, partition.partition_index), topic.topic_id, partition);
+                }
             }
         }
         if !self.knows_all_topics() {
             self.back_off(now);
         }
+    }
+
+    /// As the Java client does: of one topic an older epoch than the known one is old news, and a topic that was created
+    /// again counts anew.
+    fn note_leader_epoch(&mut self, place: (usize, i32), topic: Uuid, told: &MetadataResponsePartition) {
+        let known = self.leader_epochs.entry(place).or_insert((topic, told.leader_epoch));
+        if known.0 != topic || known.1 < told.leader_epoch {
+            *known = (topic, told.leader_epoch);
+        }
+    }
+
+    /// The leader epoch of a partition as far as it is known, -1 if it is not, as requests carry it (KIP-320).
+    fn leader_epoch(&self, place: (usize, i32)) -> i32 {
+        self.leader_epochs.get(&place).map_or(-1, |(_, epoch)| *epoch)
     }
 
     fn entry(&self, now: u64, stage: Stage, operation: Operation, topic: usize) -> Entry {
