@@ -9,7 +9,7 @@ use super::{
 use crate::check::Acknowledged;
 use crate::client::{Action, Client};
 use crate::marks::WorldMark;
-use crate::plan::{Mutation, Plan};
+use crate::plan::{AdminDeed, AdminPlan, Mutation, Plan};
 use crate::trace::Kind;
 use crate::transcript;
 use bytes::Bytes;
@@ -458,6 +458,10 @@ impl World {
                 let sentence = format!("client {number} was handed something that is no batch");
                 return Err(self.violation("consumer_reads", sentence));
             }
+            if mark == WorldMark::PositionTruncated && !self.may_have_lost_records(node) {
+                let sentence = format!("client {number} was told that what it had read is gone, and nothing was lost");
+                return Err(self.violation("consumer_reads", sentence));
+            }
         }
         for action in outbox.actions.drain(..) {
             match action {
@@ -492,6 +496,14 @@ impl World {
         }
         self.wake_later(seat);
         Ok(())
+    }
+
+    /// Whether something has happened that takes records from the end of a log.
+    fn may_have_lost_records(&self, node: usize) -> bool {
+        let is_recreation = |planned: &AdminPlan| matches!(planned.deed, AdminDeed::RecreateTopic { .. });
+        self.is_beyond_promises(node)
+            || self.marks.of(WorldMark::RecoveryWithLoss) > 0
+            || self.plan.administration.iter().any(is_recreation)
     }
 
     fn seated(&self, seat: usize) -> Seated {
