@@ -12,7 +12,9 @@ use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use sordini_protocol::messages::fetch_response::PartitionData;
 use sordini_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use sordini_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
+use sordini_protocol::messages::offset_for_leader_epoch_request::{
+    OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
 use sordini_protocol::messages::offset_for_leader_epoch_response::EpochEndOffset;
 use sordini_protocol::messages::{
     FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest,

@@ -117,9 +117,12 @@ impl Link {
 
     /// Waits some tens of milliseconds before the next attempt.
     fn back_off(&mut self, now: u64) {
-        let place = Place::Backoff;
-        let wait = self.surroundings.field.between(place, self.client, now, 10_000, 100_000);
-        self.backoff_until = self.backoff_until.max(now + wait);
+        self.backoff_until = self.backoff_until.max(now + self.backoff(now));
+    }
+
+    /// How long something that has failed waits for its next attempt.
+    fn backoff(&self, now: u64) -> u64 {
+        self.surroundings.field.between(Place::Backoff, self.client, now, 10_000, 100_000)
     }
 
     /// Whether some request has waited for too long.

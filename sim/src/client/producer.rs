@@ -1,5 +1,7 @@
-//! A producer with the rules of the Java client: batches stay in their order, a request without an answer is sent again
-//! as it was, an idempotent producer numbers its batches by partition and raises its epoch when the numbers cannot go on.
+//! A producer with the rules of the Java client: a request without an answer is sent again as it was, and what waits is
+//! sent in its order. An idempotent producer numbers its batches by partition, sends none again before the ones below it
+//! are answered, and raises its epoch when the numbers cannot go on. Another one that has several requests under way may
+//! have its batches appended in another order than theirs when one has to be sent again.
 
 use super::{Action, ClientOutbox, Link, Surroundings};
 use crate::history::{Entry, Numbering as Numbered, Operation, Stage};
@@ -47,6 +49,14 @@ struct Batch {
     /// What is sent, once the sequence is known.
     bytes: Bytes,
     attempts: u32,
+    /// It is not sent again before this time.
+    retry_at: u64,
+}
+
+impl Batch {
+    const fn place(&self) -> (usize, i32) {
+        (self.plan.topic, self.plan.partition)
+    }
 }
 
 /// Sends the batches of its plan and does not rest before each is answered.
@@ -57,15 +67,13 @@ pub struct Producer {
     mutation: Option<Mutation>,
     /// How many of the plan's batches the application has handed over.
     handed_over: usize,
-    /// Batches to be sent, by their number in the plan: retries keep their place.
-    queue: BTreeMap<usize, Batch>,
+    /// Batches to be sent, by partition and their number in the plan: retries keep their place. None is empty.
+    queues: BTreeMap<(usize, i32), BTreeMap<usize, Batch>>,
     in_flight: BTreeMap<RequestId, BTreeMap<usize, Batch>>,
-    /// After a failure nothing new is sent before everything under way is answered, so that the order stays.
-    is_draining: bool,
     identity: Option<Identity>,
     identity_request: Option<RequestId>,
     numberings: BTreeMap<(usize, i32), Numbering>,
-    /// Partitions whose numbers cannot go on, until nothing is under way and they start again with a new epoch.
+    /// Partitions whose numbers cannot go on, until nothing of theirs is under way and they start again with a new epoch.
     broken: Vec<(usize, i32)>,
     last_error: ErrorCode,
     /// Answers that a correct broker never gives to a correct client.
@@ -84,9 +92,8 @@ impl Producer {
             plan,
             mutation,
             handed_over: 0,
-            queue: BTreeMap::new(),
+            queues: BTreeMap::new(),
             in_flight: BTreeMap::new(),
-            is_draining: false,
             identity: None,
             identity_request: None,
             numberings: BTreeMap::new(),
@@ -113,33 +120,82 @@ impl Producer {
     fn take_over(&mut self, now: u64, out: &mut ClientOutbox) {
         while let Some(send) = self.plan.sends.get(self.handed_over).filter(|send| send.at_us <= now) {
             let first_value = (self.link.client << 40) | ((self.handed_over as u64) << 16);
-            let batch = Batch { plan: *send, first_value, sequence: None, bytes: Bytes::new(), attempts: 0 };
+            let bytes = Bytes::new();
+            let batch = Batch { plan: *send, first_value, sequence: None, bytes, attempts: 0, retry_at: 0 };
             out.history.push(self.entry(now, Stage::Invoke, &batch, None, ErrorCode::None));
-            self.queue.insert(self.handed_over, batch);
+            self.enqueue(self.handed_over, batch);
             self.handed_over += 1;
         }
     }
 
+    fn enqueue(&mut self, number: usize, batch: Batch) {
+        self.queues.entry(batch.place()).or_default().insert(number, batch);
+    }
+
     fn send_what_is_due(&mut self, now: u64, out: &mut ClientOutbox) {
-        if self.link.backoff_until > now || self.queue.is_empty() {
+        if self.link.backoff_until > now || self.queues.is_empty() {
             return;
         }
         if !self.link.knows_all_topics() {
             self.link.ask_for_metadata(now, self.plan.request_timeout_us, out);
             return;
         }
-        if self.plan.is_idempotent && self.identity.is_none() {
+        if self.lacks_identity() {
             self.ask_for_identity(now, out);
             return;
         }
-        if self.in_flight.is_empty() {
-            self.is_draining = false;
-            self.mend_broken_partitions();
+        self.mend_broken_partitions();
+        while self.has_room() {
+            let mut numbers: Vec<_> = self
+                .sendable()
+                .filter(|(_, batch)| batch.retry_at <= now)
+                .map(|(number, batch)| (number, batch.place()))
+                .collect();
+            if numbers.is_empty() {
+                break;
+            }
+            // What was handed over first goes first.
+            numbers.sort_unstable();
+            numbers.truncate(PARTITIONS_PER_REQUEST_MAX);
+            self.send_batches(now, &numbers, out);
         }
-        let in_flight_max = usize::try_from(self.plan.in_flight_max).expect("at most five");
-        while !self.is_draining && self.in_flight.len() < in_flight_max && !self.queue.is_empty() {
-            self.send_next(now, out);
+    }
+
+    fn has_room(&self) -> bool {
+        self.in_flight.len() < usize::try_from(self.plan.in_flight_max).expect("at most five")
+    }
+
+    const fn lacks_identity(&self) -> bool {
+        self.plan.is_idempotent && self.identity.is_none()
+    }
+
+    /// The first batch that waits of each partition, with its number, unless something that is under way keeps it back.
+    fn sendable(&self) -> impl Iterator<Item = (usize, &Batch)> {
+        let firsts = self.queues.values().filter_map(BTreeMap::first_key_value);
+        firsts
+            .filter(|(number, batch)| !self.is_kept_back(**number, batch))
+            .map(|(number, batch)| (*number, batch))
+    }
+
+    fn is_kept_back(&self, number: usize, batch: &Batch) -> bool {
+        let place = batch.place();
+        if self.broken.contains(&place) {
+            self.under_way(place).next().is_some()
+        } else if batch.sequence.is_some() {
+            // What is sent again waits for everything below it: then a gap can only be the broker's loss.
+            self.under_way(place).any(|other| other < number)
+        } else {
+            // The numbers of a new epoch begin when those of the old one are answered.
+            self.numberings.get(&place).is_some_and(|numbering| {
+                numbering.unresolved > 0 && Some(numbering.identity) != self.identity
+            })
         }
+    }
+
+    /// The numbers of the batches of a partition that are under way.
+    fn under_way(&self, place: (usize, i32)) -> impl Iterator<Item = usize> {
+        let batches = self.in_flight.values().flatten();
+        batches.filter(move |(_, batch)| batch.place() == place).map(|(number, _)| *number)
     }
 
     fn ask_for_identity(&mut self, now: u64, out: &mut ClientOutbox) {
@@ -160,39 +216,34 @@ impl Producer {
     /// The Java client raises its epoch by itself and numbers from 0 what it sends to the partitions concerned; the
     /// others take the new epoch over when none of their batches is without an answer.
     fn mend_broken_partitions(&mut self) {
-        if self.broken.is_empty() {
+        let (mended, broken): (Vec<_>, Vec<_>) = std::mem::take(&mut self.broken)
+            .into_iter()
+            .partition(|place| self.under_way(*place).next().is_none());
+        self.broken = broken;
+        if mended.is_empty() {
             return;
         }
         let identity = self.identity.as_mut().expect("only numbered batches break");
         identity.epoch += 1;
-        for place in std::mem::take(&mut self.broken) {
+        for place in mended {
             self.numberings.remove(&place);
-            for batch in self.queue.values_mut() {
-                if (batch.plan.topic, batch.plan.partition) == place {
-                    batch.sequence = None;
-                }
+            for batch in self.queues.get_mut(&place).into_iter().flat_map(BTreeMap::values_mut) {
+                batch.sequence = None;
             }
         }
     }
 
-    /// Sends the first of the queue, and with it what follows for other partitions.
-    fn send_next(&mut self, now: u64, out: &mut ClientOutbox) {
-        let mut numbers: Vec<usize> = Vec::new();
-        for (number, batch) in &self.queue {
-            let is_taken = |other: &usize| {
-                let other = &self.queue[other].plan;
-                (other.topic, other.partition) == (batch.plan.topic, batch.plan.partition)
-            };
-            if numbers.len() == PARTITIONS_PER_REQUEST_MAX || numbers.iter().any(is_taken) {
-                break;
-            }
-            numbers.push(*number);
-        }
+    /// Sends the first batch of some queues in one request.
+    fn send_batches(&mut self, now: u64, firsts: &[(usize, (usize, i32))], out: &mut ClientOutbox) {
         let mut batches = BTreeMap::new();
-        for number in numbers {
-            let mut batch = self.queue.remove(&number).expect("it was found there");
+        for (number, place) in firsts {
+            let queue = self.queues.get_mut(place).expect("it was found there");
+            let mut batch = queue.remove(number).expect("it was found there");
+            if queue.is_empty() {
+                self.queues.remove(place);
+            }
             self.prepare(&mut batch);
-            batches.insert(number, batch);
+            batches.insert(*number, batch);
         }
         let request = self.request(&batches);
         if self.plan.acks == 0 {
@@ -210,12 +261,12 @@ impl Producer {
     /// Numbers a batch that has no number, and builds its bytes once for all attempts.
     fn prepare(&mut self, batch: &mut Batch) {
         batch.attempts += 1;
-        let place = (batch.plan.topic, batch.plan.partition);
+        let place = batch.place();
         let mut is_new = batch.bytes.is_empty();
         if let (Some(current), None) = (self.identity, batch.sequence) {
             let fresh = Numbering { identity: current, next: 0, unresolved: 0 };
             let numbering = self.numberings.entry(place).or_insert(fresh);
-            if numbering.identity != current && numbering.unresolved == 0 {
+            if numbering.identity != current {
                 *numbering = fresh;
             }
             batch.sequence = Some((numbering.identity, numbering.next));
@@ -325,7 +376,7 @@ impl Producer {
         base_offset: i64,
         out: &mut ClientOutbox,
     ) {
-        let place = (batch.plan.topic, batch.plan.partition);
+        let place = batch.place();
         let is_of_numbering = |numbering: &&mut Numbering| {
             batch.sequence.is_some_and(|(identity, _)| identity == numbering.identity)
         };
@@ -339,11 +390,9 @@ impl Producer {
             out.history.push(self.entry(now, Stage::Ok, &batch, offset, error));
         } else if is_sequence_error && self.plan.is_idempotent {
             // An earlier batch without an answer explains the gap; otherwise the broker has lost what it had.
-            let is_earlier = |(other, earlier): (&usize, &Batch)| {
-                *other < number && (earlier.plan.topic, earlier.plan.partition) == place
-            };
-            let has_earlier =
-                self.queue.iter().any(is_earlier) || self.in_flight.values().flatten().any(is_earlier);
+            let queue = self.queues.get(&place);
+            let has_earlier = queue.is_some_and(|queue| queue.range(..number).next().is_some())
+                || self.under_way(place).any(|other| other < number);
             if !has_earlier && !self.broken.contains(&place) {
                 self.broken.push(place);
             }
@@ -366,7 +415,6 @@ impl Producer {
                 if batch.sequence.is_some() && !self.broken.contains(&place) {
                     // What follows it in this partition has numbers that will never follow.
                     self.broken.push(place);
-                    self.is_draining = true;
                 }
                 return;
             }
@@ -375,41 +423,44 @@ impl Producer {
         }
     }
 
+    /// The partition waits for a while, and the others go on.
     fn retry(&mut self, now: u64, number: usize, batch: Batch, error: ErrorCode) {
         self.last_error = error;
-        self.is_draining = true;
-        self.queue.insert(number, batch);
-        self.link.back_off(now);
+        let retry_at = now + self.link.backoff(now);
+        self.enqueue(number, Batch { retry_at, ..batch });
     }
 
     pub(super) fn on_disconnected(&mut self, now: u64, _out: &mut ClientOutbox) {
         self.link.on_disconnected(now);
         self.identity_request = None;
-        for (_, batches) in std::mem::take(&mut self.in_flight) {
-            self.queue.extend(batches);
+        for (number, batch) in std::mem::take(&mut self.in_flight).into_values().flatten() {
+            self.enqueue(number, batch);
         }
     }
 
     pub(super) fn next_wake(&self) -> Option<u64> {
         let next_send = self.plan.sends.get(self.handed_over).map(|send| send.at_us);
-        let in_flight_max = usize::try_from(self.plan.in_flight_max).expect("at most five");
-        let has_room =
-            if self.is_draining { self.in_flight.is_empty() } else { self.in_flight.len() < in_flight_max };
         let is_asking = self.link.metadata_request.is_some() || self.identity_request.is_some();
-        let can_send = !self.queue.is_empty() && has_room && !is_asking;
-        let backoff = can_send.then_some(self.link.backoff_until);
-        [next_send, backoff, self.link.earliest_deadline()].into_iter().flatten().min()
+        let due = if is_asking || self.queues.is_empty() {
+            None
+        } else if !self.link.knows_all_topics() || self.lacks_identity() {
+            Some(0)
+        } else {
+            self.sendable().map(|(_, batch)| batch.retry_at).min().filter(|_| self.has_room())
+        };
+        let due = due.map(|at| at.max(self.link.backoff_until));
+        [next_send, due, self.link.earliest_deadline()].into_iter().flatten().min()
     }
 
     pub(super) fn is_finished(&self) -> bool {
-        self.handed_over == self.plan.sends.len() && self.queue.is_empty() && self.in_flight.is_empty()
+        self.handed_over == self.plan.sends.len() && self.queues.is_empty() && self.in_flight.is_empty()
     }
 
     pub(super) fn waits_for(&self) -> String {
         format!(
             "answers to {} requests and to send {} batches; last error {}",
             self.in_flight.len(),
-            self.queue.len() + self.plan.sends.len() - self.handed_over,
+            self.queues.values().map(BTreeMap::len).sum::<usize>() + self.plan.sends.len() - self.handed_over,
             self.last_error
         )
     }

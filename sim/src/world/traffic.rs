@@ -459,7 +459,8 @@ impl World {
                 return Err(self.violation("consumer_reads", sentence));
             }
             if mark == WorldMark::PositionTruncated && !self.may_have_lost_records(node) {
-                let sentence = format!("client {number} was told that what it had read is gone, and nothing was lost");
+                let sentence =
+                    format!("client {number} was told that what it had read is gone, and nothing was lost");
                 return Err(self.violation("consumer_reads", sentence));
             }
         }
