@@ -5,7 +5,8 @@ use sordini_core::ids::{ConnectionId, RequestId};
 use sordini_core::storage_op::{Completion, StorageFault, StorageOp, StorageToken};
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::request::{AnyRequest, AnyResponse};
-use sordini_protocol::wire::{Records, Spliced, Writer};
+use sordini_protocol::wire::{Records, Spliced, Str, Uuid, Writer};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Folds a storage operation into the hash, all its bytes included.
@@ -118,6 +119,33 @@ fn len_of(records: Option<&Records>) -> usize {
     records.map_or(0, Records::len)
 }
 
+/// What the topics of a run are called, for messages that name them by their ids.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Topics<'a> {
+    /// The names, as in the plan.
+    pub(crate) names: &'a [Str],
+    /// Every id that was told to a client, with the place of the topic's name.
+    pub(crate) ids: &'a BTreeMap<Uuid, usize>,
+}
+
+impl Topics<'_> {
+    /// The name of a topic that a message calls by its name or, if that is empty, by its id: the id if nobody has been
+    /// told of it.
+    fn name(&self, name: &Str, id: Uuid) -> String {
+        if !name.is_empty() {
+            return name.to_string();
+        }
+        self.ids.get(&id).map_or_else(|| id.to_string(), |index| self.names[*index].to_string())
+    }
+}
+
+/// Adds to a line.
+macro_rules! add {
+    ($line:ident, $($text:tt)+) => {
+        write!($line, $($text)+).expect("a string takes any text")
+    };
+}
+
 /// A request, with what matters of the APIs that clients use.
 #[must_use]
 pub(crate) fn request(
@@ -125,70 +153,132 @@ pub(crate) fn request(
     connection: ConnectionId,
     request: RequestId,
     body: &AnyRequest,
+    topics: Topics<'_>,
 ) -> String {
     let mut line = format!("client {client} connection {connection} request {request}: {:?}", body.api_key());
     if let AnyRequest::Produce(produce) = body {
-        write!(line, " acks={}", produce.acks).expect("a string takes any text");
+        add!(line, " acks={}", produce.acks);
         for topic in &produce.topic_data {
+            let name = topics.name(&topic.name, topic.topic_id);
             for partition in &topic.partition_data {
-                let (name, index) = (&topic.name, partition.index);
                 let len = len_of(partition.records.as_ref());
-                write!(line, " {name}-{index}: {len} bytes").expect("a string takes any text");
+                add!(line, " {name}-{}: {len} bytes", partition.index);
             }
         }
     } else if let AnyRequest::Fetch(fetch) = body {
-        write!(line, " session {}/{}", fetch.session_id, fetch.session_epoch)
-            .expect("a string takes any text");
+        add!(line, " session {}/{}", fetch.session_id, fetch.session_epoch);
         for topic in &fetch.topics {
+            let name = topics.name(&topic.topic, topic.topic_id);
             for partition in &topic.partitions {
-                let (name, index) = (&topic.topic, partition.partition);
-                write!(line, " {name}-{index} from {}", partition.fetch_offset)
-                    .expect("a string takes any text");
+                add!(line, " {name}-{} from {}", partition.partition, partition.fetch_offset);
+                add_leader_epoch(&mut line, partition.current_leader_epoch);
+            }
+        }
+    } else if let AnyRequest::ListOffsets(request) = body {
+        for topic in &request.topics {
+            for partition in &topic.partitions {
+                let what = match partition.timestamp {
+                    -1 => "latest".to_owned(),
+                    -2 => "earliest".to_owned(),
+                    timestamp => format!("time {timestamp}"),
+                };
+                add!(line, " {}-{}: {what}", topic.name, partition.partition_index);
+                add_leader_epoch(&mut line, partition.current_leader_epoch);
+            }
+        }
+    } else if let AnyRequest::OffsetForLeaderEpoch(request) = body {
+        for topic in &request.topics {
+            for partition in &topic.partitions {
+                let (index, epoch) = (partition.partition, partition.leader_epoch);
+                add!(line, " {}-{index}: end of epoch {epoch}", topic.topic);
+                add_leader_epoch(&mut line, partition.current_leader_epoch);
+            }
+        }
+    } else if let AnyRequest::DeleteRecords(request) = body {
+        for topic in &request.topics {
+            for partition in &topic.partitions {
+                add!(line, " {}-{} below {}", topic.name, partition.partition_index, partition.offset);
             }
         }
     }
     line
 }
 
+/// Adds the leader epoch in which a client believes, if it says one.
+fn add_leader_epoch(line: &mut String, epoch: i32) {
+    if epoch >= 0 {
+        add!(line, " in leader epoch {epoch}");
+    }
+}
+
 /// An answer, with what matters of the APIs that clients use.
 #[must_use]
-pub(crate) fn response(connection: ConnectionId, request: RequestId, body: &AnyResponse) -> String {
+pub(crate) fn response(
+    connection: ConnectionId,
+    request: RequestId,
+    body: &AnyResponse,
+    topics: Topics<'_>,
+) -> String {
     let mut line = format!("connection {connection} request {request}: {:?}", body.api_key());
     let error = |code: i16| ErrorCode::from_i16(code).name();
     if let AnyResponse::Produce(produce) = body {
         for topic in &produce.responses {
+            let name = topics.name(&topic.name, topic.topic_id);
             for partition in &topic.partition_responses {
-                let (name, index) = (&topic.name, partition.index);
                 let (error, offset) = (error(partition.error_code), partition.base_offset);
-                write!(line, " {name}-{index}: {error} at {offset}").expect("a string takes any text");
+                add!(line, " {name}-{}: {error} at {offset}", partition.index);
             }
         }
     } else if let AnyResponse::Fetch(fetch) = body {
-        write!(line, " {} session {}", error(fetch.error_code), fetch.session_id)
-            .expect("a string takes any text");
+        add!(line, " {} session {}", error(fetch.error_code), fetch.session_id);
         for topic in &fetch.responses {
+            let name = topics.name(&topic.topic, topic.topic_id);
             for partition in &topic.partitions {
-                let (name, index) = (&topic.topic, partition.partition_index);
                 let (error, high_watermark) = (error(partition.error_code), partition.high_watermark);
-                let len = len_of(partition.records.as_ref());
-                write!(line, " {name}-{index}: {error} high watermark {high_watermark}, {len} bytes")
-                    .expect("a string takes any text");
+                let (index, len) = (partition.partition_index, len_of(partition.records.as_ref()));
+                add!(line, " {name}-{index}: {error} high watermark {high_watermark}, {len} bytes");
+            }
+        }
+    } else if let AnyResponse::ListOffsets(response) = body {
+        for topic in &response.topics {
+            for partition in &topic.partitions {
+                let (error, offset) = (error(partition.error_code), partition.offset);
+                let epoch = partition.leader_epoch;
+                add!(line, " {}-{}: {error} offset {offset}", topic.name, partition.partition_index);
+                add!(line, " of epoch {epoch}, time {}", partition.timestamp);
+            }
+        }
+    } else if let AnyResponse::OffsetForLeaderEpoch(response) = body {
+        for topic in &response.topics {
+            for partition in &topic.partitions {
+                let (error, epoch) = (error(partition.error_code), partition.leader_epoch);
+                let (index, end) = (partition.partition, partition.end_offset);
+                add!(line, " {}-{index}: {error} epoch {epoch} ends at {end}", topic.topic);
+            }
+        }
+    } else if let AnyResponse::DeleteRecords(response) = body {
+        for topic in &response.topics {
+            for partition in &topic.partitions {
+                let (error, start) = (error(partition.error_code), partition.low_watermark);
+                add!(line, " {}-{}: {error} low watermark {start}", topic.name, partition.partition_index);
             }
         }
     } else if let AnyResponse::InitProducerId(response) = body {
         let (id, epoch) = (response.producer_id, response.producer_epoch);
-        write!(line, " {} {id}/{epoch}", error(response.error_code)).expect("a string takes any text");
+        add!(line, " {} {id}/{epoch}", error(response.error_code));
     } else if let AnyResponse::CreateTopics(response) = body {
         for topic in &response.topics {
             let text = topic.error_message.as_ref().map(ToString::to_string).unwrap_or_default();
-            write!(line, " {}: {} {text}", topic.name, error(topic.error_code))
-                .expect("a string takes any text");
+            add!(line, " {}: {} {text}", topic.name, error(topic.error_code));
         }
     } else if let AnyResponse::Metadata(response) = body {
         for topic in &response.topics {
             let name = topic.name.as_deref().unwrap_or_default();
-            write!(line, " {name}: {} {}", error(topic.error_code), topic.topic_id)
-                .expect("a string takes any text");
+            add!(line, " {name}: {} {}", error(topic.error_code), topic.topic_id);
+            for partition in &topic.partitions {
+                add!(line, " {name}-{}", partition.partition_index);
+                add_leader_epoch(&mut line, partition.leader_epoch);
+            }
         }
     }
     line

@@ -478,6 +478,10 @@ impl World {
             ];
             let moved = moved.iter().filter(|(_, from, to)| from != to);
             let moved: Vec<String> = moved.map(|(what, from, to)| format!("{what} {from} to {to}")).collect();
+            if moved.is_empty() {
+                // A log that is new and empty.
+                continue;
+            }
             self.trace.tell_log(self.now, node, format!("{}: {}", ends.dir, moved.join(", ")), ends);
         }
     }

@@ -11,7 +11,7 @@ use crate::client::{Action, Client};
 use crate::marks::WorldMark;
 use crate::plan::{AdminDeed, AdminPlan, Mutation, Plan};
 use crate::trace::Kind;
-use crate::transcript;
+use crate::transcript::{self, Topics};
 use bytes::Bytes;
 use sordini_core::ids::{ConnectionId, RequestId};
 use sordini_core::node::{Input, NodeState, RequestBody, RequestContext};
@@ -99,8 +99,10 @@ impl World {
         let encoded = body.encode(version, &mut writer);
         assert_eq!(encoded, Ok(()), "clients send what can be sent");
         transcript::hash_encoded(hash, writer);
-        self.trace
-            .tell(self.now, Kind::Request, Some(node), || transcript::request(client, id, request, &body));
+        let topics = Topics { names: &self.topic_names, ids: &self.topic_ids };
+        self.trace.tell(self.now, Kind::Request, Some(node), || {
+            transcript::request(client, id, request, &body, topics)
+        });
         let context = RequestContext {
             api_version: version,
             client_id: None,
@@ -190,8 +192,10 @@ impl World {
             return Err(self.violation("answers", sentence));
         }
         transcript::hash_encoded(hash, writer);
-        self.trace
-            .tell(self.now, Kind::Response, Some(node), || transcript::response(connection, request, &body));
+        let topics = Topics { names: &self.topic_names, ids: &self.topic_ids };
+        self.trace.tell(self.now, Kind::Response, Some(node), || {
+            transcript::response(connection, request, &body, topics)
+        });
         self.judge_response(node, connection, request, version, &body)?;
         self.answer(connection, request, Some(body));
         Ok(())
