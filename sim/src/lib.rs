@@ -1,7 +1,10 @@
-//! The world, faked and seeded: one node, its disk, its clients, and what breaks.
+//! The world, faked and seeded: nodes with their clocks and disks, clients, the links between them, and what breaks.
+//!
+//! The nodes of a plan stand alone: each is a cluster of its own, and what befalls one does not concern the others.
 //!
 //! Reading order: [`plan`] and [`field`] (what is decided before a run, and how chance decides the rest), [`disk`],
 //! [`client`], [`world`] (where they meet), [`check`] (what must hold), [`trace`] (how two runs are compared).
+//! Then what is done with runs: [`sweep`] and [`branch`], [`shrink`], [`record`], [`regression`].
 //!
 //! A run is a function of its plan: no clock, no thread, no file, no environment and no ambient randomness.
 

@@ -1,8 +1,11 @@
 //! Everything that goes into the nodes and comes out of them, folded into 64 bits, and told line by line when asked.
 //!
-//! The hash is what determinism is judged by: two runs of one plan that differ in any input or output, or in the order
-//! or the virtual time of any, differ in it. It is always on. Its algorithm stands here, because the standard library's
-//! hasher may change with the compiler.
+//! The hash is what determinism is judged by: two runs of one plan that differ in the order or the virtual time of their
+//! inputs and outputs, in a request, an answer or a storage operation, differ in it but for a collision of 64 bits. Of what
+//! a disk answers to a read it has the length and the sixteen bytes at either end: the rest was hashed when it was written,
+//! and a difference that a disk made in between shows in the hash when something that goes out depends on it, as an answer
+//! with these bytes does. It is always on. Its algorithm stands here, because the standard library's hasher may change with
+//! the compiler.
 
 use serde::Serialize;
 use std::fmt;

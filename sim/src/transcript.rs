@@ -48,7 +48,8 @@ pub(crate) fn hash_completion(hash: &mut Hash64, result: &Result<Completion, Sto
     match result {
         Ok(Completion::Done) => hash.word(1),
         Ok(Completion::Bytes(bytes)) => {
-            // What was written is in the hash already, and what chance made of it shows at the ends.
+            // What was written is in the hash already. What damage made of it elsewhere than at the ends shows in what the
+            // node does with it.
             hash.word(2);
             hash.word(bytes.len() as u64);
             hash.bytes(&bytes[..bytes.len().min(16)]);
