@@ -16,17 +16,16 @@ use std::sync::Arc;
 
 /// The entries that a segment's two indexes must have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Segment {
+struct Segment {
     /// Offset and position of each entry of the offset index.
-    pub offsets: Vec<(i64, u64)>,
+    offsets: Vec<(i64, u64)>,
     /// Timestamp and offset of each entry of the time index.
-    pub times: Vec<(i64, i64)>,
+    times: Vec<(i64, i64)>,
 }
 
 /// Computes the indexes of a segment from its log file. `is_closed` if another segment follows. After the batches that
 /// end at one of `stops` there may be one more entry of the time index: whether there is, `times` says.
-#[must_use]
-pub fn recompute(
+fn recompute(
     log: &[u8],
     index_interval: u64,
     is_closed: bool,

@@ -20,7 +20,6 @@ mod truth;
 mod truthful_view;
 mod unique_batch;
 
-pub use index_recomputation::{Segment, recompute};
 pub use retention::LogLimits;
 pub use truth::{LogTruth, TrueBatch};
 
@@ -171,11 +170,6 @@ impl Checks {
     /// Whether nothing is looked at.
     pub(crate) const fn are_off(&self) -> bool {
         self.are_off
-    }
-
-    /// The logs that were ever written to, by directory.
-    pub fn logs(&self) -> impl Iterator<Item = (&str, &LogTruth)> {
-        self.logs.iter().map(|(dir, log)| (&**dir, log))
     }
 
     /// The log of a partition of the plan, if anything was ever written to it.

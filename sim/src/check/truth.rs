@@ -46,13 +46,6 @@ impl TrueBatch {
         self.position + self.len()
     }
 
-    /// Whether `bytes` are its bytes.
-    #[must_use]
-    pub fn is(&self, bytes: &[u8]) -> bool {
-        let [first, second] = &self.bytes;
-        bytes.len() == first.len() + second.len() && bytes.starts_with(first) && bytes.ends_with(second)
-    }
-
     /// Whether its records are those of a batch that was sent. The header is the broker's to change.
     #[must_use]
     pub fn holds(&self, sent: &[u8]) -> bool {

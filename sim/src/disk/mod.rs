@@ -9,7 +9,7 @@
 //! [`Disk::inject`] makes operations fail, wait, or reach the platters as something else than was written.
 //! [`Disk::durable_len`] is what the contract lets the core believe: what a failed sync left behind does not count. What
 //! the disk does beyond the contract (phantom and misdirected writes, rot) leaves `durable_len` as it is and is told by
-//! [`Disk::damage`], from the moment in which it can be seen.
+//! [`Disk::is_damaged`], from the moment in which it can be seen.
 //!
 //! Chance depends on the path, the virtual time, and where neither tells two questions apart on what an operation is
 //! among those of its path: what befalls one file is the same whatever happens to others. Bytes are shared with whoever
@@ -36,7 +36,7 @@ use sordini_core::storage_op::{
     Completion, DirectoryEntry, StorageFault, StorageOp, StoragePath, StorageToken,
 };
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::{Bound, Range};
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// What a disk writes at once or not at all, in bytes.
@@ -332,18 +332,6 @@ impl Disk {
     #[must_use]
     pub fn has_unsynced_cut(&self, path: &str) -> bool {
         self.file(path).is_some_and(File::has_unsynced_cut)
-    }
-
-    /// The places in a file of which the contents were changed by a fault beyond the contract, in order: by rot, and by
-    /// phantom and misdirected writes once a loss of power has shown them. What lies behind the end is missing. They go
-    /// with the file where it is renamed to, and are forgotten where it is cut or written anew.
-    pub fn damage(&self, path: &str) -> impl Iterator<Item = Range<u64>> {
-        self.file(path).map_or(&[][..], File::damage).iter().cloned()
-    }
-
-    /// The files that are damaged, in the order of their names.
-    pub fn damaged_files(&self) -> impl Iterator<Item = &str> {
-        self.files().filter(|(_, file)| !file.damage().is_empty()).map(|(name, _)| name)
     }
 
     /// Whether a fault ever made it hold something else than what it took, or kept it from making durable what it has, so
