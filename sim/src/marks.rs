@@ -155,7 +155,7 @@ const OUT_OF_REACH: [(&str, &str); 4] = [
     ("fetch.diverging", "only a follower says which epoch it fetched last, and the nodes are standalone"),
     (
         "log.lookup.segment_deleted",
-        "a file keeps its name for less time than the reads of a search take apart",
+        "a disk does what is asked of one file in that order, and a segment is not searched once its deletion began",
     ),
     ("produce.offline", "a node goes on without a partition only if it has a second log directory"),
     ("produce.timed_out", "producers wait for half a minute, and no disk stalls that long"),
