@@ -70,14 +70,27 @@ fn what_does_not_come_to_pass_ends_with_3() {
 }
 
 #[test]
-fn a_plan_that_panics_the_simulator_ends_with_4() {
+fn a_plan_that_cannot_be_run_ends_with_2_and_says_where_it_is_wrong() {
     // Only a plan that was made by hand can name a configuration that is none.
     let mut plan = sordini_sim::plan::Plan::draw(1);
     plan.nodes[0].properties.insert("num.partitions".to_owned(), "many".to_owned());
-    let broken = serde_json::to_string(&plan).expect("a plan can be written");
+    let json = serde_json::to_value(&plan).expect("a plan can be written");
     let path = file("broken-plan.json");
-    std::fs::write(&path, broken).expect("a file can be written");
-    assert_ends_with(&["run", "--plan", path.to_str().expect("a path is text")], 4, "panic: sim/src/world/");
+    std::fs::write(&path, json.to_string()).expect("a file can be written");
+    let path = path.to_str().expect("a path is text");
+    for command in ["run", "plan", "replay", "shrink"] {
+        assert_ends_with(&[command, "--plan", path], 2, "nodes[0].properties: num.partitions: ");
+    }
+}
+
+#[test]
+fn a_field_of_a_fault_that_means_nothing_ends_with_2() {
+    let mut json = serde_json::to_value(sordini_sim::plan::Plan::reference()).expect("a plan can be written");
+    json["faults"][4]["aip"] = 0.into();
+    let path = file("plan-with-a-slip.json");
+    std::fs::write(&path, json.to_string()).expect("a file can be written");
+    let path = path.to_str().expect("a path is text");
+    assert_ends_with(&["run", "--plan", path], 2, "unknown field `aip` in the fault");
 }
 
 #[test]

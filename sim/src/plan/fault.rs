@@ -1,15 +1,42 @@
 //! What breaks: processes, disks, clocks, links.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Value, json};
 
 /// Something that breaks at a virtual time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FaultPlan {
     /// When, in microseconds.
     pub at_us: u64,
     /// What.
     #[serde(flatten)]
     pub fault: Fault,
+}
+
+/// As [`FaultPlan`], with whatever fields there may be beside.
+#[derive(Deserialize)]
+struct WithStrangers {
+    at_us: u64,
+    #[serde(flatten)]
+    fault: Fault,
+}
+
+impl<'de> Deserialize<'de> for FaultPlan {
+    /// Refuses fields that mean nothing, which serde does not where structures are flattened: a field is one of this fault
+    /// if what no field can be makes the fault one that cannot be read.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Value::deserialize(deserializer)?;
+        let WithStrangers { at_us, fault } = WithStrangers::deserialize(&json).map_err(D::Error::custom)?;
+        for key in json.as_object().into_iter().flat_map(serde_json::Map::keys) {
+            let mut other = json.clone();
+            other[key] = json!({ "": [] });
+            if WithStrangers::deserialize(&other).is_ok() {
+                return Err(D::Error::custom(format!("unknown field `{key}` in the fault {json}")));
+            }
+        }
+        Ok(Self { at_us, fault })
+    }
 }
 
 /// What breaks. Nodes are named by their place in the plan, clients by their number.
@@ -158,6 +185,7 @@ impl DiskAfter {
 
 /// Something that befalls a node while it reads its disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RecoveryFaultPlan {
     /// After how many completed storage operations of that start.
     pub after_completions: u32,
@@ -319,27 +347,44 @@ impl Fault {
             | Self::Duplicate { .. } => None,
         }
     }
+}
 
-    /// What makes it one that cannot happen in a cluster of `nodes`, as a sentence.
-    pub(super) fn problem(&self, nodes: usize) -> Option<String> {
-        let is_known = |end: &End| !matches!(end, End::Node(node) if *node >= nodes);
-        let (named, ends) = match self {
-            Self::Crash { disk: DiskAfter::Of(other), node, .. } if other == node => {
-                return Some(format!("node {node} is given its own disk as that of another"));
-            }
-            Self::Crash { disk: DiskAfter::Of(other), .. } => (Some(*other), None),
-            Self::Cut { from, to, .. } | Self::Drop { from, to, .. } | Self::Clog { from, to, .. } => {
-                (None, Some([from, to]))
-            }
-            Self::Reset { node, .. } | Self::Duplicate { node, .. } => (Some(*node), None),
-            Self::Crash { .. }
-            | Self::Pause { .. }
-            | Self::PauseClient { .. }
-            | Self::ClockStep { .. }
-            | Self::Disk { .. } => (None, None),
-        };
-        let named = named.into_iter().chain(self.node()).all(|node| node < nodes);
-        let ends = ends.is_none_or(|ends| ends.into_iter().all(is_known));
-        (!(named && ends)).then(|| format!("a fault befalls a node that the plan has not: {self:?}"))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        serde_json::from_str::<FaultPlan>(text).expect_err(text).to_string()
+    }
+
+    #[test]
+    fn a_field_that_means_nothing_is_refused_by_its_name() {
+        for (text, field) in [
+            (r#"{"at_us":1,"fault":"drop","from":{"node":0},"to":{"client":9},"aip":0,"for_us":1}"#, "aip"),
+            (
+                r#"{"at_us":1,"fault":"crash","node":0,"how":"kill","down_us":1,"while_recoverin":[]}"#,
+                "while_recoverin",
+            ),
+            (r#"{"at_us":1,"fault":"disk","node":0,"disk":"full","for_us":1,"times":2}"#, "times"),
+            (r#"{"at_us":1,"fault":"reset","client":9,"node":0,"disk":null}"#, "disk"),
+        ] {
+            let error = error(text);
+            assert!(error.starts_with(&format!("unknown field `{field}` in the fault {{")), "{error}");
+        }
+        let recovering = r#"{"at_us":1,"fault":"crash","node":0,"how":"kill","down_us":1,"while_recovering":
+            [{"after_completions":1,"how":"kill","down_us":1,"api":3}]}"#;
+        assert!(error(recovering).starts_with("unknown field `api`"), "{}", error(recovering));
+    }
+
+    #[test]
+    fn fields_that_may_be_left_out_may_be_there() {
+        for text in [
+            r#"{"at_us":1,"fault":"drop","from":{"node":0},"to":{"client":9},"api":null,"for_us":1}"#,
+            r#"{"at_us":1,"fault":"crash","node":0,"how":"kill","down_us":1,"disk":"same","while_recovering":[]}"#,
+            r#"{"at_us":1,"fault":"crash","node":0,"how":"kill","down_us":1,"disk":{"of":1}}"#,
+        ] {
+            let read = serde_json::from_str::<FaultPlan>(text);
+            assert!(read.is_ok(), "{text}: {read:?}");
+        }
     }
 }

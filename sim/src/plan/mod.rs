@@ -6,6 +6,7 @@
 mod draw;
 mod fault;
 mod items;
+mod problem;
 mod reference;
 mod simplify;
 
@@ -69,7 +70,7 @@ pub struct WeatherChange {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodePlan {
-    /// Entries of `server.properties` beside and above those that every simulated node has.
+    /// Entries of `server.properties` beside those that every simulated node has.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: BTreeMap<String, String>,
     /// How fast the disk is.
@@ -225,11 +226,18 @@ pub struct SendPlan {
     pub partition: i32,
     /// How many records it has.
     pub records: u16,
-    /// How long each record's value is, at least 8.
+    /// How long each record's value is, from [`SendPlan::VALUE_BYTES_MIN`] to [`SendPlan::VALUE_BYTES_MAX`].
     pub value_bytes: u32,
     /// How it is compressed.
     #[serde(default, skip_serializing_if = "Codec::is_none")]
     pub codec: Codec,
+}
+
+impl SendPlan {
+    /// Every value begins with its number.
+    pub const VALUE_BYTES_MIN: u32 = 8;
+    /// The longest value that producers make.
+    pub const VALUE_BYTES_MAX: u32 = 2_056;
 }
 
 /// How a batch is compressed.
@@ -297,7 +305,7 @@ pub struct AdminPlan {
 
 /// What an administrator asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum AdminDeed {
     /// Removes what lies below the high watermark of a partition, as far as `per_cent` of it.
     DeleteRecords {
@@ -439,11 +447,10 @@ impl Plan {
         1 + node as u64
     }
 
-    /// The entries of `server.properties` of a node.
-    #[must_use]
-    pub fn server_properties(&self, node: usize) -> Vec<(String, String)> {
+    /// What every simulated node has in its `server.properties`, each with its own number.
+    fn fixed_properties(node: usize) -> [(&'static str, String); 8] {
         let id = node + 1;
-        let fixed = [
+        [
             ("process.roles", "broker,controller".to_owned()),
             ("node.id", id.to_string()),
             ("listeners", format!("PLAINTEXT://127.0.0.{id}:9092,CONTROLLER://127.0.0.{id}:9093")),
@@ -452,9 +459,15 @@ impl Plan {
             ("controller.quorum.voters", format!("{id}@127.0.0.{id}:9093")),
             ("log.dirs", "/simulated".to_owned()),
             ("auto.create.topics.enable", "false".to_owned()),
-        ];
+        ]
+    }
+
+    /// The entries of `server.properties` of a node.
+    #[must_use]
+    pub fn server_properties(&self, node: usize) -> Vec<(String, String)> {
+        let fixed = Self::fixed_properties(node).into_iter();
         let mut entries: BTreeMap<String, String> =
-            fixed.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+            fixed.map(|(key, value)| (key.to_owned(), value)).collect();
         let own = self.nodes[node].properties.iter();
         entries.extend(own.map(|(key, value)| (key.clone(), value.clone())));
         entries.into_iter().collect()
@@ -494,74 +507,6 @@ impl Plan {
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         self.problem_anywhere().or_else(|| self.museum().err())
-    }
-
-    /// What makes this plan one that cannot be run by any program, with the museum or without.
-    #[must_use]
-    pub fn problem_anywhere(&self) -> Option<String> {
-        if self.version != Self::VERSION {
-            return Some(format!("it is of version {} and this reads {}", self.version, Self::VERSION));
-        }
-        let nodes = self.nodes.len();
-        if nodes == 0 {
-            return Some("it has no nodes".to_owned());
-        }
-        let has_partition = |topic: usize, partition: i32| {
-            self.topics.get(topic).is_some_and(|topic| (0..topic.partitions).contains(&partition))
-        };
-        let mut numbers: Vec<u64> = (0..nodes).map(Self::admin_of).collect();
-        for producer in &self.producers {
-            numbers.push(producer.client);
-            if producer.node >= nodes {
-                return Some(format!(
-                    "producer {} talks to node {} of {nodes}",
-                    producer.client, producer.node
-                ));
-            }
-            for send in &producer.sends {
-                if !has_partition(send.topic, send.partition) {
-                    return Some(format!(
-                        "producer {} sends to a partition that the plan has not",
-                        producer.client
-                    ));
-                }
-                if send.records == 0 || send.value_bytes < 8 {
-                    return Some(format!(
-                        "producer {} sends batches of no records or no room for a number",
-                        producer.client
-                    ));
-                }
-            }
-            if !producer.sends.is_sorted_by_key(|send| send.at_us) {
-                return Some(format!(
-                    "the sends of producer {} are not in the order of times",
-                    producer.client
-                ));
-            }
-        }
-        for consumer in &self.consumers {
-            numbers.push(consumer.client);
-            let is_known = |(topic, partition): &(usize, i32)| has_partition(*topic, *partition);
-            if consumer.node >= nodes || !consumer.assignment.iter().all(is_known) {
-                return Some(format!("consumer {} is assigned what the plan has not", consumer.client));
-            }
-        }
-        numbers.sort_unstable();
-        if let Some(pair) = numbers.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Some(format!("two clients have the number {}", pair[0]));
-        }
-        for planned in &self.administration {
-            let mut deed = planned.deed.clone();
-            let (topic, partition) = deed.place();
-            if planned.node >= nodes || !has_partition(*topic, partition.map_or(0, |partition| *partition)) {
-                return Some("an administrator asks for what the plan has not".to_owned());
-            }
-        }
-        if !self.weather.is_sorted_by_key(|change| change.at_us) {
-            return Some("its weather does not change in the order of times".to_owned());
-        }
-        let unknown = self.museum.iter().find_map(|name| exhibit(name).err());
-        self.faults.iter().find_map(|planned| planned.fault.problem(nodes)).or(unknown)
     }
 }
 

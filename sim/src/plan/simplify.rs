@@ -22,10 +22,6 @@ const MAX_BYTES: i32 = 52_428_800;
 const PARTITION_MAX_BYTES: i32 = 1_048_576;
 /// `index.interval.bytes` where nobody sets it.
 const INDEX_INTERVAL_BYTES: u32 = 4_096;
-/// What a batch has beside its records.
-const BATCH_BYTES: u64 = 61;
-/// What a record has beside its value, at most.
-const RECORD_BYTES: u64 = 30;
 /// A segment that hardly any plan fills.
 const SEGMENT_BYTES: u32 = 1_048_576;
 
@@ -84,7 +80,7 @@ impl Plan {
         }
         for send in self.producers.iter_mut().flat_map(|producer| &mut producer.sends) {
             visit(&mut send.records, 1);
-            visit(&mut send.value_bytes, 8);
+            visit(&mut send.value_bytes, u64::from(SendPlan::VALUE_BYTES_MIN));
         }
         for planned in &mut self.faults {
             planned.fault.numbers(&mut visit);
@@ -101,9 +97,8 @@ impl Plan {
     fn join(&self, earlier: &SendPlan, later: &SendPlan) -> Option<SendPlan> {
         let records = earlier.records.checked_add(later.records)?;
         let value_bytes = earlier.value_bytes.max(later.value_bytes);
-        let bytes = u64::from(records) * (u64::from(value_bytes) + RECORD_BYTES) + BATCH_BYTES;
-        let has_room = bytes <= u64::from(self.topics[earlier.topic].segment_bytes);
-        has_room.then_some(SendPlan { records, value_bytes, ..*earlier })
+        let joined = SendPlan { records, value_bytes, ..*earlier };
+        (joined.bytes_max() <= u64::from(self.topics[earlier.topic].segment_bytes)).then_some(joined)
     }
 
     fn sends(&mut self, visit: impl FnMut(&mut SendPlan)) {
@@ -265,7 +260,8 @@ impl Simpler<'_> {
     fn add(&mut self, edit: impl FnOnce(&mut Plan)) {
         let mut plan = self.plan.clone();
         edit(&mut plan);
-        if plan != *self.plan {
+        // What cannot be run is left out: a batch of one topic may not fit into the segments of another.
+        if plan != *self.plan && plan.every_batch_fits() {
             self.found.push(plan);
         }
     }
@@ -333,7 +329,7 @@ impl Simpler<'_> {
     /// What rarely matters, everywhere in one step.
     fn everything_at_once(&mut self) {
         self.add(|plan| plan.sends(|send| send.records = 1));
-        self.add(|plan| plan.sends(|send| send.value_bytes = 8));
+        self.add(|plan| plan.sends(|send| send.value_bytes = SendPlan::VALUE_BYTES_MIN));
         self.add(|plan| plan.sends(|send| send.codec = Codec::None));
         self.add(|plan| plan.places(|_, partition| *partition = 0));
         self.add(|plan| plan.ranges(|range| *range = Range::exactly(range.low)));
@@ -540,7 +536,7 @@ mod tests {
 
     #[test]
     fn every_simplification_of_a_plan_that_can_be_run_can_be_run() {
-        for seed in 0..200 {
+        for seed in 0..50 {
             let plan = small_plan(seed);
             for simpler in plan.simplifications() {
                 assert_eq!(simpler.problem(), None, "seed {seed}");

@@ -1,0 +1,583 @@
+//! What makes a plan one that cannot be run. A plan that was drawn has nothing of the kind; one that a person wrote may,
+//! and what it gets wrong must not be taken for a failure of the core.
+
+use super::{
+    AdminDeed, Codec, ConsumerPlan, DiskAfter, End, Fault, NodePlan, Plan, ProducerPlan, Range, SendPlan,
+    TopicPlan, exhibit,
+};
+use serde_json::Value;
+use sordini_core::config::broker::Origin;
+use sordini_core::config::{BrokerConfig, Overrides, Str, topic};
+use sordini_protocol::api_key::ApiKey;
+use std::collections::BTreeSet;
+
+/// A sentence, if something is wrong.
+type Judgement = Result<(), String>;
+
+/// A hundred years: no time of a plan is later, and no clock is set further forward or back.
+const TIME_MAX_US: u64 = 3_155_760_000_000_000;
+const CLOCK_MAX_MS: i64 = 3_155_760_000_000;
+/// Clocks go, and between a tenth and twice as fast as they should.
+const DRIFT_MAX_PPM: i32 = 900_000;
+/// Clients that no plan has, who read what is left at the end, have the numbers behind.
+const CLIENT_MAX: u64 = 999_999;
+/// Kafka creates no more partitions in one request, and all topics of a plan are created by one.
+const PARTITIONS_MAX: i64 = 10_000;
+/// Kafka's longest topic name.
+const TOPIC_NAME_BYTES_MAX: usize = 249;
+/// A node remembers so many batches of an idempotent producer.
+const IDEMPOTENT_IN_FLIGHT_MAX: u32 = 5;
+/// What a record takes beside its value, at most, and what a batch takes beside its records.
+const RECORD_BYTES: u64 = 30;
+const BATCH_BYTES: u64 = 61;
+/// The first versions in which Zstandard is allowed (KIP-110).
+const ZSTD_PRODUCE_VERSION: i16 = 7;
+const ZSTD_FETCH_VERSION: i16 = 10;
+/// The first version with fetch sessions (KIP-227).
+const SESSION_FETCH_VERSION: i16 = 7;
+
+/// Settings of a topic that an administrator may change under way. What the others say, checks and clients know from the
+/// plan alone.
+const ALTERABLE: [&str; 4] =
+    ["max.message.bytes", "file.delete.delay.ms", "segment.jitter.ms", "retention.ms"];
+/// Of `retention.ms` that it ends: what may go is judged by the plan, and then less goes.
+const RETENTION_ENDS: &str = "-1";
+
+impl Plan {
+    /// What makes this plan one that cannot be run by any program, with the museum or without.
+    #[must_use]
+    pub fn problem_anywhere(&self) -> Option<String> {
+        self.judge().err()
+    }
+
+    fn judge(&self) -> Judgement {
+        if self.version != Self::VERSION {
+            return Err(format!("it is of version {} and this reads {}", self.version, Self::VERSION));
+        }
+        if self.nodes.is_empty() {
+            return Err("it has no nodes".to_owned());
+        }
+        judge_times(&serde_json::to_value(self).expect("a plan can be written"), "", false)?;
+        let each = self.nodes.iter().enumerate().map(|(node, planned)| judge_node(node, planned));
+        let configs = each.collect::<Result<Vec<BrokerConfig>, String>>()?;
+        self.judge_topics(&configs)?;
+        for (name, range) in
+            [("to_node_us", self.network.to_node_us), ("to_client_us", self.network.to_client_us)]
+        {
+            judge_range(&format!("network.{name}"), range)?;
+        }
+        at_most("network.encoded_per_mille", self.network.encoded_per_mille, 1_000)?;
+        for (index, producer) in self.producers.iter().enumerate() {
+            self.judge_producer(&format!("producers[{index}]"), producer)?;
+        }
+        for (index, consumer) in self.consumers.iter().enumerate() {
+            self.judge_consumer(&format!("consumers[{index}]"), consumer)?;
+        }
+        self.judge_client_numbers()?;
+        for (index, planned) in self.administration.iter().enumerate() {
+            let place = format!("administration[{index}]");
+            self.judge_node_of(&place, planned.node)?;
+            self.judge_deed(&place, &planned.deed, &configs)?;
+        }
+        for (index, planned) in self.faults.iter().enumerate() {
+            self.judge_fault(&format!("faults[{index}]"), &planned.fault)?;
+        }
+        if !self.weather.is_sorted_by_key(|change| change.at_us) {
+            return Err("weather: it does not change in the order of times".to_owned());
+        }
+        self.museum.iter().try_for_each(|name| exhibit(name).map(drop))
+    }
+
+    /// Whether each batch fits into a segment of its topic.
+    pub(super) fn every_batch_fits(&self) -> bool {
+        let mut sends = self.producers.iter().flat_map(|producer| &producer.sends);
+        sends.all(|send| send.bytes_max() <= u64::from(self.topics[send.topic].segment_bytes))
+    }
+
+    fn judge_topics(&self, configs: &[BrokerConfig]) -> Judgement {
+        let mut names = BTreeSet::new();
+        let mut partitions = 0;
+        for (index, planned) in self.topics.iter().enumerate() {
+            let place = format!("topics[{index}]");
+            let name = &*planned.name;
+            let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+            if !(1..=TOPIC_NAME_BYTES_MAX).contains(&name.len())
+                || !name.bytes().all(is_legal)
+                || matches!(name, "." | "..")
+                || name.starts_with("__")
+            {
+                return Err(format!(
+                    "{place}.name: {name:?} is no name for a topic: 1 to {TOPIC_NAME_BYTES_MAX} ASCII letters, digits, \
+                     dots, underscores and dashes, not a dot or two alone, and not the two underscores of Kafka's own"
+                ));
+            }
+            // Metric names do not tell the two apart, and Kafka refuses the second.
+            if !names.insert(name.replace('.', "_")) {
+                return Err(format!(
+                    "{place}.name: {name:?} is taken: names differ in more than dots and underscores"
+                ));
+            }
+            if planned.partitions < 1 {
+                return Err(format!(
+                    "{place}.partitions: a topic has at least 1, not {}",
+                    planned.partitions
+                ));
+            }
+            partitions += i64::from(planned.partitions);
+            judge_topic_config(&place, planned, None, configs)?;
+        }
+        at_most("topics: the partitions of all", partitions, PARTITIONS_MAX)
+    }
+
+    fn judge_producer(&self, place: &str, producer: &ProducerPlan) -> Judgement {
+        self.judge_node_of(place, producer.node)?;
+        if !matches!(producer.acks, -1..=1) {
+            return Err(format!("{place}.acks: -1, 0 or 1, not {}", producer.acks));
+        }
+        at_least(&format!("{place}.in_flight_max"), producer.in_flight_max, 1)?;
+        at_least(&format!("{place}.request_timeout_us"), producer.request_timeout_us, 1)?;
+        if producer.is_idempotent {
+            if producer.acks != -1 {
+                return Err(format!("{place}.acks: -1 of an idempotent producer, not {}", producer.acks));
+            }
+            at_most(
+                &format!("{place}.in_flight_max of an idempotent producer"),
+                producer.in_flight_max,
+                IDEMPOTENT_IN_FLIGHT_MAX,
+            )?;
+        }
+        judge_version(place, ApiKey::Produce, producer.api_version)?;
+        for (index, send) in producer.sends.iter().enumerate() {
+            self.judge_send(&format!("{place}.sends[{index}]"), send, producer)?;
+        }
+        if !producer.sends.is_sorted_by_key(|send| send.at_us) {
+            return Err(format!("{place}.sends: they are not in the order of times"));
+        }
+        Ok(())
+    }
+
+    fn judge_send(&self, place: &str, send: &SendPlan, producer: &ProducerPlan) -> Judgement {
+        let topic = self.judge_partition(place, send.topic, Some(send.partition))?;
+        at_least(&format!("{place}.records"), send.records, 1)?;
+        at_least(&format!("{place}.value_bytes"), send.value_bytes, SendPlan::VALUE_BYTES_MIN)?;
+        at_most(&format!("{place}.value_bytes"), send.value_bytes, SendPlan::VALUE_BYTES_MAX)?;
+        at_most(
+            &format!("{place}: the bytes of a batch, which a segment of its topic has room for"),
+            send.bytes_max(),
+            u64::from(topic.segment_bytes),
+        )?;
+        if send.codec == Codec::Zstd {
+            at_least(
+                &format!("{place}: the api_version of a producer that sends zstd"),
+                producer.api_version,
+                ZSTD_PRODUCE_VERSION,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn judge_consumer(&self, place: &str, consumer: &ConsumerPlan) -> Judgement {
+        self.judge_node_of(place, consumer.node)?;
+        for (index, (topic, partition)) in consumer.assignment.iter().enumerate() {
+            self.judge_partition(&format!("{place}.assignment[{index}]"), *topic, Some(*partition))?;
+        }
+        judge_version(place, ApiKey::Fetch, consumer.api_version)?;
+        if consumer.has_sessions {
+            at_least(
+                &format!("{place}.api_version with sessions"),
+                consumer.api_version,
+                SESSION_FETCH_VERSION,
+            )?;
+        }
+        let is_read = |send: &SendPlan| consumer.assignment.contains(&(send.topic, send.partition));
+        let mut sends = self.producers.iter().flat_map(|producer| &producer.sends);
+        if sends.any(|send| send.codec == Codec::Zstd && is_read(send)) {
+            at_least(
+                &format!("{place}.api_version where zstd is read"),
+                consumer.api_version,
+                ZSTD_FETCH_VERSION,
+            )?;
+        }
+        at_least(&format!("{place}.request_timeout_us"), consumer.request_timeout_us, 1)?;
+        for (name, value) in [
+            ("max_wait_ms", consumer.max_wait_ms),
+            ("min_bytes", consumer.min_bytes),
+            ("max_bytes", consumer.max_bytes),
+            ("partition_max_bytes", consumer.partition_max_bytes),
+        ] {
+            at_least(&format!("{place}.{name}"), value, 0)?;
+        }
+        Ok(())
+    }
+
+    fn judge_client_numbers(&self) -> Judgement {
+        let of_producers = self.producers.iter().map(|producer| producer.client);
+        let of_consumers = self.consumers.iter().map(|consumer| consumer.client);
+        let of_admins = (0..self.nodes.len()).map(Self::admin_of);
+        let mut taken = BTreeSet::new();
+        for number in of_admins.chain(of_producers).chain(of_consumers) {
+            at_most("the number of a client", number, CLIENT_MAX)?;
+            if !taken.insert(number) {
+                return Err(format!("two clients have the number {number}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_deed(&self, place: &str, deed: &AdminDeed, configs: &[BrokerConfig]) -> Judgement {
+        let mut copy = deed.clone();
+        let (topic, partition) = copy.place();
+        let planned = self.judge_partition(place, *topic, partition.map(|partition| *partition))?;
+        match deed {
+            AdminDeed::DeleteRecords { per_cent, .. } => {
+                at_most(&format!("{place}.deed.per_cent"), *per_cent, 100)
+            }
+            AdminDeed::AlterConfig { key, value, .. } => {
+                if !ALTERABLE.contains(&&**key) || (key == "retention.ms" && value != RETENTION_ENDS) {
+                    return Err(format!(
+                        "{place}.deed: {key}={value} would change what checks know from the plan; {} can be set, \
+                         retention.ms to {RETENTION_ENDS} alone",
+                        ALTERABLE.join(", ")
+                    ));
+                }
+                judge_topic_config(&format!("{place}.deed"), planned, Some((key, value)), configs)
+            }
+            AdminDeed::AddPartitions { more, .. } => {
+                at_least(&format!("{place}.deed.more"), *more, 1)?;
+                let all = i64::from(planned.partitions) + i64::from(*more);
+                at_most(&format!("{place}.deed: all partitions of a topic"), all, PARTITIONS_MAX)
+            }
+            AdminDeed::FetchOfOtherEpoch { leader_epoch, last_fetched_epoch, .. } => {
+                at_least(&format!("{place}.deed.leader_epoch"), *leader_epoch, -1)?;
+                at_least(&format!("{place}.deed.last_fetched_epoch"), *last_fetched_epoch, -1)
+            }
+            AdminDeed::RecreateTopic { .. }
+            | AdminDeed::NameTopicTwice { .. }
+            | AdminDeed::LookUpTime { .. }
+            | AdminDeed::WriteSpoiled { .. } => Ok(()),
+        }
+    }
+
+    fn judge_fault(&self, place: &str, fault: &Fault) -> Judgement {
+        if let Some(node) = fault.node() {
+            self.judge_node_of(place, node)?;
+        }
+        match fault {
+            Fault::Crash { disk: DiskAfter::Of(other), node, .. } if other == node => {
+                Err(format!("{place}: node {node} is given its own disk as that of another"))
+            }
+            Fault::Crash { disk: DiskAfter::Of(other), .. } => self.judge_node_of(place, *other),
+            Fault::ClockStep { by_ms, .. } => judge_clock(&format!("{place}.by_ms"), *by_ms),
+            Fault::Cut { from, to, .. } | Fault::Drop { from, to, .. } | Fault::Clog { from, to, .. } => {
+                [from, to].into_iter().try_for_each(|end| match end {
+                    End::Node(node) => self.judge_node_of(place, *node),
+                    End::Client(_) => Ok(()),
+                })
+            }
+            Fault::Reset { node, .. } | Fault::Duplicate { node, .. } => self.judge_node_of(place, *node),
+            Fault::Crash { .. } | Fault::Pause { .. } | Fault::PauseClient { .. } | Fault::Disk { .. } => {
+                Ok(())
+            }
+        }
+    }
+
+    fn judge_node_of(&self, place: &str, node: usize) -> Judgement {
+        let nodes = self.nodes.len();
+        if node < nodes {
+            return Ok(());
+        }
+        Err(format!("{place}: there is no node {node}; the plan has {nodes}, the first of them 0"))
+    }
+
+    /// The topic of a place in the plan, if it has that partition.
+    fn judge_partition(
+        &self,
+        place: &str,
+        topic: usize,
+        partition: Option<i32>,
+    ) -> Result<&TopicPlan, String> {
+        let topics = self.topics.len();
+        let planned = self.topics.get(topic).ok_or_else(|| {
+            format!("{place}: there is no topic {topic}; the plan has {topics}, the first of them 0")
+        })?;
+        match partition.filter(|partition| !(0..planned.partitions).contains(partition)) {
+            None => Ok(planned),
+            Some(partition) => Err(format!(
+                "{place}: there is no partition {partition} of topic {topic}, which has {} from 0 on",
+                planned.partitions
+            )),
+        }
+    }
+}
+
+impl SendPlan {
+    /// How long its batch is, at most.
+    pub(super) fn bytes_max(&self) -> u64 {
+        u64::from(self.records) * (u64::from(self.value_bytes) + RECORD_BYTES) + BATCH_BYTES
+    }
+}
+
+/// No time or duration lies beyond what can be added up.
+fn judge_times(json: &Value, place: &str, is_time: bool) -> Judgement {
+    match json {
+        Value::Object(fields) => fields.iter().try_for_each(|(key, value)| {
+            let dot = if place.is_empty() { "" } else { "." };
+            judge_times(value, &format!("{place}{dot}{key}"), is_time || key.ends_with("_us"))
+        }),
+        Value::Array(entries) => entries
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, entry)| judge_times(entry, &format!("{place}[{index}]"), is_time)),
+        Value::Number(number) if is_time => at_most(place, number.as_u64().unwrap_or(u64::MAX), TIME_MAX_US),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
+    }
+}
+
+/// Asks the core whether it would start, and answers with the configuration that it would have.
+fn judge_node(node: usize, planned: &NodePlan) -> Result<BrokerConfig, String> {
+    let place = format!("nodes[{node}]");
+    let mut entries = planned.properties.clone();
+    for (key, value) in Plan::fixed_properties(node) {
+        let own = entries.insert(key.to_owned(), value.clone());
+        if let Some(own) = own.filter(|own| *own != value) {
+            return Err(format!(
+                "{place}.properties: {key} is {value} and cannot be {own}: each node stands alone, at an address and on \
+                 a disk of its own"
+            ));
+        }
+    }
+    for (name, range) in [
+        ("write_us", planned.disk.write_us),
+        ("read_us", planned.disk.read_us),
+        ("sync_us", planned.disk.sync_us),
+        ("answer_us", planned.disk.answer_us),
+    ] {
+        judge_range(&format!("{place}.disk.{name}"), range)?;
+    }
+    judge_clock(&format!("{place}.clock.offset_ms"), planned.clock.offset_ms)?;
+    let drift = format!("{place}.clock.drift_ppm");
+    at_least(&drift, planned.clock.drift_ppm, -DRIFT_MAX_PPM)?;
+    at_most(&drift, planned.clock.drift_ppm, DRIFT_MAX_PPM)?;
+    let entries = entries.into_iter().map(|(key, value)| (key, value, Origin::BuiltIn));
+    let config = BrokerConfig::from_entries(entries).map(|(config, _)| config);
+    config.map_err(|problems| {
+        let sentences: Vec<String> =
+            problems.iter().map(|problem| format!("{}: {}", problem.key, problem.reason)).collect();
+        format!("{place}.properties: {}", sentences.join("; "))
+    })
+}
+
+/// Asks the core whether every node would take the settings of a topic, with one of them altered.
+fn judge_topic_config(
+    place: &str,
+    planned: &TopicPlan,
+    altered: Option<(&str, &str)>,
+    configs: &[BrokerConfig],
+) -> Judgement {
+    let planned = planned.configs();
+    let planned = planned.iter().map(|(key, value)| (*key, &**value));
+    let overrides: Overrides =
+        planned.chain(altered).map(|(key, value)| (Str::from(key), Str::from(value))).collect();
+    let none = Overrides::new();
+    configs.iter().try_for_each(|config| {
+        topic::validate(&overrides, &config.layers(&none, &none)).map_err(|error| format!("{place}: {error}"))
+    })
+}
+
+fn judge_version(place: &str, api: ApiKey, version: i16) -> Judgement {
+    let versions = api.stable_versions();
+    if versions.contains(&version) {
+        return Ok(());
+    }
+    let (first, last) = (versions.start(), versions.end());
+    Err(format!("{place}.api_version: {api:?} has the versions {first} to {last}, not {version}"))
+}
+
+fn judge_range(place: &str, range: Range) -> Judgement {
+    if range.low <= range.high {
+        return Ok(());
+    }
+    Err(format!("{place}: from {} to {} there is nothing; low is at most high", range.low, range.high))
+}
+
+fn judge_clock(place: &str, millis: i64) -> Judgement {
+    at_least(place, millis, -CLOCK_MAX_MS)?;
+    at_most(place, millis, CLOCK_MAX_MS)
+}
+
+fn at_least<T: PartialOrd + std::fmt::Display>(place: &str, value: T, least: T) -> Judgement {
+    if value >= least { Ok(()) } else { Err(format!("{place}: at least {least}, not {value}")) }
+}
+
+fn at_most<T: PartialOrd + std::fmt::Display>(place: &str, value: T, most: T) -> Judgement {
+    if value <= most { Ok(()) } else { Err(format!("{place}: at most {most}, not {value}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{AdminPlan, FaultPlan, WeatherChange};
+
+    #[track_caller]
+    fn assert_refused(says: &str, spoil: impl FnOnce(&mut Plan)) {
+        let mut plan = Plan::reference();
+        spoil(&mut plan);
+        let problem = plan.problem_anywhere();
+        assert!(problem.as_ref().is_some_and(|problem| problem.contains(says)), "{says}: {problem:?}");
+    }
+
+    fn set(plan: &mut Plan, key: &str, value: &str) {
+        plan.nodes[0].properties.insert(key.to_owned(), value.to_owned());
+    }
+
+    fn ask(plan: &mut Plan, deed: AdminDeed) {
+        plan.administration.push(AdminPlan { at_us: 1, node: 0, deed });
+    }
+
+    #[test]
+    fn what_the_core_refuses_to_start_with_is_no_plan() {
+        assert_refused("nodes[0].properties: num.partition", |plan| set(plan, "num.partition", "1"));
+        assert_refused("nodes[0].properties: num.partitions", |plan| set(plan, "num.partitions", "many"));
+        assert_refused("nodes[0].properties: num.partitions", |plan| set(plan, "num.partitions", "0"));
+        assert_refused("process.roles is broker,controller and cannot be broker: each node", |plan| {
+            set(plan, "process.roles", "broker");
+        });
+        assert_refused("node.id is 1 and cannot be 7", |plan| set(plan, "node.id", "7"));
+    }
+
+    #[test]
+    fn topics_that_the_core_refuses_are_no_plan() {
+        for name in ["", "a/b", ".", "..", "__consumer_offsets", "ä", &"x".repeat(250)] {
+            assert_refused("topics[0].name: ", |plan| plan.topics[0].name = name.to_owned());
+        }
+        assert_refused("topics[1].name: \"orders\" is taken", |plan| {
+            plan.topics.push(plan.topics[0].clone());
+        });
+        assert_refused("topics[0].partitions: a topic has at least 1, not 0", |plan| {
+            plan.topics[0].partitions = 0;
+        });
+        assert_refused("topics: the partitions of all: at most 10000", |plan| {
+            plan.topics[0].partitions = 10_001;
+        });
+        assert_refused("topics[0]: ", |plan| plan.topics[0].flush_messages = Some(0));
+        assert_refused("topics[0]: ", |plan| plan.topics[0].segment_bytes = u32::MAX);
+        assert_refused("topics[0]: ", |plan| plan.topics[0].retention_ms = Some(-2));
+        assert_refused("topics[0]: ", |plan| plan.topics[0].segment_ms = Some(0));
+    }
+
+    #[test]
+    fn ranges_times_and_clocks_are_such_as_can_be() {
+        let nothing = Range { low: 2, high: 1 };
+        assert_refused("nodes[0].disk.read_us: from 2 to 1", |plan| plan.nodes[0].disk.read_us = nothing);
+        assert_refused("network.to_node_us: from 2 to 1", |plan| plan.network.to_node_us = nothing);
+        assert_refused("network.encoded_per_mille: at most 1000", |plan| {
+            plan.network.encoded_per_mille = 1_001;
+        });
+        assert_refused("nodes[0].clock.drift_ppm: at least -900000, not -1000000", |plan| {
+            plan.nodes[0].clock.drift_ppm = -1_000_000;
+        });
+        assert_refused("nodes[0].clock.offset_ms: at most", |plan| {
+            plan.nodes[0].clock.offset_ms = i64::MAX;
+        });
+        assert_refused("faults[0].by_ms: at least", |plan| {
+            plan.faults[0].fault = Fault::ClockStep { node: 0, by_ms: i64::MIN };
+        });
+        assert_refused("producers[1].sends[2999].at_us: at most 3155760000000000", |plan| {
+            plan.producers[1].sends[2_999].at_us = u64::MAX;
+        });
+        assert_refused("network.to_client_us.high: at most", |plan| {
+            plan.network.to_client_us.high = u64::MAX;
+        });
+        assert_refused("weather", |plan| {
+            plan.weather = [2, 1].map(|at_us| WeatherChange { at_us, field_seed: 0 }).to_vec();
+        });
+    }
+
+    #[test]
+    fn clients_ask_for_what_there_is() {
+        assert_refused("producers[0].acks: -1, 0 or 1, not 2", |plan| plan.producers[0].acks = 2);
+        assert_refused("producers[0].acks: -1 of an idempotent", |plan| plan.producers[0].acks = 1);
+        assert_refused("producers[0].in_flight_max: at least 1", |plan| plan.producers[0].in_flight_max = 0);
+        assert_refused("producers[0].in_flight_max of an idempotent producer: at most 5", |plan| {
+            plan.producers[0].in_flight_max = 6;
+        });
+        assert_refused("producers[0].api_version: Produce has the versions 3 to 13, not 2", |plan| {
+            plan.producers[0].api_version = 2;
+        });
+        assert_refused("producers[0].sends[0].value_bytes: at most 2056, not 2057", |plan| {
+            plan.producers[0].sends[0].value_bytes = 2_057;
+        });
+        assert_refused("producers[0].sends[0].value_bytes: at least 8", |plan| {
+            plan.producers[0].sends[0].value_bytes = 7;
+        });
+        assert_refused("producers[0].sends[0].records: at least 1", |plan| {
+            plan.producers[0].sends[0].records = 0;
+        });
+        assert_refused("a segment of its topic has room for: at most 262144", |plan| {
+            plan.producers[0].sends[0].records = 60_000;
+        });
+        assert_refused("producers[0].sends[0]: there is no partition 3 of topic 0", |plan| {
+            plan.producers[0].sends[0].partition = 3;
+        });
+        assert_refused("producers[0].sends: they are not in the order", |plan| {
+            plan.producers[0].sends[0].at_us = 1_000_000;
+        });
+        assert_refused("a producer that sends zstd: at least 7", |plan| {
+            plan.producers[0].api_version = 3;
+            plan.producers[0].sends[0].codec = Codec::Zstd;
+        });
+        assert_refused("consumers[0].api_version where zstd is read: at least 10", |plan| {
+            plan.consumers[0].api_version = 9;
+            plan.producers[0].sends[0].codec = Codec::Zstd;
+        });
+        assert_refused("consumers[0].api_version: Fetch has the versions 4 to 18, not 19", |plan| {
+            plan.consumers[0].api_version = 19;
+        });
+        assert_refused("consumers[0].api_version with sessions: at least 7", |plan| {
+            plan.consumers[0].api_version = 6;
+        });
+        assert_refused("consumers[1].max_wait_ms: at least 0", |plan| plan.consumers[1].max_wait_ms = -1);
+        assert_refused("consumers[1].min_bytes: at least 0", |plan| plan.consumers[1].min_bytes = -1);
+        assert_refused("consumers[1].max_bytes: at least 0", |plan| plan.consumers[1].max_bytes = -1);
+        assert_refused("consumers[1].assignment[0]: there is no topic 1", |plan| {
+            plan.consumers[1].assignment[0].0 = 1;
+        });
+        assert_refused("consumers[1]: there is no node 1", |plan| plan.consumers[1].node = 1);
+        assert_refused("two clients have the number 10", |plan| plan.consumers[1].client = 10);
+        assert_refused("the number of a client: at most 999999", |plan| plan.consumers[1].client = 1_000_000);
+    }
+
+    #[test]
+    fn administrators_change_nothing_that_checks_know_from_the_plan() {
+        let alter = |plan: &mut Plan, key: &str, value: &str| {
+            ask(plan, AdminDeed::AlterConfig { topic: 0, key: key.to_owned(), value: value.to_owned() });
+        };
+        for (key, value) in [("retention.ms", "1"), ("flush.messages", "5"), ("no.such.key", "1")] {
+            assert_refused("would change what checks know", |plan| alter(plan, key, value));
+        }
+        assert_refused("administration[0].deed: ", |plan| alter(plan, "max.message.bytes", "many"));
+        assert_refused("administration[0].deed.per_cent: at most 100", |plan| {
+            ask(plan, AdminDeed::DeleteRecords { topic: 0, partition: 0, per_cent: 101 });
+        });
+        assert_refused("administration[0].deed.more: at least 1", |plan| {
+            ask(plan, AdminDeed::AddPartitions { topic: 0, more: 0 });
+        });
+        assert_refused("administration[0]: there is no topic 3", |plan| {
+            ask(plan, AdminDeed::RecreateTopic { topic: 3 });
+        });
+        let mut plan = Plan::reference();
+        alter(&mut plan, "retention.ms", "-1");
+        assert_eq!(plan.problem_anywhere(), None);
+    }
+
+    #[test]
+    fn faults_befall_nodes_that_are_there() {
+        let refused = |says, fault| {
+            assert_refused(says, |plan| plan.faults[0] = FaultPlan { at_us: 1, fault });
+        };
+        refused("faults[0]: there is no node 1", Fault::Pause { node: 1, for_us: 1 });
+        refused("faults[0]: there is no node 1", Fault::Reset { client: 10, node: 1 });
+        let (from, to) = (End::Client(10), End::Node(1));
+        refused("faults[0]: there is no node 1", Fault::Cut { from, to, for_us: 1 });
+    }
+}
