@@ -20,6 +20,49 @@ pub struct Signature(
     pub String,
 );
 
+/// The properties: the files of [`crate::check`], and what the world itself sees.
+const PROPERTIES: [&str; 20] = [
+    "acknowledged_data",
+    "answers",
+    "append_after_error",
+    "checkpoint_files",
+    "consumer_reads",
+    "fault_budget",
+    "high_watermark",
+    "index_recomputation",
+    "leader_epochs",
+    "log_prefix",
+    "no_duplicates",
+    "node_lives",
+    "own_disk",
+    "producer_ids",
+    "producer_state",
+    "retention",
+    "topics",
+    "truthful_view",
+    "unique_batch",
+    "wire",
+];
+
+impl Signature {
+    /// Reads one that some run may have: a property, "liveness", "nondeterminism", or a panic with its file and words.
+    ///
+    /// # Errors
+    /// A sentence with all there are, if it is none.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let is_known = PROPERTIES.contains(&text)
+            || matches!(text, "liveness" | "nondeterminism")
+            || text.starts_with("panic in ");
+        let known = || PROPERTIES.join(", ");
+        is_known.then(|| Self(text.to_owned())).ok_or_else(|| {
+            format!(
+                "no run fails with {text}; there are {}, liveness, nondeterminism, panic in FILE: WORDS",
+                known()
+            )
+        })
+    }
+}
+
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -259,6 +302,28 @@ mod tests {
         assert!(shrunk.is_finished);
         let on_values = shrunk.plan.simplifications().len() as u64;
         assert!(shrunk.runs <= runs_max + 2 * on_values, "{} runs", shrunk.runs);
+    }
+
+    #[test]
+    fn every_property_is_one_that_may_be_expected() {
+        let files = |directory: &str| {
+            let path = format!("{}/src/{directory}", env!("CARGO_MANIFEST_DIR"));
+            let files = std::fs::read_dir(path).expect("it is there");
+            files.map(|file| file.expect("it can be listed").path()).collect::<Vec<_>>()
+        };
+        let mut names: BTreeSet<String> = files("check")
+            .iter()
+            .map(|path| path.file_stem().expect("files have names").to_string_lossy().into_owned())
+            .filter(|name| !matches!(&**name, "mod" | "truth" | "example"))
+            .collect();
+        for path in files("world") {
+            let text = std::fs::read_to_string(path).expect("it can be read");
+            let calls = text.split(".violation(").skip(1).filter_map(|call| call.split('"').nth(1));
+            names.extend(calls.map(str::to_owned));
+        }
+        assert_eq!(names, PROPERTIES.map(str::to_owned).into());
+        assert!(Signature::parse("panic in core/src/x.rs: y").is_ok());
+        assert!(Signature::parse("nonsense").is_err_and(|error| error.contains("truthful_view")));
     }
 
     #[test]

@@ -110,7 +110,10 @@ thread_local! {
 }
 
 /// Takes a panic of a run for a result: it is noted where it was, and nothing is printed.
-pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
+///
+/// # Errors
+/// The panic.
+pub fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let usual = std::panic::take_hook();

@@ -57,6 +57,10 @@ fn words_that_mean_nothing_end_with_2_and_the_usage() {
         &["sweep", "--seeds", "7"],
         &["sweep", "--seeds", "7..7"],
         &["sweep", "--seeds", "0..7", "--shard", "3/2"],
+        &["sweep", "--seeds", "0..7", "--minutes", "inf"],
+        &["sweep", "--seeds", "0..7", "--minutes", "nan"],
+        &["sweep", "--seeds", "0..7", "--minutes=-1"],
+        &["shrink", "--seed", "1", "--expect", "nonsense"],
     ];
     for words in wrong {
         assert_ends_with(words, 2, "--help");
@@ -98,6 +102,11 @@ fn a_run_that_is_not_a_function_of_its_plan_ends_with_5() {
     let mutation = ["--mutation", "delays_from_outside"];
     assert_ends_with(&[&["run", "--seed", "1"][..], &mutation].concat(), 5, "nondeterminism: two runs");
     assert_ends_with(&[&["meta", "--seeds", "3"][..], &mutation].concat(), 5, "they part at event ");
+    assert_ends_with(
+        &[&["meta", "--seeds", "1"][..], &mutation].concat(),
+        5,
+        "replay: cargo sim meta --seeds 1 --from 0 --builds ",
+    );
 }
 
 #[test]
@@ -122,4 +131,19 @@ fn a_plan_that_was_shrunk_and_stored_fails_as_the_seed_did() {
 #[test]
 fn a_plan_that_passes_is_not_shrunk() {
     assert_ends_with(&["shrink", "--seed", "1"], 2, "there is nothing to shrink");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_build_that_dies_is_told_with_its_status_and_what_to_ask_it() {
+    let says = "/bin/false ended before seed 7 with exit status: 1; to see what it says of it alone: /bin/false meta \
+                --print --seeds 1 --from 7";
+    assert_ends_with(&["meta", "--from", "7", "--seeds", "1", "--builds", "/bin/false"], 4, says);
+}
+
+#[test]
+fn events_printed_one_by_one_end_as_the_run_does() {
+    let words = ["meta", "--print-events", "--from", "1"];
+    assert_ends_with(&words, 0, "\npassed\n");
+    assert_ends_with(&[&words[..], &["--mutation", "completion_swallowed"]].concat(), 3, "\nliveness: ");
 }

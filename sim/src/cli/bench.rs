@@ -3,6 +3,7 @@
 use super::stopwatch::Stopwatch;
 use serde::Serialize;
 use sordini_sim::plan::Plan;
+use sordini_sim::sweep::{Verdict, run_in};
 use sordini_sim::trace::Telling;
 use sordini_sim::world::{Outcome, World};
 
@@ -35,7 +36,13 @@ struct Measured {
 pub(crate) fn bench(arguments: &Arguments) -> Result<u8, String> {
     let mut all = Vec::new();
     for (load, plan) in [("reference", Plan::reference()), ("idle", Plan::idle())] {
-        let measured = measure(load, &plan, arguments.times)?;
+        let measured = match measure(load, &plan, arguments.times) {
+            Ok(measured) => measured,
+            Err(verdict) => {
+                eprintln!("the {load} load: {}", verdict.line());
+                return Ok(verdict.exit_code());
+            }
+        };
         if !arguments.json {
             say!(
                 "{load:<10} {:>10.0} simulated seconds per second (median {:.0}): {:.0} s and {} events in {:.3} s, {:.0} \
@@ -57,12 +64,12 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<u8, String> {
     Ok(0)
 }
 
-fn measure(load: &'static str, plan: &Plan, times: u32) -> Result<Measured, String> {
-    let (outcome, seconds) = time(load, times, || World::new(plan, Telling::Nothing))?;
-    let (unchecked, unchecked_seconds) =
-        time(load, times, || World::new(plan, Telling::Nothing).without_checks())?;
+/// Measures a load. What it comes to instead if it does not pass, or not the same way each time.
+fn measure(load: &'static str, plan: &Plan, times: u32) -> Result<Measured, Verdict> {
+    let (outcome, seconds) = time(times, || World::new(plan, Telling::Nothing))?;
+    let (unchecked, unchecked_seconds) = time(times, || World::new(plan, Telling::Nothing).without_checks())?;
     if unchecked.trace_hash != outcome.trace_hash {
-        return Err(format!("the {load} load is another run without the checks"));
+        return Err(Verdict::Nondeterministic("it is another run without the checks".to_owned()));
     }
     let simulated_seconds = outcome.virtual_us as f64 / 1e6;
     let (fastest, median) = (seconds[0], seconds[seconds.len() / 2]);
@@ -78,22 +85,39 @@ fn measure(load: &'static str, plan: &Plan, times: u32) -> Result<Measured, Stri
     })
 }
 
-/// Runs a world so many times: the outcome of the last, and the seconds of computing of each, the fastest first.
-fn time(load: &str, times: u32, world: impl Fn() -> World) -> Result<(Outcome, Vec<f64>), String> {
+/// Runs a world so many times: the outcome of the last, and the seconds of computing of each, the fastest first. It has to
+/// pass each time, and in the same way.
+fn time(times: u32, world: impl Fn() -> World) -> Result<(Outcome, Vec<f64>), Verdict> {
     let mut seconds = Vec::new();
-    let mut outcome = None;
+    let mut last: Option<Outcome> = None;
     for _ in 0..times {
         let watch = Stopwatch::start();
-        let mut world = world();
-        let failure = world.run().err();
-        let run = world.outcome(failure);
+        let (verdict, outcome) = run_in(&world);
         // A clock that counts in coarse steps may show none.
         seconds.push(watch.cpu().as_secs_f64().max(1e-6));
-        if let Some(failure) = &run.failure {
-            return Err(format!("the {load} load does not pass: {failure}"));
+        let Some(outcome) = outcome.filter(|_| verdict == Verdict::Passed) else { return Err(verdict) };
+        if last.as_ref().is_some_and(|last| last.trace_hash != outcome.trace_hash) {
+            return Err(Verdict::Nondeterministic("two runs have different hashes".to_owned()));
         }
-        outcome = Some(run);
+        last = Some(outcome);
     }
     seconds.sort_by(f64::total_cmp);
-    Ok((outcome.ok_or("a load is run at least once")?, seconds))
+    Ok((last.expect("a load is run at least once"), seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sordini_sim::plan::Mutation;
+
+    fn verdict_of(mutation: Mutation) -> Verdict {
+        let plan = Plan { mutation: Some(mutation), ..Plan::draw(1) };
+        time(2, || World::new(&plan, Telling::Nothing)).expect_err("it is broken on purpose")
+    }
+
+    #[test]
+    fn a_load_that_does_not_pass_says_what_it_came_to() {
+        assert_eq!(verdict_of(Mutation::CompletionSwallowed).exit_code(), 3);
+        assert_eq!(verdict_of(Mutation::DelaysFromOutside).exit_code(), 5);
+    }
 }

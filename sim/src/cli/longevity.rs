@@ -2,7 +2,7 @@
 //! event, which is what a stored plan has to survive.
 
 use super::meta::DIFFERENT;
-use super::museum::shrink_plan;
+use super::museum::{replay_line, shrink_plan};
 use super::stopwatch::Stopwatch;
 use sordini_core::museum::Exhibit;
 use sordini_sim::museum::{Finding, find};
@@ -34,9 +34,11 @@ pub(super) fn longevity(plans: u64, from: u64) -> Result<u8, String> {
     let (mut drawn, mut shrunk) = (Column::default(), Column::default());
     for (exhibit, finding) in &findings {
         let name = |kind: &str| format!("{} seed {}, {kind}", exhibit.id(), finding.seed);
-        drawn.look_at(&name("as drawn"), &finding.plan, &finding.signature);
+        let replay = replay_line(finding.seed, *exhibit);
+        drawn.look_at(&name("as drawn"), &replay, &finding.plan, &finding.signature);
         let small = shrink_plan(&finding.plan, PATIENCE).ok_or("a finding fails whenever it is run")?;
-        shrunk.look_at(&name("shrunk"), &small.plan, &finding.signature);
+        let shrink = replay.replace("cargo sim run", "cargo sim shrink");
+        shrunk.look_at(&name("shrunk"), &shrink, &small.plan, &finding.signature);
     }
     drawn.tell("as drawn");
     shrunk.tell("shrunk");
@@ -63,13 +65,14 @@ fn findings(plans: u64, from: u64) -> Vec<(Exhibit, Finding)> {
 }
 
 impl Column {
-    fn look_at(&mut self, name: &str, plan: &Plan, before: &Signature) {
+    fn look_at(&mut self, name: &str, replay: &str, plan: &Plan, before: &Signature) {
         let (verdict, _) = run_in(|| World::with_observer(plan, Telling::Nothing));
         self.plans += 1;
         if verdict.signature().as_ref() == Some(before) {
             self.same += 1;
         } else {
             say!("{name}: {before} before, and with an observer: {}", verdict.line());
+            say!("replay without one: {replay}");
         }
     }
 

@@ -1,9 +1,9 @@
 //! `cargo sim meta`: whether a seed gives the same run everywhere. Each seed is run here and in a process of every build
 //! that is named, and what they print is compared line by line.
 
-use super::Broken;
+use super::{Broken, CRASHED};
 use sordini_sim::plan::Plan;
-use sordini_sim::sweep::run;
+use sordini_sim::sweep::{Verdict, catch, run};
 use sordini_sim::trace::Telling;
 use sordini_sim::world::World;
 use std::io::{BufRead as _, BufReader};
@@ -39,6 +39,8 @@ pub(crate) struct Arguments {
     plans: u64,
 }
 
+/// What another build ends with if it does not know what it is asked.
+const USAGE: i32 = 2;
 /// What ends the command if two runs differ.
 pub(super) const DIFFERENT: u8 = 5;
 
@@ -50,8 +52,9 @@ pub(crate) fn meta(arguments: &Arguments) -> Result<u8, String> {
     }
     let seeds = arguments.from..arguments.from.saturating_add(arguments.seeds);
     if arguments.print_events {
-        print_events(&arguments.broken.plan_of(arguments.from));
-        return Ok(0);
+        let verdict = print_events(&arguments.broken.plan_of(arguments.from));
+        say!("{}", verdict.line());
+        return Ok(verdict.exit_code());
     }
     if arguments.print {
         seeds.for_each(|seed| say!("{}", summary(seed, &arguments.broken)));
@@ -69,9 +72,11 @@ pub(crate) fn meta(arguments: &Arguments) -> Result<u8, String> {
     for seed in seeds {
         let here = summary(seed, &arguments.broken);
         for other in &mut others {
-            let there = other.line()?.ok_or_else(|| format!("{} ends before seed {seed}", other.name()))?;
+            let Some(there) = other.line()? else { return other.died_before(seed, &arguments.broken) };
             if here != there {
                 say!("seed {seed} is not the same twice\n  here {here}\n  {} {there}", other.name());
+                let words = arguments.broken.words_after();
+                say!("replay: cargo sim meta --seeds 1 --from {seed} --builds {}{words}", other.name());
                 return first_difference(seed, &other.path, &arguments.broken);
             }
         }
@@ -96,19 +101,26 @@ fn summary(seed: u64, broken: &Broken) -> String {
     format!("seed {seed} {ran} exit code {}", verdict.exit_code())
 }
 
-fn print_events(plan: &Plan) {
-    let mut world = World::new(plan, Telling::Everything);
+/// Prints a run event by event, and says what it came to.
+fn print_events(plan: &Plan) -> Verdict {
+    let mut world = match catch(|| World::new(plan, Telling::Everything)) {
+        Ok(world) => world,
+        Err(panic) => return Verdict::Panicked(panic),
+    };
     let mut told = 0;
     loop {
-        let goes_on = world.go_on();
+        let goes_on = catch(|| world.go_on());
         let lines = &world.trace().lines()[told..];
         told += lines.len();
         let text: Vec<String> = lines.iter().map(|line| line.to_text()).collect();
         // A line for each event, however much is told of it.
         let text = text.join(" | ").replace('\n', " ");
         say!("{:016x} {} {text}", world.trace().hash(), world.now());
-        if !matches!(goes_on, Ok(true)) {
-            return;
+        match goes_on {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => return Verdict::Passed,
+            Ok(Err(failure)) => return Verdict::Failed(failure),
+            Err(panic) => return Verdict::Panicked(panic),
         }
     }
 }
@@ -159,6 +171,21 @@ impl Other {
 
     fn line(&mut self) -> Result<Option<String>, String> {
         self.lines.next().transpose().map_err(|error| format!("{}: {error}", self.name()))
+    }
+
+    /// The process has said nothing of a seed: what became of it, and what to do.
+    fn died_before(&mut self, seed: u64, broken: &Broken) -> Result<u8, String> {
+        let name = self.name();
+        let status = self.child.wait().map_err(|error| format!("{name}: {error}"))?;
+        let words = broken.words_after();
+        let line = format!("{name} meta --print --seeds 1 --from {seed}{words}");
+        let sentence =
+            format!("{name} ended before seed {seed} with {status}; to see what it says of it alone: {line}");
+        if status.code() == Some(USAGE) {
+            return Err(sentence);
+        }
+        say!("{sentence}");
+        Ok(CRASHED)
     }
 
     fn name(&self) -> String {

@@ -85,10 +85,14 @@ enum Command {
     Bench(bench::Arguments),
     /// Compare runs of the same seeds in several processes and builds
     Meta(meta::Arguments),
-    /// Look for each exhibit of the museum by seed, and tell how soon it is found; exit code 1 if one is not
+    /// Look for each exhibit of the museum by seed, and tell how soon it is found; exit code 1 if one is not that nobody
+    /// walks by hand
     #[cfg(feature = "museum")]
     Museum(museum::Arguments),
 }
+
+/// The exit code for a process that ended on its own.
+const CRASHED: u8 = 4;
 
 /// Which plan.
 #[derive(Debug, Args)]
@@ -162,9 +166,14 @@ impl Broken {
         museum.chain(mutation).collect()
     }
 
+    /// The same, to be put behind other words.
+    fn words_after(&self) -> String {
+        self.words().iter().map(|word| format!(" {word}")).collect()
+    }
+
     /// The line that replays the run of a seed, or what branched off from it.
     fn replay_line(&self, failed: &FailedSeed) -> String {
-        let words = self.words().iter().map(|word| format!(" {word}")).collect::<String>();
+        let words = self.words_after();
         let change = failed.change.map(|change| format!(" --weather {}:{}", change.at_us, change.field_seed));
         format!("cargo sim run --seed {}{}{words} --transcript", failed.seed, change.unwrap_or_default())
     }

@@ -3,7 +3,7 @@
 use super::stopwatch::Stopwatch;
 use serde::Serialize;
 use sordini_core::museum::Exhibit;
-use sordini_sim::museum::{Finding, find};
+use sordini_sim::museum::{Finding, by_hand, find};
 use sordini_sim::plan::Plan;
 use sordini_sim::shrink::{Shrunk, shrink};
 use sordini_sim::sweep::judge;
@@ -57,6 +57,10 @@ struct Row {
     signature: Option<String>,
     sentence: Option<String>,
     shrunk: Option<ShrunkRow>,
+    /// The line that shows it again.
+    replay: Option<String>,
+    /// Why tests of the core walk it by hand, if they do and it was not found.
+    by_hand: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -84,7 +88,9 @@ struct Statistics {
     /// Of everything that was shrunk.
     items: Option<Spread>,
     seconds_to_shrink: Option<Spread>,
-    /// The ids of those that were not found.
+    /// The ids of those that were not found and that tests of the core walk by hand.
+    by_hand: Vec<&'static str>,
+    /// The ids of the others that were not found.
     not_found: Vec<&'static str>,
 }
 
@@ -130,7 +136,23 @@ fn look_for(exhibit: Exhibit, from: u64, arguments: &Arguments) -> (Row, Option<
     let shrunk = shrunk.and_then(|finding| shrink_finding(finding, arguments.shrink_seconds));
     let seed = finding.as_ref().map(|finding| finding.seed);
     let (signature, sentence) = finding.map(|finding| (finding.signature.0, finding.sentence)).unzip();
-    (Row { id: exhibit.id(), name: exhibit.name(), seed, seconds, signature, sentence, shrunk }, seed)
+    let row = Row {
+        id: exhibit.id(),
+        name: exhibit.name(),
+        seed,
+        seconds,
+        signature,
+        sentence,
+        shrunk,
+        replay: seed.map(|seed| replay_line(seed, exhibit)),
+        by_hand: if seed.is_none() { by_hand(exhibit) } else { None },
+    };
+    (row, seed)
+}
+
+/// The line that runs a seed with an exhibit again.
+pub(super) fn replay_line(seed: u64, exhibit: Exhibit) -> String {
+    format!("cargo sim run --seed {seed} --museum {}", exhibit.name())
 }
 
 fn shrink_finding(finding: &Finding, seconds: u64) -> Option<ShrunkRow> {
@@ -162,8 +184,13 @@ impl Row {
                 shrunk.items, shrunk.items_before, shrunk.seconds
             )
         });
+        let below = match (&self.replay, self.by_hand) {
+            (Some(line), _) => format!("\n    replay: {line}"),
+            (None, Some(why)) => format!("\n    walked by hand, because {why}"),
+            (None, None) => String::new(),
+        };
         format!(
-            "{} {:<31} seed {seed:>6} {:>7.2} s  {signature:<22}{shrunk}",
+            "{} {:<31} seed {seed:>6} {:>7.2} s  {signature:<22}{shrunk}{below}",
             self.id, self.name, self.seconds
         )
     }
@@ -181,7 +208,12 @@ impl Statistics {
             ),
             items: Spread::of(shrunk().map(|shrunk| shrunk.items as f64).collect()),
             seconds_to_shrink: Spread::of(shrunk().map(|shrunk| shrunk.seconds).collect()),
-            not_found: firsts.iter().filter(|row| row.seed.is_none()).map(|row| row.id).collect(),
+            by_hand: firsts.iter().filter(|row| row.by_hand.is_some()).map(|row| row.id).collect(),
+            not_found: firsts
+                .iter()
+                .filter(|row| row.seed.is_none() && row.by_hand.is_none())
+                .map(|row| row.id)
+                .collect(),
         }
     }
 
@@ -195,8 +227,11 @@ impl Statistics {
                 say!("{what}: median {median:.2}, 90th percentile {p90:.2}, at most {max:.2}, of {count}");
             }
         }
+        if !self.by_hand.is_empty() {
+            say!("walked by hand: {}", self.by_hand.join(", "));
+        }
         if self.not_found.is_empty() {
-            say!("every exhibit was found");
+            say!("every other exhibit was found");
         } else {
             say!("not found: {}", self.not_found.join(", "));
         }

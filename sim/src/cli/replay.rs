@@ -2,8 +2,9 @@
 //! kept: to step back is to go on from the last one that is early enough.
 
 use sordini_sim::plan::Plan;
+use sordini_sim::sweep::{Verdict, catch};
 use sordini_sim::trace::Telling;
-use sordini_sim::world::{Failure, World};
+use sordini_sim::world::World;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 pub(crate) const COMMANDS: &str = "\
@@ -19,7 +20,14 @@ COMMANDS, read from standard input
 const KEPT_MAX: usize = 64;
 
 pub(crate) fn replay(plan: &Plan) -> Result<u8, String> {
-    let mut run = Run::new(plan);
+    let mut run = match catch(|| Run::new(plan)) {
+        Ok(run) => run,
+        Err(panic) => {
+            let verdict = Verdict::Panicked(panic);
+            say!("the run is over: {}", verdict.line());
+            return Ok(verdict.exit_code());
+        }
+    };
     let input = std::io::stdin();
     let prompts = input.is_terminal();
     loop {
@@ -91,7 +99,7 @@ struct Run {
     /// How many events have happened.
     events: u64,
     /// What it came to, once it is over.
-    end: Option<Result<(), Failure>>,
+    end: Option<Verdict>,
     /// Worlds that were passed, with their numbers of events, from the beginning on.
     kept: Vec<(u64, World)>,
     /// Every how many events a world is kept.
@@ -139,10 +147,8 @@ impl Run {
         for line in &self.world.trace().lines()[told..] {
             say!("{}", line.to_text());
         }
-        match &self.end {
-            Some(Ok(())) => say!("the run is over: passed"),
-            Some(Err(failure)) => say!("the run is over: {failure}"),
-            None => {}
+        if let Some(verdict) = &self.end {
+            say!("the run is over: {}", verdict.line());
         }
     }
 
@@ -151,11 +157,12 @@ impl Run {
         if self.end.is_some() {
             return false;
         }
-        match self.world.go_on() {
-            Ok(true) => {}
-            Ok(false) => self.end = Some(Ok(())),
-            Err(failure) => self.end = Some(Err(failure)),
-        }
+        self.end = match catch(|| self.world.go_on()) {
+            Ok(Ok(true)) => None,
+            Ok(Ok(false)) => Some(Verdict::Passed),
+            Ok(Err(failure)) => Some(Verdict::Failed(failure)),
+            Err(panic) => Some(Verdict::Panicked(panic)),
+        };
         self.events += 1;
         let newest = self.kept.last().map_or(0, |(events, _)| *events);
         if self.end.is_none() && self.events >= newest + self.keep_every {
@@ -185,11 +192,7 @@ impl Run {
     }
 
     fn exit_code(&self) -> u8 {
-        match &self.end {
-            None | Some(Ok(())) => 0,
-            Some(Err(Failure::Safety(_))) => 1,
-            Some(Err(Failure::Liveness(_))) => 3,
-        }
+        self.end.as_ref().map_or(0, Verdict::exit_code)
     }
 }
 

@@ -20,14 +20,18 @@ pub(crate) struct Arguments {
     out: Option<PathBuf>,
     /// What a stored plan must come to whenever it is replayed: "passed", or the name of a property; "passed" if not given,
     /// unless something in the plan is broken on purpose
-    #[arg(long, value_name = "NAME")]
-    expect: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = expect)]
+    expect: Option<Signature>,
     /// How many runs it may take
     #[arg(long, value_name = "N", default_value_t = 4_000)]
     runs: u64,
     /// How many seconds of computing it may take
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     seconds: u64,
+}
+
+fn expect(name: &str) -> Result<Signature, String> {
+    if name == Regression::PASSED { Ok(Signature(name.to_owned())) } else { Signature::parse(name) }
 }
 
 pub(crate) fn shrink(arguments: &Arguments) -> Result<u8, String> {
@@ -51,8 +55,7 @@ pub(crate) fn shrink(arguments: &Arguments) -> Result<u8, String> {
         return Ok(0);
     };
     let cause = path.file_stem().and_then(|stem| stem.to_str()).ok_or("the file is named for the cause")?;
-    let expect = arguments.expect.clone().map(Signature);
-    let expect = expect.unwrap_or_else(|| expected(&small, found.signature));
+    let expect = arguments.expect.clone().unwrap_or_else(|| expected(&small, found.signature));
     let stored = Regression::new(cause.replace(['-', '_'], " "), expect, small);
     std::fs::write(path, stored.to_text()).map_err(|error| format!("{}: {error}", path.display()))?;
     eprintln!("stored as {}; {} is expected of it from now on", path.display(), stored.expect);

@@ -1,8 +1,8 @@
 //! `cargo sim sweep`: many seeds, in this process or in several. A run has no threads, so that several cores take several
 //! processes, each with a part of the seeds; the process that was asked reads what they print.
 
-use super::Broken;
 use super::stopwatch::Stopwatch;
+use super::{Broken, CRASHED};
 use serde::{Deserialize, Serialize};
 use sordini_sim::branch::Branching;
 use sordini_sim::marks::Coverage;
@@ -15,8 +15,6 @@ use std::time::Duration;
 
 /// Every how many seeds one is run twice.
 const TWICE_EVERY: u64 = 64;
-/// The exit code for a process that ended on its own.
-const CRASHED: u8 = 4;
 /// The exit code of a sweep that held and did not come by everything: what it was to show is not shown.
 const MARKS_MISSED: u8 = 1;
 /// How often progress is told.
@@ -48,8 +46,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     every_mark: bool,
     /// Begin no seed after so many minutes
-    #[arg(long, value_name = "M")]
-    minutes: Option<f64>,
+    #[arg(long, value_name = "M", value_parser = minutes)]
+    minutes: Option<Minutes>,
     /// Print JSON lines: each failure when it is found, and what all came to at the end
     #[arg(long)]
     json: bool,
@@ -63,6 +61,19 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
     let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{text} is not a number"));
     let (from, to) = (number(from)?, number(to)?);
     if from < to { Ok((from, to)) } else { Err("there are no seeds in it".to_owned()) }
+}
+
+/// Begin no seed after that, with the text as it was given.
+#[derive(Clone, Debug)]
+struct Minutes {
+    limit: Duration,
+    text: String,
+}
+
+fn minutes(text: &str) -> Result<Minutes, String> {
+    let limit = text.parse::<f64>().ok().and_then(|minutes| Duration::try_from_secs_f64(minutes * 60.0).ok());
+    let limit = limit.ok_or("it is no number of minutes, from 0 on")?;
+    Ok(Minutes { limit, text: text.to_owned() })
 }
 
 fn shard(text: &str) -> Result<Shard, String> {
@@ -106,7 +117,7 @@ pub(crate) fn sweep(arguments: &Arguments) -> Result<u8, String> {
 
 fn in_this_process(teller: &mut Teller<'_>) -> Result<Summary, String> {
     let arguments = teller.arguments;
-    let limit = arguments.minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0));
+    let limit = arguments.minutes.as_ref().map(|minutes| minutes.limit);
     let mut summary = Summary::default();
     for seed in arguments.shard.seeds(arguments.seeds.0, arguments.seeds.1) {
         if limit.is_some_and(|limit| teller.watch.wall() > limit) {
@@ -249,8 +260,8 @@ fn start(arguments: &Arguments, shard: Shard) -> Result<Child, String> {
     if arguments.keep_going {
         command.arg("--keep-going");
     }
-    if let Some(minutes) = arguments.minutes {
-        command.args(["--minutes", &minutes.to_string()]);
+    if let Some(minutes) = &arguments.minutes {
+        command.args(["--minutes", &minutes.text]);
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     command.spawn().map_err(|error| format!("cannot start another process: {error}"))
