@@ -95,6 +95,11 @@ fn a_topic_that_is_forgotten_is_found() {
 }
 
 #[test]
+fn a_panic_is_found() {
+    assert_found(Mutation::AppendPanics, "panic", "as the plan asks");
+}
+
+#[test]
 fn a_completion_that_is_never_delivered_is_found() {
     assert_found(Mutation::CompletionSwallowed, "liveness", "the nodes are [Some(Starting)");
 }

@@ -1,7 +1,8 @@
 //! What the command ends with says what was found.
 
+use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn sim(words: &[&str]) -> Output {
     let output = Command::new(env!("CARGO_BIN_EXE_sordini-sim")).args(words).output();
@@ -71,6 +72,26 @@ fn words_that_mean_nothing_end_with_2_and_the_usage() {
 #[test]
 fn what_does_not_come_to_pass_ends_with_3() {
     assert_ends_with(&["run", "--seed", "1", "--mutation", "completion_swallowed"], 3, "liveness: ");
+}
+
+#[test]
+fn a_panic_ends_with_4_wherever_it_is_met() {
+    let mutation = ["--mutation", "append_panics"];
+    let says = "panic: sim/src/world/life.rs:";
+    let bare = [&["run", "--seed", "1"][..], &["meta", "--print-events", "--from", "1"]];
+    for words in bare {
+        assert_ends_with(&[words, &mutation].concat(), 4, says);
+    }
+    let replay = [&["replay", "--seed", "1"][..], &mutation].concat();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sordini-sim"));
+    child.args(&replay).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = child.spawn().expect("the binary of this package can be run");
+    child.stdin.take().expect("it is piped").write_all(b"e\nb 3\ne\n").expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(4), "{printed}");
+    assert_eq!(printed.matches(&format!("the run is over: {says}")).count(), 2, "{printed}");
+    assert!(output.stderr.is_empty(), "no backtrace: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

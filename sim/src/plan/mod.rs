@@ -432,6 +432,8 @@ pub enum Mutation {
     ProducerIdHandedOutTwice,
     /// From the second start on, metadata answers say that the first topic is unknown: `topics`.
     TopicForgotten,
+    /// The simulator panics at the first append to a log: found as a panic.
+    AppendPanics,
 }
 
 impl Plan {

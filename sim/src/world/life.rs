@@ -668,12 +668,14 @@ fn spoil(mutation: Option<Mutation>, op: &mut StorageOp) {
     let suffix = match mutation {
         Some(Mutation::IndexEntriesSpoiled) => ".index",
         Some(Mutation::TimeIndexEntriesSpoiled) => ".timeindex",
+        Some(Mutation::AppendPanics) => ".log",
         _ => return,
     };
     if let StorageOp::Append { file, bytes: [first, _], .. } = op
         && file.as_str().ends_with(suffix)
         && !first.is_empty()
     {
+        assert_ne!(mutation, Some(Mutation::AppendPanics), "an append to {file}, as the plan asks");
         let mut entry = first.to_vec();
         *entry.last_mut().expect("it is not empty") ^= 1;
         *first = Bytes::from(entry);
