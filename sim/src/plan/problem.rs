@@ -43,6 +43,17 @@ const ALTERABLE: [&str; 4] =
 /// Of `retention.ms` that it ends: what may go is judged by the plan, and then less goes.
 const RETENTION_ENDS: &str = "-1";
 
+/// Properties of a node that would change for all topics what checks and clients know from the plan alone.
+const UNKNOWN_TO_CHECKS: [&str; 7] = [
+    "compression.type",
+    "delete.topic.enable",
+    "log.cleanup.policy",
+    "log.message.timestamp.type",
+    "log.retention.bytes",
+    "log.retention.hours",
+    "log.retention.minutes",
+];
+
 impl Plan {
     /// What makes this plan one that cannot be run by any program, with the museum or without.
     #[must_use]
@@ -57,7 +68,7 @@ impl Plan {
         if self.nodes.is_empty() {
             return Err("it has no nodes".to_owned());
         }
-        judge_times(&serde_json::to_value(self).expect("a plan can be written"), "", false)?;
+        judge_times(&serde_json::to_value(self).map_err(|error| error.to_string())?, "", false)?;
         let each = self.nodes.iter().enumerate().map(|(node, planned)| judge_node(node, planned));
         let configs = each.collect::<Result<Vec<BrokerConfig>, String>>()?;
         self.judge_topics(&configs)?;
@@ -346,6 +357,12 @@ fn judge_node(node: usize, planned: &NodePlan) -> Result<BrokerConfig, String> {
             ));
         }
     }
+    if let Some(key) = UNKNOWN_TO_CHECKS.into_iter().find(|key| entries.contains_key(*key)) {
+        return Err(format!(
+            "{place}.properties: {key} would change for all topics what checks know from the plan; retention and whose \
+             times records have are settings of a topic, and log.retention.ms can be set"
+        ));
+    }
     for (name, range) in [
         ("write_us", planned.disk.write_us),
         ("read_us", planned.disk.read_us),
@@ -441,6 +458,9 @@ mod tests {
         assert_refused("nodes[0].properties: num.partitions", |plan| set(plan, "num.partitions", "0"));
         assert_refused("process.roles is broker,controller and cannot be broker: each node", |plan| {
             set(plan, "process.roles", "broker");
+        });
+        assert_refused("log.retention.bytes would change for all topics", |plan| {
+            set(plan, "log.retention.bytes", "1");
         });
         assert_refused("node.id is 1 and cannot be 7", |plan| set(plan, "node.id", "7"));
     }
