@@ -92,6 +92,8 @@ marks! {
     RecoverySnapshotDamaged = "recovery.snapshot.damaged";
     /// A snapshot of producers said more than the log might hold.
     RecoverySnapshotDoubted = "recovery.snapshot.doubted";
+    /// A snapshot of producers was older than the whole log.
+    RecoverySnapshotOutlived = "recovery.snapshot.outlived";
     /// Files were left over whose removal or replacement had been under way.
     RecoveryLeftovers = "recovery.leftovers";
     /// An index was left over without its log.

@@ -68,7 +68,7 @@ pub(crate) struct LogLoader {
     found: BTreeMap<Offset, FoundSegment>,
     /// Producer snapshots, newest first, that may be believed and were not tried yet.
     snapshots: Vec<Offset>,
-    /// Producer snapshots that may tell of more than the log still has.
+    /// Producer snapshots that may tell of more than the log still has, or of less than is missing before it.
     doubtful_snapshots: Vec<Offset>,
     /// Offset in the last entry of the last segment's index, if that was read and has one.
     last_indexed: Option<Offset>,
@@ -323,6 +323,13 @@ impl LogLoader {
             self.doubtful_snapshots = self.snapshots.drain(..believed).collect();
             out.sometimes_if(!self.doubtful_snapshots.is_empty(), Mark::RecoverySnapshotDoubted);
         }
+        // Between an older one and where the log begins something is missing, which the producers may have sent. Kafka
+        // deletes what lies at the start of the log as well, of which nothing is missing.
+        let begins = self.found.first_key_value().map_or(self.log.log_start, |(base, _)| *base);
+        let continued = self.snapshots.partition_point(|offset| *offset >= begins);
+        let outlived = self.snapshots.split_off(continued);
+        out.sometimes_if(!outlived.is_empty(), Mark::RecoverySnapshotOutlived);
+        self.doubtful_snapshots.extend(outlived);
         if let Some(newest) = self.snapshots.first() {
             self.to_read.push_back(SmallRead::Snapshot(*newest));
         }
