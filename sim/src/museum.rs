@@ -7,18 +7,11 @@ use crate::trace::Telling;
 use sordini_core::museum::Exhibit;
 
 /// Exhibits that no drawn plan is known to find, each with the reason. Tests of the core walk them by hand.
-pub const BY_HAND: [(Exhibit, &str); 2] = [
-    (
-        Exhibit::A44SkipEpochZero,
-        "leader epochs are made anew from batches, over those of the checkpoint file; to miss epoch 0 that file must be \
-         gone or rotten, and on a damaged disk no check judges what a log says of its epochs",
-    ),
-    (
-        Exhibit::B04SnapshotNotVerified,
-        "a snapshot of producers is wrong and as long as it should be only where a bit of it has flipped, and on a \
+pub const BY_HAND: [(Exhibit, &str); 1] = [(
+    Exhibit::B04SnapshotNotVerified,
+    "a snapshot of producers is wrong and as long as it should be only where a bit of it has flipped, and on a \
          damaged disk no check judges which sequences are refused",
-    ),
-];
+)];
 
 /// Why an exhibit is walked by hand, if it is.
 #[must_use]

@@ -37,8 +37,9 @@ found! {
     a_metadata_log_that_time_shortens_is_found: A23MetadataLogTimeRetention, from 1, within 30;
     a_resent_batch_that_is_refused_is_found: A32DedupeWindowZero, from 0, within 30;
     producer_ids_handed_out_twice_are_found: A37PersistCurrentProducerIdBlock, from 16, within 51;
-    a_marker_that_is_left_in_place_is_found: A42MarkerDeletedAfterLoad, from 8, within 30;
+    a_marker_that_is_left_in_place_is_found: A42MarkerDeletedAfterLoad, from 13, within 42;
     an_epoch_file_that_is_not_synced_is_found: A43EpochFileNoSync, from 0, within 30;
+    an_epoch_zero_that_is_passed_over_is_found: A44SkipEpochZero, from 1784, within 5_355;
     state_that_changes_before_the_append_is_found: A45MutateStateBeforeAppend, from 1, within 30;
     a_log_that_ends_where_its_index_ends_is_found: A46AdvanceLogEndAfterIndex, from 4, within 30;
     an_append_behind_a_failed_one_is_found: A47AppendAfterIoError, from 35, within 108;
@@ -48,7 +49,7 @@ found! {
     a_recovery_point_without_indexes_is_found: B02RecoveryPointIgnoresIndexes, from 0, within 30;
     an_index_longer_than_its_log_is_found: B03IndexNotTruncatedWithLog, from 2, within 30;
     a_clean_stop_without_a_sync_is_found: B05CleanShutdownWithoutFlush, from 0, within 30;
-    a_sync_that_vouches_for_another_file_is_found: B06LaterFlushVouchesForEarlier, from 9, within 30;
+    a_sync_that_vouches_for_another_file_is_found: B06LaterFlushVouchesForEarlier, from 7, within 30;
     a_recovery_without_checksums_is_found: B07RecoverySkipsChecksum, from 45, within 138;
     a_hole_between_two_segments_is_found: B08HoleBetweenSegments, from 96, within 291;
     a_duplicate_acknowledged_too_early_is_found: B09DuplicateAckedBeforeWritten, from 0, within 30;
