@@ -77,7 +77,7 @@ enum Stage {
     /// A page of the offset index was asked for.
     IndexPage,
     /// The log was asked for, from `position`.
-    Scan { position: u64 },
+    Scan { position: u64, len: u32 },
 }
 
 /// What a lookup needs next.
@@ -136,7 +136,7 @@ impl Lookup {
                 self.scan_from(entries)
             }
             Stage::IndexPage => self.scan_from(segment::decode_index(self.segment, bytes)),
-            Stage::Scan { position } => self.scan(position, bytes),
+            Stage::Scan { position, len } => self.scan(position, len, bytes),
         }
     }
 
@@ -182,11 +182,11 @@ impl Lookup {
         if position >= self.log_size {
             return Next::Done(Found::Nothing);
         }
-        self.stage = Stage::Scan { position };
+        self.stage = Stage::Scan { position, len };
         Next::Read(StorageOp::Read { file: self.log.clone(), position, len })
     }
 
-    fn scan(&mut self, start: u64, chunk: &Bytes) -> Next {
+    fn scan(&mut self, start: u64, asked_len: u32, chunk: &Bytes) -> Next {
         let mut position = start;
         let mut rest = chunk.clone();
         loop {
@@ -221,14 +221,17 @@ impl Lookup {
                     }
                     Target::Timestamp { timestamp, from } => {
                         if rest.len() < size {
-                            if position == start && rest.len() as u64 >= self.log_size - position {
-                                return Next::Done(Found::Nothing);
-                            }
                             let len = u32::try_from(size).unwrap_or(u32::MAX);
+                            if position == start && asked_len >= len {
+                                // The file is shorter than the batch, or than it was.
+                                return Next::Done(Found::Damage);
+                            }
                             return self.read_log(position, len);
                         }
-                        if let Some(found) = first_record(&rest, timestamp, from) {
-                            return Next::Done(found);
+                        match first_record(&rest, timestamp, from) {
+                            Ok(None) => {}
+                            Ok(Some(found)) => return Next::Done(found),
+                            Err(_) => return Next::Done(Found::Damage),
                         }
                     }
                 }
@@ -245,17 +248,17 @@ impl Lookup {
     }
 }
 
-fn first_record(bytes: &Bytes, timestamp: i64, from: Offset) -> Option<Found> {
-    let batch = Batch::first_of(&mut bytes.clone()).ok()??;
-    let header = *batch.header();
-    let mut records = batch.records(DECOMPRESSED_BYTES_MAX).ok()?;
-    let record = records.find_map(|record| {
-        let record = record.ok()?;
-        (record.timestamp >= timestamp && record.offset >= from.0).then_some(record)
-    })?;
-    Some(Found::Record {
-        offset: Offset(record.offset),
-        timestamp: record.timestamp,
-        leader_epoch: header.partition_leader_epoch,
-    })
+fn first_record(bytes: &Bytes, timestamp: i64, from: Offset) -> Result<Option<Found>, BatchError> {
+    let Some(batch) = Batch::first_of(&mut bytes.clone())? else { return Ok(None) };
+    for record in batch.records(DECOMPRESSED_BYTES_MAX)? {
+        let record = record?;
+        if record.timestamp >= timestamp && record.offset >= from.0 {
+            return Ok(Some(Found::Record {
+                offset: Offset(record.offset),
+                timestamp: record.timestamp,
+                leader_epoch: batch.header().partition_leader_epoch,
+            }));
+        }
+    }
+    Ok(None)
 }

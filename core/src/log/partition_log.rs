@@ -126,6 +126,8 @@ pub(crate) struct PartitionLog {
     pub(super) flushed_end: Offset,
     /// Segments wholly below it need not be looked at after a crash, neither their records nor their indexes.
     pub(super) recovery_point: Offset,
+    /// Records and indexes below it are durable; the file of the leader epochs may not be.
+    durable_end: Offset,
     pub(super) epochs: LeaderEpochCache,
     pub(super) producers: ProducerStates,
     /// The newest batches, oldest first, without a gap up to `next_offset`; at least all at or above `written_end`.
@@ -166,6 +168,7 @@ impl PartitionLog {
             written_end: Offset(0),
             flushed_end: Offset(0),
             recovery_point: Offset(0),
+            durable_end: Offset(0),
             epochs: LeaderEpochCache::default(),
             producers: ProducerStates::default(),
             recent: VecDeque::new(),
@@ -210,6 +213,7 @@ impl PartitionLog {
         self.written_end = self.next_offset;
         self.flushed_end = self.flushed_end.min(self.next_offset);
         self.recovery_point = self.flushed_end;
+        self.durable_end = self.flushed_end;
     }
 
     /// Numbers operations on from where the loader stopped, so that no late completion of its is mistaken.
@@ -538,7 +542,9 @@ impl PartitionLog {
                     Ok(Completion::Bytes(bytes)) => bytes,
                     // The segment was deleted under the search: there is nothing in it.
                     Err(StorageFault::NotFound) => {
-                        out.sometimes(Mark::LogLookupSegmentDeleted);
+                        let segment = self.lookups.get(&id).map(Lookup::segment);
+                        let is_deleted = segment.is_some_and(|base| !self.segments.contains_key(&base));
+                        out.sometimes_if(is_deleted, Mark::LogLookupSegmentDeleted);
                         Bytes::new()
                     }
                     Ok(Completion::Done | Completion::Entries(_)) => unreachable!("a read brings bytes"),
@@ -553,14 +559,14 @@ impl PartitionLog {
             // With the records alone durable the segment that ends here must still be looked at.
             let is_whole = flush.covers_indexes || self.museum.has(Exhibit::B02RecoveryPointIgnoresIndexes);
             let point = if is_whole { flush.end } else { flush.end.plus(-1) };
-            // What epochs began below it is read from their file alone, which is still the old one while a write is under way.
-            if self.epoch_writes == 0 {
-                self.recovery_point = self.recovery_point.max(point);
-            } else {
-                out.sometimes(Mark::LogFlushBeforeEpochs);
-            }
+            self.durable_end = self.durable_end.max(point);
+            out.sometimes_if(self.epoch_writes > 0, Mark::LogFlushBeforeEpochs);
             self.flushes.pop_front();
             self.first_flush += 1;
+        }
+        // What epochs began below it is read from their file alone, and that is the old one while a write is under way.
+        if self.epoch_writes == 0 {
+            self.recovery_point = self.recovery_point.max(self.durable_end);
         }
         while let Some(append) = self.in_flight.front() {
             let awaits_flush = append.end.0 - self.flushed_end.0 >= append.flush_messages

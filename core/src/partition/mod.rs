@@ -397,10 +397,12 @@ impl Partition {
                     out.sometimes_if(start != Start::End, Mark::LogLookupNextSegment);
                     let segment = self.log.segment_after(search.segment);
                     match search.target {
-                        // What readers may see is there, or an index or the log is damaged.
+                        // Of the active segment, which nothing has compacted, what readers may see is there, or its
+                        // index or its log is damaged.
                         Target::Offset { offset, .. }
                             if start == Start::End
-                                && (self.log.log_start()..self.high_watermark).contains(&offset) =>
+                                && offset >= self.log.log_start().max(self.log.active_base())
+                                && offset < self.high_watermark =>
                         {
                             Some(Resolved::Damage)
                         }
