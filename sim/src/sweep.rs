@@ -184,8 +184,8 @@ pub fn run_twice(plan: &Plan) -> Verdict {
     let make = || catch(|| World::new(plan, Telling::Nothing));
     let (mut one, mut other) = match (make(), make()) {
         (Ok(one), Ok(other)) => (one, other),
-        (Err(panic), Err(_)) => return Verdict::Panicked(panic),
-        (Err(panic), Ok(_)) | (Ok(_), Err(panic)) => {
+        (Err(panic), Err(same)) if panic == same => return Verdict::Panicked(panic),
+        (Err(panic), Err(_) | Ok(_)) | (Ok(_), Err(panic)) => {
             return Verdict::Nondeterministic(format!(
                 "one of two runs of one plan panics at once: {}",
                 panic.message

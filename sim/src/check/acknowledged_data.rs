@@ -18,6 +18,7 @@ pub(super) fn check(
     planned: &PlannedPartition,
     log: &mut LogTruth,
     disk: &Disk,
+    has_lost_ids: bool,
 ) -> Result<(), Violation> {
     let (dir, offset) = (&planned.dir, acknowledged.base_offset);
     let Some((_, batch)) = log.batch_at(offset).filter(|(_, batch)| batch.base_offset == offset) else {
@@ -35,9 +36,12 @@ pub(super) fn check(
         })
     };
     let compared_from = if planned.has_log_append_time { HEADER_LEN } else { CRC_AT };
-    if stored[compared_from..] != acknowledged.sent[compared_from..]
-        || same_header(&stored) != same_header(&acknowledged.sent)
-    {
+    let is_it = stored.len() == acknowledged.sent.len()
+        && stored[compared_from..] == acknowledged.sent[compared_from..]
+        && same_header(&stored) == same_header(&acknowledged.sent);
+    // The id is another producer's as well.
+    let may_be_another = has_lost_ids && batch.header.has_producer_id();
+    if !is_it && !may_be_another {
         return Err(violation(format!(
             "{dir} acknowledged a batch at offset {offset}, where another batch was appended"
         )));

@@ -28,7 +28,6 @@ use crate::plan::{CrashKind, Plan};
 use bytes::Bytes;
 use sordini_core::node::PartitionView;
 use sordini_core::storage_op::{StorageFault, StorageOp, StoragePath};
-use sordini_protocol::batch::BatchHeader;
 use sordini_protocol::messages::{FetchResponse, InitProducerIdResponse, MetadataResponse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -237,7 +236,7 @@ impl Checks {
             Some(log) => log,
             None => log_of(&mut self.logs, &Arc::from(file.parent()), disk),
         };
-        for batch in truth::batches_of(file, position, bytes).map_err(|error| {
+        for batch in truth::batches_of(file, position, bytes, self.wall_ms).map_err(|error| {
             log_prefix::violation(format!(
                 "the node appended to {file} at {position} what is no batch: {error}"
             ))
@@ -556,13 +555,8 @@ impl Checks {
             // It was written before the topic was deleted, and is answered after.
             return Ok(());
         }
-        if self.has_lost_ids
-            && BatchHeader::parse(&acknowledged.sent).is_ok_and(|header| header.has_producer_id())
-        {
-            return Ok(());
-        }
-        acknowledged_data::check(acknowledged, planned, log, disk)?;
-        if self.producer_expiration_ms < PRODUCER_EXPIRATION_MS_DEFAULT {
+        acknowledged_data::check(acknowledged, planned, log, disk, self.has_lost_ids)?;
+        if self.has_lost_ids || self.producer_expiration_ms < PRODUCER_EXPIRATION_MS_DEFAULT {
             return Ok(());
         }
         self.acknowledged.check(acknowledged, &planned.dir, log)
@@ -711,7 +705,7 @@ impl Checks {
                 .values()
                 .filter_map(|planned| Some((&*planned.dir, self.logs.get(&planned.dir)?))),
             idempotent_clients,
-            self.wall_ms.saturating_sub(self.producer_expiration_ms),
+            self.producer_expiration_ms,
         )
     }
 }

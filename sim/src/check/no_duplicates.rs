@@ -102,13 +102,13 @@ struct Place<'a> {
     producer: (i64, i16),
 }
 
-/// Looks at every record of every log; what lay below its start in a recovery could not be known any more, nor what is
-/// older than `expired`, in wall clock milliseconds. A value begins with its number, whose upper 24 bits are the client's.
+/// Looks at every record of every log; what lay below its start in a recovery could not be known any more, nor what was
+/// `expiration_ms` old. A value begins with its number, whose upper 24 bits are the client's.
 /// Answers how many values are there twice because of a raised epoch.
 pub(super) fn check<'a>(
     logs: impl Iterator<Item = (&'a str, &'a LogTruth)>,
     idempotent_clients: &BTreeSet<u64>,
-    expired: i64,
+    expiration_ms: i64,
 ) -> Result<u64, Violation> {
     let violation = |sentence| Err(Violation { property: "no_duplicates", sentence });
     let mut seen: BTreeMap<u64, Place<'_>> = BTreeMap::new();
@@ -119,6 +119,7 @@ pub(super) fn check<'a>(
             let bad = |error: &dyn std::fmt::Display| {
                 violation(format!("{dir} has at {} what is no batch: {error}", batch.base_offset))
             };
+            let expired = batch.appended_ms.saturating_sub(expiration_ms);
             let batch = match Batch::new(batch.contiguous()) {
                 Ok(batch) => batch,
                 Err(error) => return bad(&error),

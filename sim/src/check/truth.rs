@@ -25,6 +25,8 @@ pub struct TrueBatch {
     pub bytes: [Bytes; 2],
     /// Its header.
     pub header: BatchHeader,
+    /// When, by the node's wall clock in milliseconds.
+    pub appended_ms: i64,
 }
 
 impl TrueBatch {
@@ -90,6 +92,7 @@ pub(super) fn batches_of(
     file: &StoragePath,
     position: u64,
     bytes: &[Bytes; 2],
+    wall_ms: i64,
 ) -> Result<Vec<TrueBatch>, BatchError> {
     let [first, second] = bytes;
     let batch = |header: &BatchHeader, position, bytes| TrueBatch {
@@ -99,6 +102,7 @@ pub(super) fn batches_of(
         position,
         bytes,
         header: *header,
+        appended_ms: wall_ms,
     };
     // The common case: one batch, in one piece or with its patched header beside its untouched body.
     if first.len() >= HEADER_LEN {

@@ -30,8 +30,9 @@ EXAMPLES
   cargo sim run --plan scenarios/regressions/torn-index.json --short
 
 EXIT CODES
-  0 passed, 1 a property did not hold, 2 wrong usage, 3 something did not come to pass in time,
-  4 a panic, 5 two runs of one plan differed";
+  0 passed, 1 a property did not hold, or what was to be shown was not: an exhibit, a mark,
+  2 wrong usage, 3 something did not come to pass in time, 4 a panic, or a process that ended on
+  its own, 5 two runs of one plan differed";
 
 /// Whole worlds by seed: clusters, clients, and what breaks
 #[derive(Debug, Parser)]

@@ -104,6 +104,9 @@ pub(crate) fn sweep(arguments: &Arguments) -> Result<u8, String> {
     let mut teller = Teller { arguments, told: None, watch, has_crashed: false };
     let summary = if arguments.jobs > 1 { in_processes(&mut teller)? } else { in_this_process(&mut teller)? };
     teller.end(&summary)?;
+    if teller.has_crashed {
+        return Ok(CRASHED);
+    }
     let missed: Vec<&str> = summary.marks.missed().collect();
     if arguments.every_mark && summary.exit_code() == 0 && !missed.is_empty() {
         eprintln!(
@@ -112,7 +115,7 @@ pub(crate) fn sweep(arguments: &Arguments) -> Result<u8, String> {
         );
         return Ok(MARKS_MISSED);
     }
-    Ok(if teller.has_crashed { CRASHED } else { summary.exit_code() })
+    Ok(summary.exit_code())
 }
 
 fn in_this_process(teller: &mut Teller<'_>) -> Result<Summary, String> {

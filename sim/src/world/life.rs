@@ -427,6 +427,7 @@ impl World {
                     // A recovery that is over is not disturbed any more.
                     machine.recovery_faults.clear();
                     let shortened = machine.checks.on_running(&machine.disk)?;
+                    machine.has_lost_records |= shortened > 0;
                     self.marks.count(WorldMark::RecoveryWithLoss, shortened);
                     let losses = machine.checks.take_losses();
                     self.declare(node, losses)?;

@@ -21,6 +21,8 @@ pub(super) struct Machine {
     pub(super) own_disk: Option<Box<Disk>>,
     /// Whether it was ever given a new disk in the place of its own.
     pub(super) has_lost_disk: bool,
+    /// A recovery found less than had been appended.
+    pub(super) has_lost_records: bool,
     pub(super) checks: Checks,
     /// The process, if one is there.
     pub(super) process: Option<Process>,
@@ -62,7 +64,7 @@ pub(super) struct Process {
     pub(super) faults_met: u64,
     /// For when a deadline event is in the queue, the earliest.
     pub(super) deadline_at: Option<u64>,
-    /// Whether indexes were looked at since it runs.
+    /// After how many events of the world indexes were looked at last since it runs.
     pub(super) indexes_checked_at: Option<u64>,
     /// Why it must refuse its disk, if the disk is not its own.
     pub(super) must_refuse: bool,
@@ -75,6 +77,7 @@ impl Machine {
             disk,
             own_disk: None,
             has_lost_disk: false,
+            has_lost_records: false,
             checks,
             process: None,
             lives: 0,

@@ -89,7 +89,7 @@ pub struct Outcome {
     pub marks: Marks,
     /// What clients did and were told.
     pub history: Vec<Entry>,
-    /// Whether all that befell it is what its configuration promises to survive.
+    /// Whether its plan has only faults that its configuration promises to survive.
     pub is_within_budget: bool,
     /// What was lost to faults that the configuration does not promise to survive, as sentences.
     pub losses: Vec<String>,

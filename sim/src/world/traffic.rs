@@ -503,11 +503,15 @@ impl World {
         Ok(())
     }
 
-    /// Whether something has happened that takes records from the end of a log.
+    /// Whether something has happened that takes records from the end of a log of the node.
     fn may_have_lost_records(&self, node: usize) -> bool {
-        let is_recreation = |planned: &AdminPlan| matches!(planned.deed, AdminDeed::RecreateTopic { .. });
+        let is_recreation = |planned: &AdminPlan| {
+            planned.node == node
+                && planned.at_us <= self.now
+                && matches!(planned.deed, AdminDeed::RecreateTopic { .. })
+        };
         self.is_beyond_promises(node)
-            || self.marks.of(WorldMark::RecoveryWithLoss) > 0
+            || self.machines[node].has_lost_records
             || self.plan.administration.iter().any(is_recreation)
     }
 
