@@ -438,3 +438,27 @@ fn a_node_that_stops_does_nothing_that_only_time_asks_for() {
     host.node.step(later, Input::DeadlinePassed, &mut out);
     assert!(out.is_empty(), "{:?}", out.drain().collect::<Vec<_>>());
 }
+
+#[test]
+fn a_fetch_does_not_wait_for_more_than_it_has_room_for() {
+    let mut host = Host::formatted(&[]);
+    create(&mut host, "orders");
+    produce(&mut host, "orders", 1000, &["a"]);
+    let request = FetchRequest { min_bytes: 1 << 20, max_bytes: 1, ..fetch_request("orders", 0, 500) };
+    let response = host.ask(12, AnyRequest::Fetch(request));
+    assert_eq!(records(&host, response), owned(&[(0, "a")]));
+}
+
+#[test]
+fn an_index_that_points_beyond_the_log_costs_no_records_after_a_clean_stop() {
+    let mut host = Host::formatted(&[("log.index.interval.bytes", "0")]);
+    create(&mut host, "orders");
+    produce(&mut host, "orders", 1000, &["a"]);
+    produce(&mut host, "orders", 2000, &["b"]);
+    host.stop();
+    // The position in the only entry.
+    let index = host.disk.files.get_mut("0/orders-0/00000000000000000000.index").expect("it is there");
+    index[4] ^= 1;
+    host.restart();
+    assert_eq!(fetch(&mut host, "orders", 0), owned(&[(0, "a"), (1, "b")]));
+}

@@ -464,6 +464,10 @@ impl LogLoader {
             // An index with anything but entries in it was not closed cleanly.
             return self.begin_again_doubting(out);
         }
+        if !validate && is_last && known.size >= found.log_len && known.size > 0 {
+            // The last entry points beyond the last batch, and what follows would pass for nothing.
+            return self.begin_again_doubting(out);
+        }
         let mut segment = Segment::new(&self.request.dir, base, found.modified_ms);
         if !validate {
             segment.clone_from(known);

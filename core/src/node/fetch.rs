@@ -87,12 +87,14 @@ impl Broker {
         };
         let id = self.next_parked_id();
         let asked = u64::try_from(request.max_bytes).unwrap_or(0);
+        let max_bytes = asked.min(u64::from(self.config.fetch_max_bytes));
         let mut fetch = ParkedFetch {
             reply_to,
             session,
             read_committed: request.isolation_level == 1,
-            min_bytes: u64::try_from(request.min_bytes).unwrap_or(0),
-            max_bytes: asked.min(u64::from(self.config.fetch_max_bytes)),
+            // Nobody waits for more than there is room for.
+            min_bytes: u64::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
+            max_bytes,
             parts: Vec::with_capacity(wanted.len()),
             searching: 0,
             ready_bytes: 0,
