@@ -630,13 +630,14 @@ impl World {
     }
 
     /// Looks at all indexes, once in every life and then every so many events, in the first moment in which nothing is under
-    /// way on the disk.
+    /// way on the disk, a failure that the node has not heard of included.
     fn maybe_check_indexes(&mut self, node: usize) -> Result<(), Failure> {
         let machine = &mut self.machines[node];
         let Some(process) = &mut machine.process else { return Ok(()) };
         if process.state == NodeState::Running
             && process.indexes_checked_at.is_none_or(|at| self.trace.events() >= at + INDEXES_EVERY)
             && machine.disk.pending().next().is_none()
+            && machine.failed_ops.is_empty()
         {
             process.indexes_checked_at = Some(self.trace.events());
             machine.checks.on_quiet_disk(&machine.disk)?;
