@@ -439,6 +439,15 @@ impl LogLoader {
                 segment.thin = None;
             }
         }
+        // What closed the segment before may have come after the recovery point, when the process ended: the entry that ends its
+        // time index is there, and nothing has made it durable.
+        let last_trusted = doubtful.and_then(|first| self.found.range(..first).next_back());
+        let last_trusted = last_trusted.filter(|(_, found)| found.whole_entries().is_some());
+        if let Some(segment) = last_trusted.and_then(|(base, _)| self.log.segments.get(base)) {
+            for file in [segment.index.clone(), segment.time_index.clone()] {
+                self.push_repair(StorageOp::Sync { file }, out);
+            }
+        }
     }
 
     fn scan_next(&mut self, now: Now, out: &mut Outbox) -> LoadStep {

@@ -398,7 +398,12 @@ impl LogTruth {
 
     /// What is not as it was written, of a log that a node looks through from its recovery point on.
     pub(super) fn look_for_damage(&self, disk: &Disk, recovery_point: i64, is_deep: bool) -> Damage {
-        let damaged = (self.deleted..self.batches.len()).filter(|index| !self.batches[*index].is_in(disk));
+        // A segment that was being deleted may be there still.
+        let is_damaged = |index: &usize| {
+            let batch = &self.batches[*index];
+            (*index >= self.deleted || disk.contents(&batch.file).is_some()) && !batch.is_in(disk)
+        };
+        let damaged = (0..self.batches.len()).filter(is_damaged);
         let batches: BTreeSet<usize> = damaged.collect();
         // A segment may have gone with the power: then the one before it is the last there is.
         let is_doubted = |batch: &&TrueBatch| {
