@@ -23,6 +23,11 @@ impl<T> UntilCommitted<T> {
         self.waiting.push_back((end, what));
     }
 
+    /// Takes everything, oldest first: the log is another's, and may be cut.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = T> {
+        core::mem::take(&mut self.waiting).into_iter().map(|(_, what)| what)
+    }
+
     /// Takes the oldest parked thing if the high watermark has reached it.
     pub(crate) fn release(&mut self, high_watermark: Offset) -> Option<T> {
         if self.waiting.front()?.0 > high_watermark {

@@ -42,14 +42,17 @@ pub fn format(config: &BrokerConfig, cluster_id: &str, seed: u64, wall_ms: i64) 
             };
             let bytes = snapshot(Vec::new(), &[record.into()], wall_ms);
             ops.push(StorageOp::Replace { file: at("bootstrap.checkpoint"), bytes });
-            let version = KRaftVersionRecord { kraft_version: 1, ..KRaftVersionRecord::default() };
-            let voters = voters(config, directory);
-            let control = alloc::vec![
-                (ControlType::KraftVersion, encoded(&version)),
-                (ControlType::KraftVoters, encoded(&voters)),
-            ];
-            let file = metadata_log_dir(dir).join(BOOTSTRAP_CHECKPOINT);
-            ops.push(StorageOp::Replace { file, bytes: snapshot(control, &[], wall_ms) });
+            // Several voters that the configuration names stand in no record: their directories are not known (KIP-853).
+            if config.controller_quorum_voters.len() <= 1 {
+                let version = KRaftVersionRecord { kraft_version: 1, ..KRaftVersionRecord::default() };
+                let voters = voters(config, directory);
+                let control = alloc::vec![
+                    (ControlType::KraftVersion, encoded(&version)),
+                    (ControlType::KraftVoters, encoded(&voters)),
+                ];
+                let file = metadata_log_dir(dir).join(BOOTSTRAP_CHECKPOINT);
+                ops.push(StorageOp::Replace { file, bytes: snapshot(control, &[], wall_ms) });
+            }
         }
         let node = config.node_id;
         let text =

@@ -19,6 +19,7 @@ pub mod museum;
 pub mod node;
 pub mod outbox;
 mod partition;
+pub mod peer;
 pub mod produce_request;
 mod properties;
 mod quorum;

@@ -51,6 +51,10 @@ marks! {
     LogLookupSegmentDeleted = "log.lookup.segment_deleted";
     /// What a search went through is not as it was written.
     LogLookupDamage = "log.lookup.damage";
+    /// The end of a log was cut off.
+    LogTruncated = "log.truncated";
+    /// A segment went with the end of a log that was cut off.
+    LogTruncatedSegment = "log.truncated_segment";
     /// A leader's epoch began in a log that had records.
     LogEpochNew = "log.epoch.new";
     /// Leader epochs that had ended below the log's start were forgotten.
@@ -115,6 +119,40 @@ marks! {
     BootTopicsKnown = "boot.topics_known";
     /// The quorum had had a leader before.
     QuorumLaterEpoch = "quorum.later_epoch";
+    /// A node came back that had led the quorum when it stopped.
+    QuorumLeaderRestarted = "quorum.leader_restarted";
+    /// A voter that knew of no leader asked whether it would be voted for.
+    QuorumPreVote = "quorum.pre_vote";
+    /// A majority would not have voted for it.
+    QuorumPreVoteRejected = "quorum.pre_vote_rejected";
+    /// A vote was cast for another node.
+    QuorumVoted = "quorum.voted";
+    /// A node asked for a vote whose log ends before the voter's.
+    QuorumVoteLogBehind = "quorum.vote_log_behind";
+    /// A candidate did not win.
+    QuorumElectionLost = "quorum.election_lost";
+    /// One of several voters became the leader.
+    QuorumElected = "quorum.elected";
+    /// A leader heard of no majority for too long and stepped down.
+    QuorumCheckQuorum = "quorum.check_quorum";
+    /// A leader said that it leads no more.
+    QuorumLeaderGone = "quorum.leader_gone";
+    /// A follower heard nothing of its leader for too long.
+    QuorumLeaderSilent = "quorum.leader_silent";
+    /// Another node did not answer in time, and its connection was given up.
+    QuorumPeerSilent = "quorum.peer_silent";
+    /// A majority of several voters had a record durable.
+    QuorumCommitted = "quorum.committed";
+    /// A follower's log had parted from the leader's.
+    QuorumDiverging = "quorum.diverging";
+    /// A follower cut its log to where it had parted from the leader's.
+    QuorumTruncated = "quorum.truncated";
+    /// What a leader sent is not what comes next in the log.
+    QuorumFetchedDamage = "quorum.fetched_damage";
+    /// A request came to a controller that is not the active one.
+    ControllerNotActive = "controller.not_active";
+    /// A controller lost its office while requests waited for it.
+    ControllerDeposed = "controller.deposed";
 
     /// A batch was recognised as a repeated one.
     ProducerDuplicate = "producer.duplicate";

@@ -64,6 +64,21 @@ exhibits! {
     /// before anybody could read them, the log begins above what is committed, and readers at its end are sent away
     /// from offsets that were never out of range.
     A13RetentionIgnoresHighWatermark = "A13", "retention_ignores_hw";
+    /// KAFKA-10661: a leader that comes back has forgotten that it led. It may vote for a rival in the epoch that it won, and
+    /// then there are two leaders of one epoch, each with records of its own at the same offsets.
+    A14RestartAsUnattached = "A14", "restart_as_unattached";
+    /// KAFKA-10533: a voter fetches on before what it has is synced. The fetch counts as its word that it has it, the leader
+    /// commits, and power that is lost on enough nodes takes what was committed.
+    A15VoterSkipsFlush = "A15", "voter_skips_flush";
+    /// KAFKA-12619, the eighth figure of the Raft paper: what earlier epochs wrote is committed once a majority has it, before
+    /// anything of the leader's own epoch is. A node with a later epoch at its end can still win, and replace it.
+    A16HighWatermarkAtEpochStart = "A16", "hw_at_epoch_start";
+    /// Redpanda 9ff1818afd: a node that steps down forgets whom it voted for, also within the epoch. It votes a second time,
+    /// and two nodes win.
+    A17ClearVoteOnStepDown = "A17", "clear_vote_on_stepdown";
+    /// KAFKA-15489: a leader stays until it hears of another. Cut off with a minority it goes on in office for ever, and whoever
+    /// is on its side with it.
+    A18NoCheckQuorum = "A18", "no_check_quorum";
     /// KAFKA-14238: the metadata log is subject to the same retention as any other. When time has passed, what no
     /// snapshot covers is deleted, and at the next start topics and their data are unknown.
     A23MetadataLogTimeRetention = "A23", "metadata_log_time_retention";

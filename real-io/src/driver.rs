@@ -6,24 +6,28 @@
 use crate::clock::Clock;
 use crate::disk::{Disk, DiskOptions, Warmer};
 use crate::net::answers::{Answers, Piece};
+use crate::net::peer::Peers;
 use sordini_core::ids::{ConnectionId, RequestId};
 use sordini_core::node::{Input, Node, NodeState, Output};
 use sordini_core::outbox::Outbox;
+use sordini_core::peer::{Peer, PeerFault};
 use sordini_core::time::Instant;
 use sordini_protocol::frame::encode_response;
 use sordini_protocol::request::AnyResponse;
 use sordini_protocol::wire::Spliced;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::mem::discriminant;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
 /// A node and the world it acts on.
 pub struct Driver {
+    /// Itself, for the connections that it opens.
+    this: Weak<Self>,
     inner: RefCell<Inner>,
     clock: Clock,
     warmer: Warmer,
@@ -45,6 +49,7 @@ struct Inner {
     disk: Disk,
     connections: BTreeMap<ConnectionId, Rc<Answers>>,
     connections_ever: u64,
+    peers: Peers,
 }
 
 impl fmt::Debug for Driver {
@@ -62,8 +67,10 @@ impl Driver {
         let disk = Disk::new(log_dirs, options, Arc::new(move || bell.notify_one()));
         let warmer = disk.warmer();
         let (outbox, connections) = (Outbox::new(), BTreeMap::new());
-        Rc::new(Self {
-            inner: RefCell::new(Inner { node, outbox, disk, connections, connections_ever: 0 }),
+        let peers = Peers::default();
+        Rc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
+            inner: RefCell::new(Inner { node, outbox, disk, connections, connections_ever: 0, peers }),
             clock,
             warmer,
             armed: Cell::new(None),
@@ -84,7 +91,9 @@ impl Driver {
             return;
         }
         let breaks = BreaksOnPanic(self);
-        let Inner { node, outbox, disk, connections, .. } = &mut *self.inner.borrow_mut();
+        let Inner { node, outbox, disk, connections, peers, .. } = &mut *self.inner.borrow_mut();
+        // What could not even be asked.
+        let mut unasked = VecDeque::new();
         let before = discriminant(&node.state());
         let mut next = first.or_else(|| completion(disk));
         while let Some(input) = next {
@@ -107,9 +116,19 @@ impl Driver {
                         }
                     }
                     Output::Storage { token, op } => disk.submit(token, op),
+                    Output::Ask { peer, request, version, body } => {
+                        if let Err(error) = peers.ask(&self.this, peer, request, version, &body) {
+                            tracing::error!(version, %error, "a request to another node cannot be encoded");
+                            unasked.push_back(request);
+                        }
+                    }
+                    Output::HangUp { peer } => peers.hang_up(&peer),
                 }
             }
-            next = completion(disk);
+            let unasked = unasked
+                .pop_front()
+                .map(|request| Input::PeerAnswered { request, result: Err(PeerFault::Disconnected) });
+            next = unasked.or_else(|| completion(disk));
         }
         if discriminant(&node.state()) != before {
             self.state_changed.notify_waiters();
@@ -196,6 +215,11 @@ impl Driver {
     pub(crate) fn disconnect(&self, id: ConnectionId) {
         self.inner.borrow_mut().connections.remove(&id);
         self.submit(Input::ConnectionClosed { connection: id });
+    }
+
+    /// Lets go of a connection to another node that ended.
+    pub(crate) fn forget_link(&self, peer: &Peer, number: u64) {
+        self.inner.borrow_mut().peers.forget(peer, number);
     }
 
     /// The connections there are.

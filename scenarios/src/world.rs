@@ -498,6 +498,9 @@ impl World {
                     self.tell("out", &format!("answer to {text}"));
                 }
             }
+            Output::Ask { peer, .. } | Output::HangUp { peer } => {
+                unreachable!("the only voter asks nobody, and not {peer:?}")
+            }
             Output::NoResponse { request, .. } => {
                 let request = self.request_mut(request);
                 request.progress = Progress::WithoutAnswer;

@@ -33,6 +33,14 @@ pub enum Place {
     ResponseCodec,
     /// What a fault leaves of the operation that it strikes; the item is the file, and the place in it for an append.
     DiskFault,
+    /// How long a message from a node to another takes that it asks; the item is the way between the two.
+    BetweenNodes,
+    /// How long an answer from a node to another takes; the item is the way between the two.
+    BackBetweenNodes,
+    /// Whether a request between nodes goes through the real encoder and decoder; the item is the way between the two.
+    NodeRequestCodec,
+    /// Whether an answer between nodes goes through the real encoder and decoder; the item is the way between the two.
+    NodeResponseCodec,
 }
 
 /// The answers to all questions of one run.

@@ -78,6 +78,20 @@ world_marks! {
     RequestEncoded = "network.request_encoded",
     /// An answer went through the real encoder and decoder.
     ResponseEncoded = "network.response_encoded",
+    /// A message between nodes was lost, and with it what followed on its connection.
+    NodeMessageLost = "nodes.message_lost",
+    /// A connection between nodes was reset.
+    NodeReset = "nodes.reset",
+    /// A node gave up a connection to another.
+    HungUp = "nodes.hung_up",
+    /// A node was answered by another after it had given up.
+    NodeAnswerTooLate = "nodes.answer_too_late",
+    /// A node learnt that what it had asked another is not answered.
+    NodeDisconnected = "nodes.disconnected",
+    /// A request between nodes went through the real encoder and decoder.
+    NodeRequestEncoded = "nodes.request_encoded",
+    /// An answer between nodes went through the real encoder and decoder.
+    NodeResponseEncoded = "nodes.response_encoded",
     /// A client paused.
     ClientPause = "client.pause",
     /// A client closed its connection because an answer did not come.

@@ -115,6 +115,10 @@ pub enum Kind {
     Request,
     /// An answer went out.
     Response,
+    /// A node asked another.
+    Ask,
+    /// A node got the answer of another, or that there will be none.
+    Answer,
     /// A storage operation went out.
     Storage,
     /// The answer of a disk came in.
@@ -133,7 +137,13 @@ impl Kind {
             | Self::Loss
             | Self::Verdict
             | Self::Client => true,
-            Self::Connection | Self::Request | Self::Response | Self::Storage | Self::Completion => false,
+            Self::Connection
+            | Self::Request
+            | Self::Response
+            | Self::Ask
+            | Self::Answer
+            | Self::Storage
+            | Self::Completion => false,
         }
     }
 }
@@ -184,8 +194,8 @@ impl Line {
             Kind::Fault => "!!!!",
             Kind::Log => "   ~",
             Kind::Client => "   c",
-            Kind::Connection | Kind::Request | Kind::Completion => "  ->",
-            Kind::Response | Kind::Storage => "  <-",
+            Kind::Connection | Kind::Request | Kind::Answer | Kind::Completion => "  ->",
+            Kind::Response | Kind::Ask | Kind::Storage => "  <-",
         };
         format!("{seconds:>5}.{micros:06} {node} {sign} {}", self.text)
     }

@@ -1,7 +1,6 @@
 //! How inputs and outputs are written for people, and what of them goes into the trace hash.
 
 use crate::trace::Hash64;
-use sordini_core::ids::{ConnectionId, RequestId};
 use sordini_core::storage_op::{Completion, StorageFault, StorageOp, StorageToken};
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::request::{AnyRequest, AnyResponse};
@@ -120,6 +119,9 @@ fn len_of(records: Option<&Records>) -> usize {
     records.map_or(0, Records::len)
 }
 
+/// The id of the metadata log's topic.
+pub(crate) const METADATA_TOPIC_ID: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+
 /// What the topics of a run are called, for messages that name them by their ids.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Topics<'a> {
@@ -136,6 +138,9 @@ impl Topics<'_> {
         if !name.is_empty() {
             return name.to_string();
         }
+        if id == METADATA_TOPIC_ID {
+            return "__cluster_metadata".to_owned();
+        }
         self.ids.get(&id).map_or_else(|| id.to_string(), |index| self.names[*index].to_string())
     }
 }
@@ -147,16 +152,10 @@ macro_rules! add {
     };
 }
 
-/// A request, with what matters of the APIs that clients use.
+/// A request, with what matters of the APIs that clients and controllers use.
 #[must_use]
-pub(crate) fn request(
-    client: u64,
-    connection: ConnectionId,
-    request: RequestId,
-    body: &AnyRequest,
-    topics: Topics<'_>,
-) -> String {
-    let mut line = format!("client {client} connection {connection} request {request}: {:?}", body.api_key());
+pub(crate) fn request(body: &AnyRequest, topics: Topics<'_>) -> String {
+    let mut line = format!("{:?}", body.api_key());
     if let AnyRequest::Produce(produce) = body {
         add!(line, " acks={}", produce.acks);
         for topic in &produce.topic_data {
@@ -172,6 +171,9 @@ pub(crate) fn request(
             let name = topics.name(&topic.topic, topic.topic_id);
             for partition in &topic.partitions {
                 add!(line, " {name}-{} from {}", partition.partition, partition.fetch_offset);
+                if partition.last_fetched_epoch >= 0 {
+                    add!(line, " behind epoch {}", partition.last_fetched_epoch);
+                }
                 add_leader_epoch(&mut line, partition.current_leader_epoch);
             }
         }
@@ -201,8 +203,92 @@ pub(crate) fn request(
                 add!(line, " {}-{} below {}", topic.name, partition.partition_index, partition.offset);
             }
         }
+    } else {
+        add_quorum_request(&mut line, body);
     }
     line
+}
+
+/// Adds what voters ask each other.
+fn add_quorum_request(line: &mut String, body: &AnyRequest) {
+    if let AnyRequest::Vote(request) = body {
+        for partition in request.topics.iter().flat_map(|topic| &topic.partitions) {
+            let what = if partition.pre_vote { "would you vote" } else { "vote" };
+            add!(line, " {what} for {} in epoch {}", partition.replica_id, partition.replica_epoch);
+            add!(line, ", whose log ends at {}", partition.last_offset);
+            add!(line, " in epoch {}", partition.last_offset_epoch);
+        }
+    } else if let AnyRequest::BeginQuorumEpoch(request) = body {
+        for partition in request.topics.iter().flat_map(|topic| &topic.partitions) {
+            add_leader(line, partition.leader_id, partition.leader_epoch);
+        }
+    } else if let AnyRequest::EndQuorumEpoch(request) = body {
+        for partition in request.topics.iter().flat_map(|topic| &topic.partitions) {
+            add_leader(line, partition.leader_id, partition.leader_epoch);
+            let candidates = &partition.preferred_candidates;
+            let candidates: Vec<i32> = candidates.iter().map(|candidate| candidate.candidate_id).collect();
+            add!(line, " resigns for {candidates:?}");
+        }
+    } else if let AnyRequest::IncrementalAlterConfigs(request) = body {
+        for resource in &request.resources {
+            for config in &resource.configs {
+                let value = config.value.as_deref().unwrap_or("-");
+                add!(
+                    line,
+                    " {}/{:?} {}={value}",
+                    resource.resource_type,
+                    resource.resource_name,
+                    config.name
+                );
+            }
+        }
+    }
+}
+
+/// Adds what voters answer each other.
+fn add_quorum_response(line: &mut String, body: &AnyResponse) {
+    let error = |code: i16| ErrorCode::from_i16(code).name();
+    if let AnyResponse::Vote(response) = body {
+        add!(line, " {}", error(response.error_code));
+        for partition in response.topics.iter().flat_map(|topic| &topic.partitions) {
+            let granted = if partition.vote_granted { "granted" } else { "not granted" };
+            add!(line, " {} {granted}", error(partition.error_code));
+            add_leader(line, partition.leader_id, partition.leader_epoch);
+        }
+    } else if let AnyResponse::BeginQuorumEpoch(response) = body {
+        add!(line, " {}", error(response.error_code));
+        for partition in response.topics.iter().flat_map(|topic| &topic.partitions) {
+            add!(line, " {}", error(partition.error_code));
+            add_leader(line, partition.leader_id, partition.leader_epoch);
+        }
+    } else if let AnyResponse::EndQuorumEpoch(response) = body {
+        add!(line, " {}", error(response.error_code));
+        for partition in response.topics.iter().flat_map(|topic| &topic.partitions) {
+            add!(line, " {}", error(partition.error_code));
+            add_leader(line, partition.leader_id, partition.leader_epoch);
+        }
+    } else if let AnyResponse::IncrementalAlterConfigs(response) = body {
+        for resource in &response.responses {
+            let text = resource.error_message.as_deref().unwrap_or_default();
+            add!(line, " {} {text}", error(resource.error_code));
+        }
+    } else if let AnyResponse::DescribeConfigs(response) = body {
+        for resource in &response.results {
+            add!(line, " {}", error(resource.error_code));
+            for config in &resource.configs {
+                add!(line, " {}={}", config.name, config.value.as_deref().unwrap_or("-"));
+            }
+        }
+    }
+}
+
+/// Adds who leads, if somebody says so.
+fn add_leader(line: &mut String, leader: i32, epoch: i32) {
+    if leader >= 0 {
+        add!(line, ", {leader} leads epoch {epoch}");
+    } else if epoch >= 0 {
+        add!(line, ", nobody leads epoch {epoch}");
+    }
 }
 
 /// Adds the leader epoch in which a client believes, if it says one.
@@ -212,15 +298,10 @@ fn add_leader_epoch(line: &mut String, epoch: i32) {
     }
 }
 
-/// An answer, with what matters of the APIs that clients use.
+/// An answer, with what matters of the APIs that clients and controllers use.
 #[must_use]
-pub(crate) fn response(
-    connection: ConnectionId,
-    request: RequestId,
-    body: &AnyResponse,
-    topics: Topics<'_>,
-) -> String {
-    let mut line = format!("connection {connection} request {request}: {:?}", body.api_key());
+pub(crate) fn response(body: &AnyResponse, topics: Topics<'_>) -> String {
+    let mut line = format!("{:?}", body.api_key());
     let error = |code: i16| ErrorCode::from_i16(code).name();
     if let AnyResponse::Produce(produce) = body {
         for topic in &produce.responses {
@@ -238,6 +319,11 @@ pub(crate) fn response(
                 let (error, high_watermark) = (error(partition.error_code), partition.high_watermark);
                 let (index, len) = (partition.partition_index, len_of(partition.records.as_ref()));
                 add!(line, " {name}-{index}: {error} high watermark {high_watermark}, {len} bytes");
+                let (diverging, leader) = (&partition.diverging_epoch, &partition.current_leader);
+                if diverging.epoch >= 0 {
+                    add!(line, ", epoch {} ends at {}", diverging.epoch, diverging.end_offset);
+                }
+                add_leader(&mut line, leader.leader_id, leader.leader_epoch);
             }
         }
     } else if let AnyResponse::ListOffsets(response) = body {
@@ -281,6 +367,8 @@ pub(crate) fn response(
                 add_leader_epoch(&mut line, partition.leader_epoch);
             }
         }
+    } else {
+        add_quorum_response(&mut line, body);
     }
     line
 }

@@ -194,6 +194,24 @@ pub struct Voter {
     pub port: u16,
 }
 
+/// The keys `controller.quorum.*` that elections and the metadata log's replication go by; durations in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuorumConfig {
+    /// `controller.quorum.election.timeout.ms`: how long an election may take; nodes draw up to twice that.
+    pub election_timeout_ms: i64,
+    /// `controller.quorum.election.backoff.max.ms`: how long a node that lost waits at most.
+    pub election_backoff_max_ms: i64,
+    /// `controller.quorum.fetch.timeout.ms`: how long a follower waits for its leader, and the leader, once and a half, for
+    /// a majority.
+    pub fetch_timeout_ms: i64,
+    /// `controller.quorum.request.timeout.ms`.
+    pub request_timeout_ms: i64,
+    /// `controller.quorum.retry.backoff.ms`.
+    pub retry_backoff_ms: i64,
+    /// `controller.quorum.fetch.max.bytes`.
+    pub fetch_max_bytes: u64,
+}
+
 /// The effective configuration of one node. Sizes are bytes, durations milliseconds; none is negative unless said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerConfig {
@@ -207,12 +225,15 @@ pub struct BrokerConfig {
     pub advertised_listeners: Vec<Listener>,
     /// `controller.listener.names`; empty on a quorum of one without a controller listener.
     pub controller_listener_names: Vec<String>,
-    /// `inter.broker.listener.name`, or the listener that speaks `security.inter.broker.protocol`.
+    /// `inter.broker.listener.name`, or the listener that speaks `security.inter.broker.protocol`; empty on a controller
+    /// alone that does not name it.
     pub inter_broker_listener_name: String,
     /// `controller.quorum.voters`.
     pub controller_quorum_voters: Vec<Voter>,
     /// `controller.quorum.bootstrap.servers` as host and port.
     pub controller_quorum_bootstrap_servers: Vec<(String, u16)>,
+    /// How the metadata quorum elects and replicates, `controller.quorum.*`.
+    pub quorum: QuorumConfig,
     /// `broker.rack`.
     pub broker_rack: Option<String>,
     /// `log.dirs`, or `log.dir`; not empty.
@@ -475,12 +496,19 @@ pub enum Contradiction {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unsupported {
-    /// A process with one role.
-    #[error("only process.roles=broker,controller works so far: one node that is its own quorum")]
-    SeparateRoles,
-    /// Other voters.
-    #[error("a quorum of several nodes does not work yet; name only this node, or remove the key")]
-    SeveralVoters,
+    /// A broker without a controller of its own.
+    #[error(
+        "a broker works so far only as its own quorum: process.roles=broker,controller, or controller alone"
+    )]
+    BrokerAlone,
+    /// A broker in a quorum of several voters.
+    #[error(
+        "a broker works so far only as its own quorum; name only this node, or set process.roles=controller"
+    )]
+    BrokerAmongVoters,
+    /// A quorum that is to be found by its addresses.
+    #[error("a quorum of several nodes is found by controller.quorum.voters so far; name them there")]
+    SeveralServers,
     /// TLS or SASL.
     #[error(
         "the listener {name} asks for {protocol}, and only PLAINTEXT works so far; \
@@ -778,8 +806,8 @@ impl Rules<'_> {
         if self.is_set("broker.id") && broker_id != i64::from(node_id) {
             self.contradiction("broker.id", Contradiction::BrokerIdIsNotNodeId);
         }
-        if !(process_roles.broker && process_roles.controller) {
-            self.problem("process.roles", Reason::Unsupported(Unsupported::SeparateRoles));
+        if !process_roles.controller {
+            self.problem("process.roles", Reason::Unsupported(Unsupported::BrokerAlone));
         }
         let (voters, bootstrap_servers) = self.read_quorum(node_id, process_roles);
         let listeners =
@@ -811,6 +839,14 @@ impl Rules<'_> {
             inter_broker_listener_name: listeners.inter_broker,
             controller_quorum_voters: voters,
             controller_quorum_bootstrap_servers: bootstrap_servers,
+            quorum: QuorumConfig {
+                election_timeout_ms: read.i64("controller.quorum.election.timeout.ms"),
+                election_backoff_max_ms: read.i64("controller.quorum.election.backoff.max.ms"),
+                fetch_timeout_ms: read.i64("controller.quorum.fetch.timeout.ms"),
+                request_timeout_ms: read.i64("controller.quorum.request.timeout.ms"),
+                retry_backoff_ms: read.i64("controller.quorum.retry.backoff.ms"),
+                fetch_max_bytes: u64::from(read.u32("controller.quorum.fetch.max.bytes")),
+            },
             broker_rack: read.text("broker.rack"),
             log_dirs,
             metadata_log_dir,
@@ -865,12 +901,12 @@ impl Rules<'_> {
             self.contradiction("controller.quorum.voters", Contradiction::ControllerIsNoVoter(node_id));
         } else if is_voter && !roles.controller {
             self.contradiction("controller.quorum.voters", Contradiction::BrokerIsVoter(node_id));
-        } else if voters.len() > 1 {
-            self.problem("controller.quorum.voters", Reason::Unsupported(Unsupported::SeveralVoters));
+        } else if voters.len() > 1 && roles.broker {
+            self.problem("controller.quorum.voters", Reason::Unsupported(Unsupported::BrokerAmongVoters));
         } else if servers.len() > 1 {
             self.problem(
                 "controller.quorum.bootstrap.servers",
-                Reason::Unsupported(Unsupported::SeveralVoters),
+                Reason::Unsupported(Unsupported::SeveralServers),
             );
         }
         (voters, servers)
@@ -934,7 +970,12 @@ impl Rules<'_> {
         // A file may advertise the controller's listeners too, as the one that Kafka ships does; no client learns of them.
         let advertised: Vec<Listener> =
             advertised.into_iter().filter(|listener| !controller_names.contains(&listener.name)).collect();
-        let inter_broker = self.read_inter_broker(named, &protocol_name, &advertised)?;
+        // A controller alone has no listener for brokers; which one they use among themselves is nothing to it.
+        let inter_broker = if roles.broker {
+            self.read_inter_broker(named, &protocol_name, &advertised)?
+        } else {
+            named.unwrap_or_default()
+        };
         if controller_names.contains(&inter_broker) {
             self.contradiction(
                 "inter.broker.listener.name",
@@ -1383,7 +1424,7 @@ mod tests {
     }
 
     #[test]
-    fn voters_must_contain_a_controller_and_nobody_else_yet() {
+    fn voters_must_contain_a_controller_and_a_broker_s_nobody_else_yet() {
         let with_voters = |voters: &str| {
             read(&alloc::format!(
                 "{SMALLEST}\nlisteners=PLAINTEXT://:1,C://:2\ncontroller.listener.names=C\n\
@@ -1396,7 +1437,7 @@ mod tests {
         assert_eq!(with_voters("1@[::1]:2"), Ok(alloc::vec![voter]));
         let missing = Reason::Contradiction(Contradiction::ControllerIsNoVoter(1));
         assert_eq!(with_voters("2@h:2"), Err(alloc::vec![missing]));
-        let several = Reason::Unsupported(Unsupported::SeveralVoters);
+        let several = Reason::Unsupported(Unsupported::BrokerAmongVoters);
         assert_eq!(with_voters("1@h:2,2@h:2"), Err(alloc::vec![several]));
     }
 

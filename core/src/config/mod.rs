@@ -11,7 +11,7 @@ pub mod describe;
 pub mod topic;
 pub mod value;
 
-pub use broker::{BrokerConfig, BrokerConfigLayers};
+pub use broker::{BrokerConfig, BrokerConfigLayers, QuorumConfig};
 pub use topic::TopicConfig;
 pub use value::ConfigError;
 

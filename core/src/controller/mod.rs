@@ -22,13 +22,19 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use image::{ConfigResource, MetadataImage};
 use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
+use sordini_protocol::messages::create_topics_response::CreatableTopicResult;
+use sordini_protocol::messages::delete_topics_response::DeletableTopicResult;
 use sordini_protocol::messages::{
-    AlterConfigsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
-    IncrementalAlterConfigsRequest,
+    AlterConfigsRequest, AlterConfigsResponse, CreatePartitionsRequest, CreatePartitionsResponse,
+    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, alter_configs_request,
+    alter_configs_response, create_partitions_request, create_topics_request,
+    incremental_alter_configs_request, incremental_alter_configs_response,
 };
 use sordini_protocol::records::{MetadataRecord, ProducerIdsRecord};
 use sordini_protocol::request::AnyResponse;
-use sordini_protocol::wire::Str;
+use sordini_protocol::wire::{Str, Uuid};
 
 /// How many producer ids a broker reserves at a time.
 pub(crate) const PRODUCER_ID_BLOCK: i64 = 1000;
@@ -129,6 +135,78 @@ impl Controller {
         };
         out.sometimes_if(!decision.records.is_empty(), mark);
         decision
+    }
+
+    /// The answer to a request that is not decided on at all: every part of it is refused with `code`.
+    pub(crate) fn refuse(request: &ControllerRequest, code: ErrorCode) -> AnyResponse {
+        let error_code = code.as_i16();
+        match request {
+            ControllerRequest::CreateTopics(request) => {
+                let topic = |topic: &create_topics_request::CreatableTopic| CreatableTopicResult {
+                    name: topic.name.clone(),
+                    error_code,
+                    ..CreatableTopicResult::default()
+                };
+                let topics = request.topics.iter().map(topic).collect();
+                AnyResponse::CreateTopics(CreateTopicsResponse { topics, ..CreateTopicsResponse::default() })
+            }
+            ControllerRequest::DeleteTopics(request) => {
+                let named = request.topic_names.iter().map(|name| (Some(name.clone()), Uuid::ZERO));
+                let states = request.topics.iter().map(|topic| (topic.name.clone(), topic.topic_id));
+                let result = |(name, topic_id)| DeletableTopicResult {
+                    name,
+                    topic_id,
+                    error_code,
+                    ..DeletableTopicResult::default()
+                };
+                let responses = named.chain(states).map(result).collect();
+                AnyResponse::DeleteTopics(DeleteTopicsResponse {
+                    responses,
+                    ..DeleteTopicsResponse::default()
+                })
+            }
+            ControllerRequest::CreatePartitions(request) => {
+                let result =
+                    |topic: &create_partitions_request::CreatePartitionsTopic| CreatePartitionsTopicResult {
+                        name: topic.name.clone(),
+                        error_code,
+                        ..CreatePartitionsTopicResult::default()
+                    };
+                let results = request.topics.iter().map(result).collect();
+                let response = CreatePartitionsResponse { results, ..CreatePartitionsResponse::default() };
+                AnyResponse::CreatePartitions(response)
+            }
+            ControllerRequest::IncrementalAlterConfigs(request) => {
+                let response = |resource: &incremental_alter_configs_request::AlterConfigsResource| {
+                    incremental_alter_configs_response::AlterConfigsResourceResponse {
+                        resource_type: resource.resource_type,
+                        resource_name: resource.resource_name.clone(),
+                        error_code,
+                        ..incremental_alter_configs_response::AlterConfigsResourceResponse::default()
+                    }
+                };
+                let responses = request.resources.iter().map(response).collect();
+                AnyResponse::IncrementalAlterConfigs(IncrementalAlterConfigsResponse {
+                    responses,
+                    ..IncrementalAlterConfigsResponse::default()
+                })
+            }
+            ControllerRequest::AlterConfigs(request) => {
+                let response = |resource: &alter_configs_request::AlterConfigsResource| {
+                    alter_configs_response::AlterConfigsResourceResponse {
+                        resource_type: resource.resource_type,
+                        resource_name: resource.resource_name.clone(),
+                        error_code,
+                        ..alter_configs_response::AlterConfigsResourceResponse::default()
+                    }
+                };
+                let responses = request.resources.iter().map(response).collect();
+                AnyResponse::AlterConfigs(AlterConfigsResponse {
+                    responses,
+                    ..AlterConfigsResponse::default()
+                })
+            }
+        }
     }
 
     /// Reserves the next block of producer ids for a broker; answers its first id. Blocks are never used again (KIP-98).

@@ -855,6 +855,50 @@ impl PartitionLog {
         self.sync_successor(out);
     }
 
+    /// Gives up everything from the batch at `place` on, which begins with `to`. Nothing may be under way, and nothing may be
+    /// appended before [`Self::is_idle`] again: a segment that outlives the batches before it would follow others.
+    pub(crate) fn truncate(&mut self, to: Offset, place: BatchPlace, out: &mut Outbox) {
+        assert!(self.is_idle(), "a log is cut while nothing is written to it");
+        assert!(self.log_start <= to && to <= self.next_offset, "a log is cut within itself");
+        out.sometimes(Mark::LogTruncated);
+        while let Some(last) = self.segments.last_entry()
+            && *last.key() > place.segment
+        {
+            out.sometimes(Mark::LogTruncatedSegment);
+            let (base, segment) = last.remove_entry();
+            for path in segment.files() {
+                self.push_aside(StorageOp::Remove { path: path.clone() }, out);
+            }
+            let snapshot = self.dir.join(&format!("{:020}.snapshot", base.0));
+            self.push_aside(StorageOp::Remove { path: snapshot }, out);
+        }
+        let active = self.active_mut();
+        assert!(active.base == place.segment, "a batch lies in a segment that is there");
+        let cuts = [
+            (active.log.clone(), place.position),
+            // An index may have fewer entries than it could: what lies behind the last is read from there on.
+            (active.index.clone(), 0),
+            (active.time_index.clone(), 0),
+        ];
+        active.truncate(place.position);
+        for (file, len) in cuts {
+            self.push_aside(StorageOp::Truncate { file, len }, out);
+        }
+        while self.recent.back().is_some_and(|batch| batch.base >= to) {
+            self.recent.pop_back();
+        }
+        self.lookups.clear();
+        self.next_offset = to;
+        self.written_end = to;
+        self.flushed_end = self.flushed_end.min(to);
+        self.durable_end = self.durable_end.min(to);
+        self.recovery_point = self.recovery_point.min(to);
+        if self.epochs.truncate_from_end(to) {
+            self.write_epochs(out);
+        }
+        self.assert_invariants();
+    }
+
     /// Does what has come due: removes deleted files, flushes by time.
     pub(crate) fn on_deadline(&mut self, now: Now, out: &mut Outbox) {
         while self.deletions.front().is_some_and(|(due, _)| *due <= now.monotonic) {
@@ -931,7 +975,11 @@ mod tests {
                 | StorageOp::Remove { .. }
                 | StorageOp::List { .. } => None,
             },
-            Output::Respond { .. } | Output::NoResponse { .. } | Output::Close { .. } => None,
+            Output::Respond { .. }
+            | Output::NoResponse { .. }
+            | Output::Close { .. }
+            | Output::Ask { .. }
+            | Output::HangUp { .. } => None,
         };
         out.drain().filter_map(op).collect()
     }

@@ -186,6 +186,20 @@ impl Segment {
         entry
     }
 
+    /// Takes note that the log file was cut to `size` bytes and the indexes emptied. What the largest timestamp below the cut
+    /// is, nobody looks up in the one log that is cut: the metadata log.
+    pub(crate) fn truncate(&mut self, size: u64) {
+        self.size = size;
+        self.index_entries = 0;
+        self.thin = Some(Vec::new());
+        self.time_entries = 0;
+        self.last_time_entry = NO_TIMESTAMP;
+        self.bytes_since_index = size;
+        self.last_entry_position = 0;
+        self.max_timestamp = NO_TIMESTAMP;
+        self.max_timestamp_offset = self.base;
+    }
+
     /// Counts an entry that was added to the offset index file.
     pub(crate) fn add_index_entry(&mut self, entry: IndexEntry) {
         if self.index_entries.is_multiple_of(THIN_STRIDE)

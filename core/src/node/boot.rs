@@ -9,13 +9,14 @@
 //! partitions' logs, a few at a time; `Voting` begins a new epoch of the quorum.
 
 use super::broker::{
-    Broker, FIRST_PARTITION_OWNER, Found, LogDir, OWNER_NODE, OWNER_QUORUM, clean_stop_marker, condemned_name,
+    Broker, FIRST_PARTITION_OWNER, Found, LogDir, OWNER_ELECTION, OWNER_NODE, OWNER_QUORUM,
+    clean_stop_marker, condemned_name,
 };
 use crate::config::BrokerConfig;
 use crate::config::Overrides;
 use crate::config::topic::TopicConfig;
 use crate::controller::image::{ConfigResource, MetadataImage};
-use crate::ids::{LeaderEpoch, Offset, TopicIdPartition};
+use crate::ids::{Offset, TopicIdPartition};
 use crate::log::checkpoint;
 use crate::log::loader::{LoadRequest, LoadStep, Loaded, LogLoader, partition_metadata};
 use crate::log::partition_log::PartitionLog;
@@ -24,7 +25,10 @@ use crate::museum::{Exhibit, Museum};
 use crate::node::Output;
 use crate::outbox::Outbox;
 use crate::properties::Properties;
-use crate::quorum::{self, BOOTSTRAP_CHECKPOINT, Identity, METADATA_LOG_NAME, Quorum, metadata_log_dir};
+use crate::quorum::{
+    Address, BOOTSTRAP_CHECKPOINT, ElectionState, METADATA_LOG_NAME, Quorum, Setup, Uncommitted, VoterKey,
+    VoterSet, log_config, metadata_log_dir, records_of,
+};
 use crate::rng::Rng;
 use crate::storage_op::{Completion, DirectoryEntry, StorageFault, StorageOp, StoragePath, StorageToken};
 use crate::time::Now;
@@ -112,12 +116,14 @@ pub(super) struct Boot {
     dirs: Vec<DirFacts>,
     /// Index of the directory with the metadata log.
     metadata_dir: usize,
-    last_epoch: LeaderEpoch,
+    election: ElectionState,
     bootstrap_records: Vec<MetadataRecord>,
     bootstrap_voters: Option<VotersRecord>,
     /// The newest snapshot of the metadata log, and the offset at which it ends.
     snapshot: Option<(Offset, StoragePath)>,
     image: MetadataImage,
+    /// What the metadata log holds and other voters may not have.
+    uncommitted: VecDeque<Uncommitted>,
     /// Logs to be opened: the partition and the directory.
     to_load: VecDeque<(TopicIdPartition, StoragePath, LoadRequest)>,
     loading: BTreeMap<u32, (TopicIdPartition, LogLoader)>,
@@ -141,11 +147,12 @@ impl Boot {
             next_sequence: 1,
             dirs: alloc::vec![DirFacts::default(); config.log_dirs.len()],
             metadata_dir,
-            last_epoch: LeaderEpoch(0),
+            election: ElectionState::default(),
             bootstrap_records: Vec::new(),
             bootstrap_voters: None,
             snapshot: None,
             image: MetadataImage::default(),
+            uncommitted: VecDeque::new(),
             to_load: VecDeque::new(),
             loading: BTreeMap::new(),
             loaded: BTreeMap::new(),
@@ -320,7 +327,7 @@ impl Boot {
                 self.bootstrap_records = records_of(&bytes)?;
             }
             DirFile::QuorumState => {
-                self.last_epoch = quorum::epoch_of_state_file(&bytes)
+                self.election = ElectionState::from_file(&bytes)
                     .ok_or_else(|| format!("{path}/{METADATA_LOG_NAME}/quorum-state is damaged"))?;
             }
             DirFile::BootstrapSnapshot => self.bootstrap_voters = voters_of(&bytes),
@@ -381,7 +388,7 @@ impl Boot {
             recovery_point: Offset(0),
             log_start: Offset(0),
             high_watermark: Offset(i64::MAX),
-            config: metadata_log_config(),
+            config: log_config(),
             museum: self.museum,
         };
         self.stage = Stage::MetadataLog(LogLoader::begin(request, out));
@@ -417,8 +424,14 @@ impl Boot {
             if covered && !is_snapshot {
                 continue;
             }
-            for record in &records_of(&batch)? {
-                self.image.apply(record);
+            let records = records_of(&batch)?;
+            if is_snapshot || !self.has_other_voters() {
+                // A snapshot is of what was committed, and so is all that the only voter wrote.
+                for record in &records {
+                    self.image.apply(record);
+                }
+            } else {
+                self.uncommitted.push_back(Uncommitted { end: Offset(header.next_offset()), records });
             }
         }
         let is_at_end = bytes.len() < CHUNK_LEN as usize;
@@ -433,6 +446,10 @@ impl Boot {
         let sequence = self.push(StorageOp::Read { file: file.clone(), position, len: CHUNK_LEN }, out);
         self.stage = Stage::Replay { log, sequence, file, position, rest, is_snapshot, files };
         Ok(BootStep::Pending)
+    }
+
+    fn has_other_voters(&self) -> bool {
+        self.config.controller_quorum_voters.len() > 1
     }
 
     /// Decides what becomes of every directory: opened, or put aside as belonging to nobody.
@@ -537,10 +554,28 @@ impl Boot {
         };
         let directory =
             |dir: usize| meta(dir, "directory.id").parse::<Uuid>().expect("directories were checked");
-        let identity = Identity { node: self.config.node_id, directory: directory(self.metadata_dir) };
-        let token = StorageToken { owner: OWNER_NODE, sequence: 0 };
-        let voters = self.bootstrap_voters.take();
-        let quorum = Quorum::stand(identity, self.last_epoch, log, metadata_log_config(), voters, token, out);
+        let identity = VoterKey { node: self.config.node_id, directory: directory(self.metadata_dir) };
+        let quorum_rng = Rng::new(self.rng.clone().next_u64());
+        let setup = Setup {
+            identity,
+            cluster_id: Str::from(meta(0, "cluster.id")),
+            voters: self.voters(),
+            is_configured: self.has_other_voters(),
+            listener: self
+                .config
+                .controller_listener_names
+                .first()
+                .map_or_else(Str::default, |name| Str::from(&**name)),
+            config: self.config.quorum,
+            museum: self.museum,
+            rng: quorum_rng,
+            election: self.election,
+            log,
+            uncommitted: core::mem::take(&mut self.uncommitted),
+            bootstrap_voters: self.bootstrap_voters.take(),
+            state_owner: OWNER_ELECTION,
+        };
+        let quorum = Quorum::start(setup, now, out);
         let hosted = |topic: &str, partition: i32| {
             let topic = self.image.topic_by_name(topic);
             topic.is_some_and(|topic| {
@@ -572,34 +607,28 @@ impl Boot {
             config: self.config.clone(),
             museum: self.museum,
         };
-        BootStep::Done(Broker::new(found, now))
+        BootStep::Done(Broker::new(found, now, out))
     }
-}
 
-/// The metadata log rolls like any other; nothing of it is deleted by age, and a record counts when it is durable.
-fn metadata_log_config() -> TopicConfig {
-    TopicConfig { flush_messages: i64::MAX, ..TopicConfig::default() }
-}
-
-/// The records of every data batch in `bytes`. One that cannot be read is no reason to forget what it says: the node does
-/// not start.
-fn records_of(bytes: &Bytes) -> Result<Vec<MetadataRecord>, String> {
-    let mut all = Vec::new();
-    let mut rest = bytes.clone();
-    while let Ok(Some(batch)) = Batch::first_of(&mut rest) {
-        if batch.header().is_control() {
-            continue;
+    /// Who votes: those that the configuration names, or this node alone.
+    fn voters(&self) -> VoterSet {
+        let configured = &self.config.controller_quorum_voters;
+        if configured.is_empty() {
+            let controllers = self
+                .config
+                .listeners
+                .iter()
+                .find(|listener| self.config.controller_listener_names.contains(&listener.name));
+            let (host, port) = controllers.map_or(("", 0), |listener| (&*listener.host, listener.port));
+            let host = if host.is_empty() { "localhost" } else { host };
+            return VoterSet::new([(self.config.node_id, Address { host: host.into(), port })]);
         }
-        let refused = |why: &dyn core::fmt::Display| {
-            format!("the metadata batch at offset {} cannot be read: {why}", batch.header().base_offset)
-        };
-        for record in batch.records(DECOMPRESSED_BYTES_MAX).map_err(|error| refused(&error))? {
-            let record = record.map_err(|error| refused(&error))?;
-            let value = record.value.ok_or_else(|| refused(&"a record has no value"))?;
-            all.push(MetadataRecord::decode(value).map_err(|error| refused(&error))?);
-        }
+        VoterSet::new(
+            configured
+                .iter()
+                .map(|voter| (voter.id, Address { host: (&*voter.host).into(), port: voter.port })),
+        )
     }
-    Ok(all)
 }
 
 /// The voters in the snapshot that formatting wrote.

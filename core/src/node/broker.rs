@@ -15,7 +15,7 @@ use crate::controller::image::{Change, ConfigResource, MetadataImage, Topic};
 use crate::controller::{Controller, ControllerRequest, PRODUCER_ID_BLOCK};
 use crate::coordinator::UntilCommitted;
 use crate::fetch_session::FetchSessions;
-use crate::ids::{BrokerEpoch, ConnectionId, NodeId, Offset, RequestId, TopicIdPartition};
+use crate::ids::{BrokerEpoch, ConnectionId, LeaderEpoch, NodeId, Offset, RequestId, TopicIdPartition};
 use crate::log::loader::partition_metadata;
 use crate::log::partition_log::PartitionLog;
 use crate::mark::Mark;
@@ -32,6 +32,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::records::{FeatureLevelRecord, MetadataRecord};
 use sordini_protocol::request::AnyResponse;
 use sordini_protocol::wire::{Str, Uuid};
@@ -40,6 +41,8 @@ use sordini_protocol::wire::{Str, Uuid};
 pub(super) const OWNER_NODE: u32 = 0;
 pub(super) const OWNER_QUORUM: u32 = 1;
 pub(super) const FIRST_PARTITION_OWNER: u32 = 2;
+/// And above the last partition's: the quorum's election state.
+pub(super) const OWNER_ELECTION: u32 = u32::MAX;
 
 /// Where and how an answer is wanted.
 #[derive(Clone, Debug)]
@@ -98,6 +101,8 @@ pub(super) enum Committed {
     Registered(BrokerEpoch),
     /// The broker may serve.
     Unfenced,
+    /// The log has what it begins with.
+    Bootstrapped,
     /// A block of producer ids is reserved, from this one on.
     ProducerIds(i64),
 }
@@ -119,6 +124,8 @@ pub(super) enum Timer {
     HighWatermarks,
     /// Producers that are silent for long are forgotten.
     ProducerExpiration,
+    /// The quorum has something to do.
+    Quorum,
 }
 
 /// How far serving has come.
@@ -163,6 +170,8 @@ pub(crate) struct Broker {
     pub(super) stage: Stage,
     pub(super) quorum: Quorum,
     pub(super) controller: Controller,
+    /// The epoch in which the controller is the active one, if it is.
+    active_epoch: Option<LeaderEpoch>,
     /// The cluster as far as it is committed: what clients are told.
     pub(super) image: MetadataImage,
     pub(super) broker_epoch: BrokerEpoch,
@@ -197,7 +206,7 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    pub(super) fn new(found: Found, now: Now) -> Self {
+    pub(super) fn new(found: Found, now: Now, out: &mut Outbox) -> Self {
         let Found {
             config,
             museum,
@@ -219,9 +228,11 @@ impl Broker {
             cluster_id,
             log_dirs,
             rng,
-            stage: Stage::Joining,
+            // A controller alone has nothing to wait for: the others need its vote.
+            stage: if config.process_roles.broker { Stage::Joining } else { Stage::Running },
             quorum,
             controller,
+            active_epoch: None,
             image,
             broker_epoch: BrokerEpoch(-1),
             bootstrap_records,
@@ -250,6 +261,7 @@ impl Broker {
         let (cluster_default, own) = broker.broker_overrides(&none);
         broker.config = broker.config.with_dynamic(cluster_default, own);
         broker.arm_periodic(now);
+        broker.after_quorum(now, out);
         broker
     }
 
@@ -278,10 +290,19 @@ impl Broker {
         out: &mut Outbox,
     ) {
         match token.owner {
-            OWNER_NODE => self.on_node_write(token, result, now, out),
-            OWNER_QUORUM => match self.quorum.on_storage_completed(token.sequence, result, out) {
-                Ok(committed) => self.on_committed(&committed, now, out),
-                Err(fault) => self.fail(format!("the metadata log cannot be written: {fault}")),
+            OWNER_NODE => self.on_node_write(token, result, out),
+            OWNER_QUORUM => {
+                if let Err(fault) = self.quorum.on_storage_completed(token.sequence, result, now, out) {
+                    self.fail(format!("the metadata log cannot be written: {fault}"));
+                }
+                self.after_quorum(now, out);
+            }
+            OWNER_ELECTION => match result {
+                Ok(_) => {
+                    self.quorum.on_state_written(token.sequence, now, out);
+                    self.after_quorum(now, out);
+                }
+                Err(fault) => self.fail(format!("the vote cannot be written: {fault}")),
             },
             owner => self.on_partition_storage(owner, token.sequence, result, out),
         }
@@ -361,9 +382,61 @@ impl Broker {
 
     // ---- the metadata log ----
 
+    /// Acts on what the quorum came to: records that are committed, and who is the active controller.
+    pub(super) fn after_quorum(&mut self, now: Now, out: &mut Outbox) {
+        if let Some(why) = self.quorum.take_failure() {
+            self.fail(why);
+        }
+        for record in self.quorum.take_committed() {
+            let change = self.image.apply(&record);
+            if let Some(change) = change {
+                self.on_change(change, now, out);
+            }
+        }
+        let leads = self.quorum.leads();
+        if leads != self.active_epoch {
+            if self.active_epoch.take().is_some() {
+                self.on_deposed(out);
+            }
+            if leads.is_some() {
+                self.active_epoch = leads;
+                // What is in the log and not committed will be, with the first record of this epoch.
+                let mut image = self.image.clone();
+                for record in self.quorum.uncommitted() {
+                    image.apply(record);
+                }
+                self.controller.replace_image(image);
+                self.on_elected(now, out);
+            }
+        }
+        self.release_committed(now, out);
+        self.maybe_mark_clean(out);
+        match self.quorum.next_deadline(now) {
+            Some(at) => self.timers.arm(Timer::Quorum, at),
+            None => self.timers.cancel(&Timer::Quorum),
+        }
+    }
+
+    /// Another node leads: whether what was decided here survives is not for this one to say.
+    fn on_deposed(&mut self, out: &mut Outbox) {
+        for committed in self.until_committed.take_all() {
+            match committed {
+                Committed::Respond(ReplyTo { connection, .. }, _)
+                | Committed::Metadata(ParkedMetadata { reply_to: ReplyTo { connection, .. }, .. }) => {
+                    out.sometimes(Mark::ControllerDeposed);
+                    out.push(Output::Close { connection });
+                }
+                Committed::Registered(_)
+                | Committed::Unfenced
+                | Committed::Bootstrapped
+                | Committed::ProducerIds(_) => {}
+            }
+        }
+    }
+
     /// This node leads the quorum: what the log needs to begin with, and its own registration.
-    pub(super) fn on_elected(&mut self, incarnation: Uuid, now: Now, out: &mut Outbox) {
-        let mut records = core::mem::take(&mut self.bootstrap_records);
+    fn on_elected(&mut self, now: Now, out: &mut Outbox) {
+        let mut records = self.bootstrap_records.clone();
         if !self.controller.image().features().is_empty() {
             records.clear();
         } else if records.is_empty() {
@@ -376,6 +449,10 @@ impl Broker {
             };
             records.push(record.into());
         }
+        if !self.config.process_roles.broker {
+            return self.commit(records, Committed::Bootstrapped, now, out);
+        }
+        let incarnation = self.rng.uuid();
         let record_offset = self.quorum.log().next_offset().0
             + i64::try_from(records.len()).expect("records are counted in 63 bits");
         let registration = Registration {
@@ -402,20 +479,8 @@ impl Broker {
             self.controller.apply(record);
         }
         let end = self.quorum.append(records, now, out);
-        self.quorum.flush(out);
         self.until_committed.park(end, then);
         self.release_committed(now, out);
-    }
-
-    fn on_committed(&mut self, records: &[MetadataRecord], now: Now, out: &mut Outbox) {
-        for record in records {
-            let change = self.image.apply(record);
-            if let Some(change) = change {
-                self.on_change(change, now, out);
-            }
-        }
-        self.release_committed(now, out);
-        self.maybe_mark_clean(out);
     }
 
     fn release_committed(&mut self, now: Now, out: &mut Outbox) {
@@ -433,6 +498,7 @@ impl Broker {
                         self.stage = Stage::Running;
                     }
                 }
+                Committed::Bootstrapped => {}
                 Committed::ProducerIds(first) => {
                     self.producer_ids_requested = false;
                     self.producer_ids = first..first + PRODUCER_ID_BLOCK;
@@ -450,6 +516,10 @@ impl Broker {
         now: Now,
         out: &mut Outbox,
     ) {
+        if self.active_epoch.is_none() {
+            out.sometimes(Mark::ControllerNotActive);
+            return reply_to.respond(Controller::refuse(request, ErrorCode::NotController), out);
+        }
         let decision = self.controller.decide(request, reply_to.version, &mut self.rng, out);
         self.commit(decision.records, Committed::Respond(reply_to, decision.response), now, out);
     }
@@ -642,6 +712,7 @@ impl Broker {
     }
 
     pub(super) fn on_connection_closed(&mut self, connection: ConnectionId, out: &mut Outbox) {
+        self.quorum.on_connection_closed(connection);
         let from = (connection, ParkedId(0));
         let until = (ConnectionId(connection.0 + 1), ParkedId(0));
         let ids: Vec<ParkedId> = self.parked_by_connection.range(from..until).map(|(_, id)| *id).collect();
@@ -718,6 +789,10 @@ impl Broker {
                     }
                     self.arm_again(timer, self.config.producer_id_expiration_check_interval_ms, now);
                 }
+                Timer::Quorum => {
+                    self.quorum.on_deadline(now, out);
+                    self.after_quorum(now, out);
+                }
             }
         }
     }
@@ -752,19 +827,12 @@ impl Broker {
         &mut self,
         token: StorageToken,
         result: Result<Completion, StorageFault>,
-        now: Now,
         out: &mut Outbox,
     ) {
         if !self.node_writes.remove(&token.sequence) {
-            // The vote was written before anything of the broker's.
-            match result {
-                Ok(_) => {
-                    if self.quorum.on_vote_written(token, now, out) {
-                        let incarnation = self.rng.uuid();
-                        self.on_elected(incarnation, now, out);
-                    }
-                }
-                Err(fault) => self.fail(format!("the vote cannot be written: {fault}")),
+            // Booting asked for it and did not wait.
+            if let Err(fault) = result {
+                self.fail(format!("a log directory cannot be written: {fault}"));
             }
             return;
         }
@@ -832,7 +900,7 @@ impl Broker {
     // ---- stopping ----
 
     /// Begins a clean stop: no request is taken any more, every log is closed, then the marker is written.
-    pub(super) fn on_stop_requested(&mut self, out: &mut Outbox) {
+    pub(super) fn on_stop_requested(&mut self, now: Now, out: &mut Outbox) {
         if !matches!(self.stage, Stage::Joining | Stage::Running) {
             return;
         }
@@ -851,8 +919,9 @@ impl Broker {
         for log in self.idle_logs.values_mut() {
             log.close(out);
         }
+        self.quorum.stop(now, out);
         self.quorum.log_mut().close(out);
-        self.maybe_mark_clean(out);
+        self.after_quorum(now, out);
     }
 
     fn maybe_mark_clean(&mut self, out: &mut Outbox) {
@@ -861,6 +930,7 @@ impl Broker {
             self.partitions.values().filter(|partition| !partition.is_offline()).all(|p| is_idle(p.log()))
                 && self.idle_logs.values().all(is_idle)
                 && self.quorum.log().is_idle()
+                && self.quorum.is_idle()
                 && self.node_writes.is_empty()
         };
         match self.stage {
@@ -884,6 +954,11 @@ impl Broker {
             Stage::Marking if self.node_writes.is_empty() => self.stage = Stage::Stopped,
             Stage::Joining | Stage::Running | Stage::Closing | Stage::Marking | Stage::Stopped => {}
         }
+    }
+
+    /// Whether controllers, and not clients, come in by this listener.
+    pub(super) fn is_controller_listener(&self, name: &str) -> bool {
+        self.config.controller_listener_names.iter().any(|listener| listener == name)
     }
 
     pub(super) fn node_id(&self) -> NodeId {

@@ -34,7 +34,7 @@ use sordini_protocol::request::AnyResponse;
 use sordini_protocol::wire::Str;
 
 /// The APIs that this broker serves, in Kafka's versions except for those of [`served_versions`].
-pub(super) const SERVED: [ApiKey; 18] = [
+const SERVED: [ApiKey; 19] = [
     ApiKey::Produce,
     ApiKey::Fetch,
     ApiKey::ListOffsets,
@@ -53,7 +53,30 @@ pub(super) const SERVED: [ApiKey; 18] = [
     ApiKey::IncrementalAlterConfigs,
     ApiKey::DescribeCluster,
     ApiKey::DescribeTopicPartitions,
+    ApiKey::DescribeQuorum,
 ];
+
+/// What is served on a controller's listener: to other controllers, and to tools that ask one (KIP-919).
+const SERVED_TO_PEERS: [ApiKey; 13] = [
+    ApiKey::Fetch,
+    ApiKey::ApiVersions,
+    ApiKey::CreateTopics,
+    ApiKey::DeleteTopics,
+    ApiKey::DescribeConfigs,
+    ApiKey::AlterConfigs,
+    ApiKey::CreatePartitions,
+    ApiKey::IncrementalAlterConfigs,
+    ApiKey::Vote,
+    ApiKey::BeginQuorumEpoch,
+    ApiKey::EndQuorumEpoch,
+    ApiKey::DescribeQuorum,
+    ApiKey::DescribeCluster,
+];
+
+/// What is served on a listener.
+pub(super) const fn served(is_peer: bool) -> &'static [ApiKey] {
+    if is_peer { &SERVED_TO_PEERS } else { &SERVED }
+}
 
 /// The versions of an API that are served.
 pub(super) fn served_versions(api: ApiKey) -> core::ops::RangeInclusive<i16> {
@@ -98,7 +121,13 @@ fn is_software_name(name: &str) -> bool {
 }
 
 impl Broker {
-    pub(super) fn on_api_versions(&self, reply_to: &ReplyTo, request: &ApiVersionsRequest, out: &mut Outbox) {
+    pub(super) fn on_api_versions(
+        &self,
+        reply_to: &ReplyTo,
+        is_peer: bool,
+        request: &ApiVersionsRequest,
+        out: &mut Outbox,
+    ) {
         let is_named = is_software_name(&request.client_software_name)
             && is_software_name(&request.client_software_version);
         if reply_to.version >= 3 && !is_named {
@@ -116,7 +145,7 @@ impl Broker {
             ..FinalizedFeatureKey::default()
         });
         let response = ApiVersionsResponse {
-            api_keys: SERVED.into_iter().map(announced).collect(),
+            api_keys: served(is_peer).iter().copied().map(announced).collect(),
             supported_features: supported
                 .map(|(name, min_version, max_version)| SupportedFeatureKey {
                     name: Str::from_static(name),

@@ -1,9 +1,10 @@
 //! What happens to a node.
 
 use crate::ids::{ConnectionId, RequestId};
+use crate::peer::PeerFault;
 use crate::produce_request::JudgedProduce;
 use crate::storage_op::{Completion, StorageFault, StorageToken};
-use sordini_protocol::request::AnyRequest;
+use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::Str;
 
 /// One thing that happened. A node is driven by nothing else.
@@ -26,6 +27,13 @@ pub enum Input {
     ConnectionClosed {
         /// Which.
         connection: ConnectionId,
+    },
+    /// Another node answered what [`crate::node::Output::Ask`] asked, or never will.
+    PeerAnswered {
+        /// Which request.
+        request: RequestId,
+        /// With what.
+        result: Result<AnyResponse, PeerFault>,
     },
     /// A storage operation was answered.
     StorageCompleted {

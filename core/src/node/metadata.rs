@@ -190,16 +190,46 @@ impl Broker {
         request: &DescribeClusterRequest,
         out: &mut Outbox,
     ) {
-        // 1 asks for brokers, 2 for controllers (KIP-919); those are found on a controller's listener.
+        // 1 asks for brokers, 2 for controllers (KIP-919); each kind is found on the listeners of its own.
         const BROKERS: i8 = 1;
-        if reply_to.version >= 1 && request.endpoint_type != BROKERS {
-            let is_known = request.endpoint_type == 2;
+        const CONTROLLERS: i8 = 2;
+        let is_peer = self.is_controller_listener(listener);
+        let described = if is_peer { CONTROLLERS } else { BROKERS };
+        let asked = if reply_to.version >= 1 { request.endpoint_type } else { BROKERS };
+        if asked != described {
+            let is_known = asked == BROKERS || asked == CONTROLLERS;
             let code =
                 if is_known { ErrorCode::MismatchedEndpointType } else { ErrorCode::UnsupportedEndpointType };
+            let why = if is_peer {
+                "this listener describes controllers"
+            } else {
+                "this listener describes brokers"
+            };
             let response = DescribeClusterResponse {
                 error_code: code.as_i16(),
-                error_message: Some(Str::from_static("this listener describes brokers")),
-                endpoint_type: BROKERS,
+                error_message: Some(Str::from_static(why)),
+                endpoint_type: described,
+                ..DescribeClusterResponse::default()
+            };
+            return reply_to.respond(AnyResponse::DescribeCluster(response), out);
+        }
+        let operations = request.include_cluster_authorized_operations;
+        let cluster_authorized_operations = if operations { CLUSTER_OPERATIONS } else { OPERATIONS_OMITTED };
+        if is_peer {
+            let voters = self.quorum.voters();
+            let controllers = voters.ids().filter_map(|id| Some((id, voters.address(id)?)));
+            let controllers = controllers.map(|(id, address)| DescribeClusterBroker {
+                broker_id: id.0,
+                host: address.host(),
+                port: i32::from(address.port),
+                ..DescribeClusterBroker::default()
+            });
+            let response = DescribeClusterResponse {
+                endpoint_type: CONTROLLERS,
+                cluster_id: self.cluster_id.clone(),
+                controller_id: self.quorum.leader().map_or(-1, |id| id.0),
+                brokers: controllers.collect(),
+                cluster_authorized_operations,
                 ..DescribeClusterResponse::default()
             };
             return reply_to.respond(AnyResponse::DescribeCluster(response), out);
@@ -222,13 +252,12 @@ impl Broker {
                 ..DescribeClusterBroker::default()
             }
         });
-        let operations = request.include_cluster_authorized_operations;
         let response = DescribeClusterResponse {
             endpoint_type: BROKERS,
             cluster_id: self.cluster_id.clone(),
             controller_id: self.node_id().0,
             brokers: brokers.collect(),
-            cluster_authorized_operations: if operations { CLUSTER_OPERATIONS } else { OPERATIONS_OMITTED },
+            cluster_authorized_operations,
             ..DescribeClusterResponse::default()
         };
         reply_to.respond(AnyResponse::DescribeCluster(response), out);

@@ -14,6 +14,8 @@ mod metadata;
 mod output;
 mod produce;
 
+pub use crate::quorum::{QuorumRole, QuorumView};
+pub(crate) use broker::ReplyTo;
 pub use input::{Input, RequestBody, RequestContext};
 pub use output::Output;
 
@@ -27,7 +29,7 @@ use crate::time::{Instant, Now};
 use alloc::boxed::Box;
 use alloc::string::String;
 use boot::{Boot, BootStep};
-use broker::{Broker, ReplyTo, Stage};
+use broker::{Broker, Stage};
 use metadata::ParkedMetadata;
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 
@@ -161,6 +163,15 @@ impl Node {
         }
     }
 
+    /// The node's part in the metadata quorum, once its log is open, for observers.
+    #[must_use]
+    pub fn quorum(&self) -> Option<QuorumView<'_>> {
+        match &self.life {
+            Life::Serving(broker) => Some(broker.quorum.view()),
+            Life::Unborn(_) | Life::Booting(_) | Life::Failed(_) => None,
+        }
+    }
+
     /// The partitions that the node hosts, for observers: checks, metrics, reports.
     pub fn partitions(&self) -> impl Iterator<Item = PartitionView<'_>> {
         let broker = match &self.life {
@@ -207,7 +218,11 @@ fn serve(broker: &mut Broker, now: Now, input: Input, out: &mut Outbox) {
         Input::ConnectionClosed { connection } => broker.on_connection_closed(connection, out),
         Input::StorageCompleted { token, result } => broker.on_storage_completed(token, result, now, out),
         Input::DeadlinePassed => broker.on_deadline(now, out),
-        Input::StopRequested => broker.on_stop_requested(out),
+        Input::PeerAnswered { request, result } => {
+            broker.quorum.on_answer(request, result, now, out);
+            broker.after_quorum(now, out);
+        }
+        Input::StopRequested => broker.on_stop_requested(now, out),
     }
 }
 
@@ -221,11 +236,27 @@ fn on_request(
     out: &mut Outbox,
 ) -> bool {
     let api = body.api_key();
-    if !describe::SERVED.contains(&api) || !describe::served_versions(api).contains(&reply_to.version) {
+    let is_peer = broker.is_controller_listener(&context.listener);
+    let served = describe::served(is_peer);
+    if !served.contains(&api) || !describe::served_versions(api).contains(&reply_to.version) {
         return false;
     }
-    #[expect(clippy::wildcard_enum_match_arm, reason = "what is served is the list SERVED, checked above")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "what is served is the list of the listener, checked above"
+    )]
     match body {
+        AnyRequest::Vote(request) => broker.quorum.on_vote(&reply_to, &request, now, out),
+        AnyRequest::BeginQuorumEpoch(request) => {
+            broker.quorum.on_begin_quorum_epoch(&reply_to, &request, now, out);
+        }
+        AnyRequest::EndQuorumEpoch(request) => {
+            broker.quorum.on_end_quorum_epoch(&reply_to, &request, now, out);
+        }
+        AnyRequest::DescribeQuorum(request) => {
+            broker.quorum.on_describe_quorum(&reply_to, &request, now, out);
+        }
+        AnyRequest::Fetch(request) if is_peer => broker.quorum.on_fetch(reply_to, &request, now, out),
         AnyRequest::CreateTopics(request) => {
             broker.decide(&ControllerRequest::CreateTopics(request), reply_to, now, out)
         }
@@ -241,7 +272,7 @@ fn on_request(
         AnyRequest::AlterConfigs(request) => {
             broker.decide(&ControllerRequest::AlterConfigs(request), reply_to, now, out)
         }
-        AnyRequest::ApiVersions(request) => broker.on_api_versions(&reply_to, &request, out),
+        AnyRequest::ApiVersions(request) => broker.on_api_versions(&reply_to, is_peer, &request, out),
         AnyRequest::FindCoordinator(_) => Broker::on_find_coordinator(&reply_to, out),
         AnyRequest::Metadata(request) => {
             broker.on_metadata(ParkedMetadata { reply_to, listener: context.listener, request }, now, out);
@@ -262,6 +293,9 @@ fn on_request(
         AnyRequest::DescribeConfigs(request) => broker.on_describe_configs(&reply_to, &request, out),
         AnyRequest::DescribeLogDirs(request) => broker.on_describe_log_dirs(&reply_to, &request, out),
         _ => return false,
+    }
+    if is_peer {
+        broker.after_quorum(now, out);
     }
     true
 }

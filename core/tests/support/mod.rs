@@ -186,6 +186,9 @@ impl Host {
                         assert!(before.is_none(), "a request is answered once");
                     }
                     Output::NoResponse { .. } => {}
+                    Output::Ask { peer, .. } | Output::HangUp { peer } => {
+                        unreachable!("the only voter asks nobody, and not {peer:?}")
+                    }
                     Output::Close { connection } => {
                         self.closed.insert(connection.0);
                     }

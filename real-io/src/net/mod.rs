@@ -5,6 +5,7 @@ pub mod connection;
 mod frames;
 pub mod listener;
 mod memory;
+pub(crate) mod peer;
 pub mod stream;
 mod writer;
 

@@ -2,8 +2,8 @@
 
 use super::{
     AdminDeed, AdminPlan, ClockPlan, Codec, ConsumerPlan, CrashKind, DiskAfter, DiskFault, DiskPlan, End,
-    Fault, FaultPlan, FileKind, NetworkPlan, NodePlan, Plan, ProducerPlan, Range, RecoveryFaultPlan,
-    SendPlan, Spoiled, TopicPlan, WriteError,
+    Fault, FaultPlan, FileKind, NetworkPlan, NodePlan, NodeRole, Plan, ProducerPlan, Range,
+    RecoveryFaultPlan, SendPlan, Spoiled, TopicPlan, WriteError,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
@@ -245,6 +245,7 @@ impl Plan {
             network: NetworkPlan {
                 to_node_us: Range { low: 20, high: draw.one_of(&[60, 500, 20_000]) },
                 to_client_us: Range { low: 20, high: draw.one_of(&[60, 500, 20_000]) },
+                between_nodes_us: NetworkPlan::near(),
                 encoded_per_mille: draw.one_of(&[0, 20, 20, 1_000]),
             },
             faults,
@@ -252,6 +253,7 @@ impl Plan {
             topics,
             producers,
             consumers,
+            configurators: Vec::new(),
             administration,
             liveness_bound_us: 120_000_000,
             museum: Vec::new(),
@@ -422,6 +424,7 @@ fn draw_node(draw: &mut Draw, swarm: &Swarm) -> NodePlan {
         properties.insert("max.incremental.fetch.session.cache.slots".to_owned(), "1".to_owned());
     }
     NodePlan {
+        role: NodeRole::Standalone,
         properties,
         disk: draw_disk(draw),
         clock: if swarm.clocks {

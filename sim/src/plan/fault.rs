@@ -119,6 +119,13 @@ pub enum Fault {
         /// The node.
         node: usize,
     },
+    /// The connections that a node opened to another are reset.
+    ResetNodes {
+        /// Who opened them.
+        from: usize,
+        /// To whom.
+        to: usize,
+    },
     /// Every request that a client sends to a node for a while arrives once more, later and on a connection of its own.
     Duplicate {
         /// The client.
@@ -298,6 +305,7 @@ impl Fault {
             | Self::Drop { .. }
             | Self::Clog { .. }
             | Self::Reset { .. }
+            | Self::ResetNodes { .. }
             | Self::Duplicate { .. } => true,
             Self::Disk { how, .. } => match how {
                 DiskFault::FailWrites { .. }
@@ -327,7 +335,7 @@ impl Fault {
             | Self::Disk { how: DiskFault::Full { for_us } | DiskFault::Stall { for_us }, .. } => *for_us,
             Self::Clog { by_us, for_us, .. } => by_us + for_us,
             Self::Duplicate { after_us, for_us, .. } => after_us + for_us,
-            Self::ClockStep { .. } | Self::Reset { .. } | Self::Disk { .. } => 0,
+            Self::ClockStep { .. } | Self::Reset { .. } | Self::ResetNodes { .. } | Self::Disk { .. } => 0,
         }
     }
 
@@ -344,6 +352,7 @@ impl Fault {
             | Self::Drop { .. }
             | Self::Clog { .. }
             | Self::Reset { .. }
+            | Self::ResetNodes { .. }
             | Self::Duplicate { .. } => None,
         }
     }

@@ -21,6 +21,13 @@ pub enum Item {
         /// Its number.
         client: u64,
     },
+    /// A value that a configurator sets. A configurator that sets nothing is no part of a plan.
+    Set {
+        /// The configurator's number.
+        client: u64,
+        /// The place among its values.
+        index: usize,
+    },
     /// Something an administrator does.
     Administration {
         /// The place in the plan.
@@ -61,6 +68,10 @@ impl Plan {
             (0..producer.sends.len()).map(move |index| Item::Send { client, index })
         });
         let consumers = self.consumers.iter().map(|consumer| Item::Consumer { client: consumer.client });
+        let sets = self.configurators.iter().flat_map(|configurator| {
+            let client = configurator.client;
+            (0..configurator.sets.len()).map(move |index| Item::Set { client, index })
+        });
         let administration = (0..self.administration.len()).map(|index| Item::Administration { index });
         let faults = self.faults.iter().enumerate().flat_map(|(fault, planned)| {
             let again = 0..planned.fault.while_recovering().len();
@@ -71,7 +82,7 @@ impl Plan {
             planned.properties.keys().map(move |key| Item::Property { node, key: key.clone() })
         });
         let weather = (0..self.weather.len()).map(|index| Item::Weather { index });
-        let clients = sends.chain(consumers).chain(administration);
+        let clients = sends.chain(consumers).chain(sets).chain(administration);
         clients.chain(faults).chain(weather).chain(properties).collect()
     }
 
@@ -85,6 +96,11 @@ impl Plan {
         }
         plan.producers.retain(|producer| !producer.sends.is_empty());
         plan.consumers.retain(|consumer| kept.contains(&Item::Consumer { client: consumer.client }));
+        for configurator in &mut plan.configurators {
+            let client = configurator.client;
+            retain_places(&mut configurator.sets, |index| kept.contains(&Item::Set { client, index }));
+        }
+        plan.configurators.retain(|configurator| !configurator.sets.is_empty());
         retain_places(&mut plan.administration, |index| kept.contains(&Item::Administration { index }));
         for (fault, planned) in plan.faults.iter_mut().enumerate() {
             if let Fault::Crash { while_recovering, .. } = &mut planned.fault {
@@ -111,6 +127,10 @@ impl Plan {
                 let consumer = self.consumers.iter().find(|consumer| consumer.client == *client);
                 consumer.map(|consumer| consumer.start_us)
             }
+            Item::Set { client, index } => {
+                let configurator = self.configurators.iter().find(|it| it.client == *client);
+                configurator.and_then(|it| it.sets.get(*index)).map(|set| set.at_us)
+            }
             Item::Administration { index } => self.administration.get(*index).map(|planned| planned.at_us),
             Item::Fault { index } | Item::RecoveryFault { fault: index, .. } => {
                 self.faults.get(*index).map(|planned| planned.at_us)
@@ -132,6 +152,7 @@ impl Plan {
             match &item {
                 Item::Send { client, .. } => of("producer", *client),
                 Item::Consumer { .. } => of("consumers", 0),
+                Item::Set { client, .. } => of("configurator", *client),
                 Item::Administration { .. } => of("administration", 0),
                 Item::Fault { index } => {
                     let fault = &self.faults[*index].fault;
@@ -172,6 +193,7 @@ impl Fault {
             Self::Drop { .. } => "drop",
             Self::Clog { .. } => "clog",
             Self::Reset { .. } => "reset",
+            Self::ResetNodes { .. } => "reset_nodes",
             Self::Duplicate { .. } => "duplicate",
             Self::Disk { how, .. } => match how {
                 DiskFault::FailWrites { .. } => "fail_writes",
@@ -196,6 +218,7 @@ impl Fault {
             | Self::Drop { .. }
             | Self::Clog { .. }
             | Self::Reset { .. }
+            | Self::ResetNodes { .. }
             | Self::Duplicate { .. }
             | Self::Disk { .. } => &[],
         }
@@ -220,6 +243,7 @@ mod tests {
             // A draw may end before its first batch.
             let mut whole = plan.clone();
             whole.producers.retain(|producer| !producer.sends.is_empty());
+            whole.configurators.retain(|configurator| !configurator.sets.is_empty());
             assert_eq!(plan.keeping(&kept), whole, "seed {seed}");
         }
     }
@@ -266,6 +290,7 @@ mod tests {
                 Item::RecoveryFault { fault, .. } => Some(fault),
                 Item::Send { .. }
                 | Item::Consumer { .. }
+                | Item::Set { .. }
                 | Item::Administration { .. }
                 | Item::Fault { .. }
                 | Item::Weather { .. }

@@ -37,6 +37,9 @@ pub struct Plan {
     pub producers: Vec<ProducerPlan>,
     /// Consumers.
     pub consumers: Vec<ConsumerPlan>,
+    /// Who sets configurations of the quorum's cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub configurators: Vec<ConfiguratorPlan>,
     /// What administrators do beside creating the topics, in the order of times.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub administration: Vec<AdminPlan>,
@@ -66,10 +69,30 @@ pub struct WeatherChange {
     pub field_seed: u64,
 }
 
+/// What a node is among the others of its plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeRole {
+    /// A cluster of its own: broker and controller, and the only voter.
+    #[default]
+    Standalone,
+    /// A voter of the one quorum that all nodes with this role form, and nothing else.
+    Controller,
+}
+
+impl NodeRole {
+    const fn is_standalone(&self) -> bool {
+        matches!(self, Self::Standalone)
+    }
+}
+
 /// A machine: one process on one disk with one clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodePlan {
+    /// What its process is.
+    #[serde(default, skip_serializing_if = "NodeRole::is_standalone")]
+    pub role: NodeRole,
     /// Entries of `server.properties` beside those that every simulated node has.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: BTreeMap<String, String>,
@@ -187,9 +210,23 @@ pub struct NetworkPlan {
     pub to_node_us: Range,
     /// From a node to a client, in microseconds per message.
     pub to_client_us: Range,
+    /// From a node to another, in microseconds per message.
+    #[serde(default = "NetworkPlan::near", skip_serializing_if = "NetworkPlan::is_near")]
+    pub between_nodes_us: Range,
     /// How many messages in a thousand go through the real encoder, are cut at random places, and go through the real
     /// decoder. The others are handed over as they are.
     pub encoded_per_mille: u16,
+}
+
+impl NetworkPlan {
+    /// How long messages take from one node to another unless the plan says otherwise: as within a data centre.
+    pub(crate) const fn near() -> Range {
+        Range { low: 50, high: 400 }
+    }
+
+    fn is_near(range: &Range) -> bool {
+        *range == Self::near()
+    }
 }
 
 /// What a producer does.
@@ -289,6 +326,42 @@ pub struct ConsumerPlan {
     pub partition_max_bytes: i32,
     /// How long it waits beyond `max_wait_ms` for an answer before it closes the connection.
     pub request_timeout_us: u64,
+}
+
+/// What a client does that sets configurations which hold for all brokers. Every value is another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfiguratorPlan {
+    /// Its number among all clients.
+    pub client: u64,
+    /// The place in the plan of the controller that it asks first.
+    pub node: usize,
+    /// How long it waits for an answer before it goes on without knowing whether its value was set.
+    pub request_timeout_us: u64,
+    /// What it sets, in the order of the times.
+    pub sets: Vec<SetPlan>,
+}
+
+/// One value that is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetPlan {
+    /// When, at the earliest.
+    pub at_us: u64,
+    /// Of which key, by its place in [`ConfiguratorPlan::KEYS`].
+    pub key: usize,
+}
+
+impl ConfiguratorPlan {
+    /// Configurations that hold for all brokers, change while they run, and take any number.
+    pub const KEYS: [&str; 4] = [
+        "log.cleaner.backoff.ms",
+        "log.cleaner.delete.retention.ms",
+        "log.cleaner.min.compaction.lag.ms",
+        "group.consumer.assignment.interval.ms",
+    ];
+    /// How many values one of them sets at most.
+    pub const SETS_MAX: usize = 10_000;
 }
 
 /// Something an administrator does.
@@ -449,10 +522,42 @@ impl Plan {
         1 + node as u64
     }
 
+    /// The listener that the controllers of a quorum have.
+    pub const CONTROLLER_LISTENER: &'static str = "CONTROLLER";
+
+    /// The port of that listener.
+    pub const CONTROLLER_PORT: u16 = 9_093;
+
+    /// The host of a node.
+    #[must_use]
+    pub fn host(node: usize) -> String {
+        format!("127.0.0.{}", node + 1)
+    }
+
+    /// The nodes that form the quorum, by their places in the plan; none if every node is a cluster of its own.
+    pub fn controllers(&self) -> impl Iterator<Item = usize> {
+        (0..self.nodes.len()).filter(|node| self.nodes[*node].role == NodeRole::Controller)
+    }
+
     /// What every simulated node has in its `server.properties`, each with its own number.
-    fn fixed_properties(node: usize) -> [(&'static str, String); 8] {
+    fn fixed_properties(&self, node: usize) -> Vec<(&'static str, String)> {
         let id = node + 1;
-        [
+        if self.nodes[node].role == NodeRole::Controller {
+            let port = Self::CONTROLLER_PORT;
+            let voters: Vec<String> = self
+                .controllers()
+                .map(|voter| format!("{}@{}:{port}", voter + 1, Self::host(voter)))
+                .collect();
+            return vec![
+                ("process.roles", "controller".to_owned()),
+                ("node.id", id.to_string()),
+                ("listeners", format!("{}://{}:{port}", Self::CONTROLLER_LISTENER, Self::host(node))),
+                ("controller.listener.names", Self::CONTROLLER_LISTENER.to_owned()),
+                ("controller.quorum.voters", voters.join(",")),
+                ("log.dirs", "/simulated".to_owned()),
+            ];
+        }
+        vec![
             ("process.roles", "broker,controller".to_owned()),
             ("node.id", id.to_string()),
             ("listeners", format!("PLAINTEXT://127.0.0.{id}:9092,CONTROLLER://127.0.0.{id}:9093")),
@@ -467,7 +572,7 @@ impl Plan {
     /// The entries of `server.properties` of a node.
     #[must_use]
     pub fn server_properties(&self, node: usize) -> Vec<(String, String)> {
-        let fixed = Self::fixed_properties(node).into_iter();
+        let fixed = self.fixed_properties(node).into_iter();
         let mut entries: BTreeMap<String, String> =
             fixed.map(|(key, value)| (key.to_owned(), value)).collect();
         let own = self.nodes[node].properties.iter();
@@ -489,7 +594,8 @@ impl Plan {
         let consumers = self.consumers.iter().map(|consumer| consumer.start_us);
         let administration = self.administration.iter().map(|planned| planned.at_us);
         let faults = self.faults.iter().map(|planned| planned.at_us + planned.fault.lasts_us());
-        sends.chain(consumers).chain(administration).chain(faults).max().unwrap_or(0)
+        let sets = self.configurators.iter().filter_map(|it| it.sets.last()).map(|set| set.at_us);
+        sends.chain(consumers).chain(administration).chain(sets).chain(faults).max().unwrap_or(0)
     }
 
     /// The wrong rules that hold in every node.

@@ -2,8 +2,8 @@
 //! and what it gets wrong must not be taken for a failure of the core.
 
 use super::{
-    AdminDeed, Codec, ConsumerPlan, DiskAfter, End, Fault, NodePlan, Plan, ProducerPlan, Range, SendPlan,
-    TopicPlan, exhibit,
+    AdminDeed, Codec, ConfiguratorPlan, ConsumerPlan, DiskAfter, End, Fault, Plan, ProducerPlan, Range,
+    SendPlan, TopicPlan, exhibit,
 };
 use serde_json::Value;
 use sordini_core::config::broker::Origin;
@@ -27,6 +27,8 @@ const PARTITIONS_MAX: i64 = 10_000;
 const TOPIC_NAME_BYTES_MAX: usize = 249;
 /// A node remembers so many batches of an idempotent producer.
 const IDEMPOTENT_IN_FLIGHT_MAX: u32 = 5;
+/// Addresses are given to as many.
+const VOTERS_MAX: usize = 9;
 /// What a record takes beside its value, at most, and what a batch takes beside its records.
 const RECORD_BYTES: u64 = 30;
 const BATCH_BYTES: u64 = 61;
@@ -69,12 +71,16 @@ impl Plan {
             return Err("it has no nodes".to_owned());
         }
         judge_times(&serde_json::to_value(self).map_err(|error| error.to_string())?, "", false)?;
-        let each = self.nodes.iter().enumerate().map(|(node, planned)| judge_node(node, planned));
-        let configs = each.collect::<Result<Vec<BrokerConfig>, String>>()?;
+        let configs = (0..self.nodes.len())
+            .map(|node| self.judge_node(node))
+            .collect::<Result<Vec<BrokerConfig>, String>>()?;
+        self.judge_quorum()?;
         self.judge_topics(&configs)?;
-        for (name, range) in
-            [("to_node_us", self.network.to_node_us), ("to_client_us", self.network.to_client_us)]
-        {
+        for (name, range) in [
+            ("to_node_us", self.network.to_node_us),
+            ("to_client_us", self.network.to_client_us),
+            ("between_nodes_us", self.network.between_nodes_us),
+        ] {
             judge_range(&format!("network.{name}"), range)?;
         }
         at_most("network.encoded_per_mille", self.network.encoded_per_mille, 1_000)?;
@@ -83,6 +89,9 @@ impl Plan {
         }
         for (index, consumer) in self.consumers.iter().enumerate() {
             self.judge_consumer(&format!("consumers[{index}]"), consumer)?;
+        }
+        for (index, configurator) in self.configurators.iter().enumerate() {
+            self.judge_configurator(&format!("configurators[{index}]"), configurator)?;
         }
         self.judge_client_numbers()?;
         for (index, planned) in self.administration.iter().enumerate() {
@@ -97,6 +106,45 @@ impl Plan {
             return Err("weather: it does not change in the order of times".to_owned());
         }
         self.museum.iter().try_for_each(|name| exhibit(name).map(drop))
+    }
+
+    /// A plan is about a quorum or about clusters of one node each.
+    fn judge_quorum(&self) -> Judgement {
+        let controllers = self.controllers().count();
+        if controllers == 0 {
+            return match self.configurators.is_empty() {
+                true => Ok(()),
+                false => Err("configurators: they talk to a quorum, and no node is a controller".to_owned()),
+            };
+        }
+        if controllers != self.nodes.len() {
+            return Err("nodes: either all of them are controllers or none".to_owned());
+        }
+        at_most("nodes: the voters of a quorum", controllers, VOTERS_MAX)?;
+        for (what, is_empty) in [
+            ("topics", self.topics.is_empty()),
+            ("producers", self.producers.is_empty()),
+            ("consumers", self.consumers.is_empty()),
+            ("administration", self.administration.is_empty()),
+        ] {
+            if !is_empty {
+                return Err(format!("{what}: controllers alone have no room for them"));
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_configurator(&self, place: &str, configurator: &ConfiguratorPlan) -> Judgement {
+        self.judge_node_of(place, configurator.node)?;
+        at_least(&format!("{place}.request_timeout_us"), configurator.request_timeout_us, 1)?;
+        at_most(&format!("{place}.sets: their number"), configurator.sets.len(), ConfiguratorPlan::SETS_MAX)?;
+        for (index, set) in configurator.sets.iter().enumerate() {
+            at_most(&format!("{place}.sets[{index}].key"), set.key, ConfiguratorPlan::KEYS.len() - 1)?;
+        }
+        if !configurator.sets.is_sorted_by_key(|set| set.at_us) {
+            return Err(format!("{place}.sets: they are not in the order of times"));
+        }
+        Ok(())
     }
 
     /// Whether each batch fits into a segment of its topic.
@@ -226,7 +274,8 @@ impl Plan {
         let of_consumers = self.consumers.iter().map(|consumer| consumer.client);
         let of_admins = (0..self.nodes.len()).map(Self::admin_of);
         let mut taken = BTreeSet::new();
-        for number in of_admins.chain(of_producers).chain(of_consumers) {
+        let of_configurators = self.configurators.iter().map(|configurator| configurator.client);
+        for number in of_admins.chain(of_producers).chain(of_consumers).chain(of_configurators) {
             at_most("the number of a client", number, CLIENT_MAX)?;
             if !taken.insert(number) {
                 return Err(format!("two clients have the number {number}"));
@@ -277,6 +326,9 @@ impl Plan {
             Fault::Crash { disk: DiskAfter::Of(other), node, .. } if other == node => {
                 Err(format!("{place}: node {node} is given its own disk as that of another"))
             }
+            Fault::Crash { disk: DiskAfter::Empty, .. } if self.controllers().next().is_some() => {
+                Err(format!("{place}: a voter with an empty disk is another voter, and the quorum is static"))
+            }
             Fault::Crash { disk: DiskAfter::Of(other), .. } => self.judge_node_of(place, *other),
             Fault::ClockStep { by_ms, .. } => judge_clock(&format!("{place}.by_ms"), *by_ms),
             Fault::Cut { from, to, .. } | Fault::Drop { from, to, .. } | Fault::Clog { from, to, .. } => {
@@ -286,10 +338,58 @@ impl Plan {
                 })
             }
             Fault::Reset { node, .. } | Fault::Duplicate { node, .. } => self.judge_node_of(place, *node),
+            Fault::ResetNodes { from, to } if from == to => {
+                Err(format!("{place}: node {from} has no connection to itself"))
+            }
+            Fault::ResetNodes { from, to } => {
+                self.judge_node_of(place, *from)?;
+                self.judge_node_of(place, *to)
+            }
             Fault::Crash { .. } | Fault::Pause { .. } | Fault::PauseClient { .. } | Fault::Disk { .. } => {
                 Ok(())
             }
         }
+    }
+
+    /// Asks the core whether it would start, and answers with the configuration that it would have.
+    fn judge_node(&self, node: usize) -> Result<BrokerConfig, String> {
+        let planned = &self.nodes[node];
+        let place = format!("nodes[{node}]");
+        let mut entries = planned.properties.clone();
+        for (key, value) in self.fixed_properties(node) {
+            let own = entries.insert(key.to_owned(), value.clone());
+            if let Some(own) = own.filter(|own| *own != value) {
+                return Err(format!(
+                    "{place}.properties: {key} is {value} and cannot be {own}: each node stands alone, at an address and on \
+                     a disk of its own"
+                ));
+            }
+        }
+        if let Some(key) = UNKNOWN_TO_CHECKS.into_iter().find(|key| entries.contains_key(*key)) {
+            return Err(format!(
+                "{place}.properties: {key} would change for all topics what checks know from the plan; retention and whose \
+                 times records have are settings of a topic, and log.retention.ms can be set"
+            ));
+        }
+        for (name, range) in [
+            ("write_us", planned.disk.write_us),
+            ("read_us", planned.disk.read_us),
+            ("sync_us", planned.disk.sync_us),
+            ("answer_us", planned.disk.answer_us),
+        ] {
+            judge_range(&format!("{place}.disk.{name}"), range)?;
+        }
+        judge_clock(&format!("{place}.clock.offset_ms"), planned.clock.offset_ms)?;
+        let drift = format!("{place}.clock.drift_ppm");
+        at_least(&drift, planned.clock.drift_ppm, -DRIFT_MAX_PPM)?;
+        at_most(&drift, planned.clock.drift_ppm, DRIFT_MAX_PPM)?;
+        let entries = entries.into_iter().map(|(key, value)| (key, value, Origin::BuiltIn));
+        let config = BrokerConfig::from_entries(entries).map(|(config, _)| config);
+        config.map_err(|problems| {
+            let sentences: Vec<String> =
+                problems.iter().map(|problem| format!("{}: {}", problem.key, problem.reason)).collect();
+            format!("{place}.properties: {}", sentences.join("; "))
+        })
     }
 
     fn judge_node_of(&self, place: &str, node: usize) -> Judgement {
@@ -342,46 +442,6 @@ fn judge_times(json: &Value, place: &str, is_time: bool) -> Judgement {
         Value::Number(number) if is_time => at_most(place, number.as_u64().unwrap_or(u64::MAX), TIME_MAX_US),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
     }
-}
-
-/// Asks the core whether it would start, and answers with the configuration that it would have.
-fn judge_node(node: usize, planned: &NodePlan) -> Result<BrokerConfig, String> {
-    let place = format!("nodes[{node}]");
-    let mut entries = planned.properties.clone();
-    for (key, value) in Plan::fixed_properties(node) {
-        let own = entries.insert(key.to_owned(), value.clone());
-        if let Some(own) = own.filter(|own| *own != value) {
-            return Err(format!(
-                "{place}.properties: {key} is {value} and cannot be {own}: each node stands alone, at an address and on \
-                 a disk of its own"
-            ));
-        }
-    }
-    if let Some(key) = UNKNOWN_TO_CHECKS.into_iter().find(|key| entries.contains_key(*key)) {
-        return Err(format!(
-            "{place}.properties: {key} would change for all topics what checks know from the plan; retention and whose \
-             times records have are settings of a topic, and log.retention.ms can be set"
-        ));
-    }
-    for (name, range) in [
-        ("write_us", planned.disk.write_us),
-        ("read_us", planned.disk.read_us),
-        ("sync_us", planned.disk.sync_us),
-        ("answer_us", planned.disk.answer_us),
-    ] {
-        judge_range(&format!("{place}.disk.{name}"), range)?;
-    }
-    judge_clock(&format!("{place}.clock.offset_ms"), planned.clock.offset_ms)?;
-    let drift = format!("{place}.clock.drift_ppm");
-    at_least(&drift, planned.clock.drift_ppm, -DRIFT_MAX_PPM)?;
-    at_most(&drift, planned.clock.drift_ppm, DRIFT_MAX_PPM)?;
-    let entries = entries.into_iter().map(|(key, value)| (key, value, Origin::BuiltIn));
-    let config = BrokerConfig::from_entries(entries).map(|(config, _)| config);
-    config.map_err(|problems| {
-        let sentences: Vec<String> =
-            problems.iter().map(|problem| format!("{}: {}", problem.key, problem.reason)).collect();
-        format!("{place}.properties: {}", sentences.join("; "))
-    })
 }
 
 /// Asks the core whether every node would take the settings of a topic, with one of them altered.

@@ -2,8 +2,8 @@
 
 use super::{
     ClockPlan, Codec, ConsumerPlan, CrashKind, DiskAfter, DiskFault, DiskPlan, End, Fault, FaultPlan,
-    FileKind, NetworkPlan, NodePlan, Plan, ProducerPlan, Range, RecoveryFaultPlan, SendPlan, TopicPlan,
-    WriteError,
+    FileKind, NetworkPlan, NodePlan, NodeRole, Plan, ProducerPlan, Range, RecoveryFaultPlan, SendPlan,
+    TopicPlan, WriteError,
 };
 use std::collections::BTreeMap;
 
@@ -24,6 +24,7 @@ const DISK: DiskPlan = DiskPlan {
 const NETWORK: NetworkPlan = NetworkPlan {
     to_node_us: Range { low: 50, high: 400 },
     to_client_us: Range { low: 50, high: 400 },
+    between_nodes_us: NetworkPlan::near(),
     encoded_per_mille: 20,
 };
 
@@ -71,7 +72,12 @@ impl Plan {
         Self {
             version: Self::VERSION,
             field_seed: 1,
-            nodes: vec![NodePlan { properties: BTreeMap::new(), disk: DISK, clock: ClockPlan::default() }],
+            nodes: vec![NodePlan {
+                role: NodeRole::Standalone,
+                properties: BTreeMap::new(),
+                disk: DISK,
+                clock: ClockPlan::default(),
+            }],
             topics: vec![TopicPlan {
                 name: "orders".to_owned(),
                 partitions: 3,
@@ -86,6 +92,7 @@ impl Plan {
             network: NETWORK,
             producers: vec![producer(10, true), producer(11, false)],
             consumers: vec![consumer(20, true), consumer(21, false)],
+            configurators: Vec::new(),
             administration: Vec::new(),
             faults,
             weather: Vec::new(),

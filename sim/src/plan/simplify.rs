@@ -51,11 +51,13 @@ impl Plan {
             .flat_map(|producer| &mut producer.sends)
             .for_each(|send| visit(&mut send.at_us));
         self.consumers.iter_mut().for_each(|consumer| visit(&mut consumer.start_us));
+        self.configurators.iter_mut().flat_map(|it| &mut it.sets).for_each(|set| visit(&mut set.at_us));
         self.administration.iter_mut().for_each(|planned| visit(&mut planned.at_us));
         self.faults.iter_mut().for_each(|planned| visit(&mut planned.at_us));
         self.weather.iter_mut().for_each(|change| visit(&mut change.at_us));
         // What happens at one time keeps its order.
         self.producers.iter_mut().for_each(|producer| producer.sends.sort_by_key(|send| send.at_us));
+        self.configurators.iter_mut().for_each(|it| it.sets.sort_by_key(|set| set.at_us));
         self.administration.sort_by_key(|planned| planned.at_us);
         self.faults.sort_by_key(|planned| planned.at_us);
         self.weather.sort_by_key(|change| change.at_us);
@@ -65,6 +67,9 @@ impl Plan {
     fn ranges(&mut self, mut visit: impl FnMut(&mut Range)) {
         visit(&mut self.network.to_node_us);
         visit(&mut self.network.to_client_us);
+        if self.controllers().next().is_some() {
+            visit(&mut self.network.between_nodes_us);
+        }
         for node in &mut self.nodes {
             let DiskPlan { write_us, read_us, sync_us, answer_us } = &mut node.disk;
             [write_us, read_us, sync_us, answer_us].into_iter().for_each(&mut visit);
@@ -141,7 +146,8 @@ impl Fault {
             | Self::Reset { node, .. }
             | Self::Duplicate { node, .. }
             | Self::Disk { node, .. } => *node = 0,
-            Self::PauseClient { .. } => {}
+            // What befalls a link between two nodes goes with the second of them.
+            Self::PauseClient { .. } | Self::ResetNodes { .. } => {}
             Self::Cut { from, to, .. } | Self::Drop { from, to, .. } | Self::Clog { from, to, .. } => {
                 first(from);
                 first(to);
@@ -180,7 +186,7 @@ impl Fault {
                     | DiskFault::MisdirectedWrites { times, .. },
                 ..
             } => visit(times, 1),
-            Self::Reset { .. } | Self::Disk { how: DiskFault::Rot { .. }, .. } => {}
+            Self::Reset { .. } | Self::ResetNodes { .. } | Self::Disk { how: DiskFault::Rot { .. }, .. } => {}
         }
     }
 }
@@ -269,7 +275,9 @@ impl Simpler<'_> {
     /// Fewer nodes, topics and partitions. What was about one that goes is about one that stays.
     fn shape(&mut self) {
         let plan = self.plan;
-        for kept in (0..plan.nodes.len()).filter(|_| plan.nodes.len() > 1) {
+        // A quorum keeps its voters: of fewer it would be another.
+        let can_shrink = plan.nodes.len() > 1 && plan.controllers().next().is_none();
+        for kept in (0..plan.nodes.len()).filter(|_| can_shrink) {
             self.add(|plan| {
                 plan.nodes = vec![plan.nodes[kept].clone()];
                 plan.producers.iter_mut().for_each(|producer| producer.node = 0);
@@ -478,6 +486,7 @@ impl Simpler<'_> {
                 | Fault::Drop { .. }
                 | Fault::Clog { .. }
                 | Fault::Reset { .. }
+                | Fault::ResetNodes { .. }
                 | Fault::Duplicate { .. }
                 | Fault::Disk { .. } => {}
             });
@@ -563,11 +572,13 @@ mod tests {
                 steps += 1;
                 assert!(steps < 20_000, "seed {seed} goes round in circles");
             }
-            assert_eq!(
-                (plan.nodes.len(), plan.topics.len(), plan.last_us()),
-                (1, 1, plan.lasts_at_least_us())
-            );
-            assert_eq!(plan.topics[0].partitions, 1, "seed {seed}");
+            assert_eq!(plan.last_us(), plan.lasts_at_least_us());
+            if plan.controllers().next().is_none() {
+                assert_eq!((plan.nodes.len(), plan.topics.len()), (1, 1));
+                assert_eq!(plan.topics[0].partitions, 1, "seed {seed}");
+            }
+            let sets = plan.configurators.iter().flat_map(|configurator| &configurator.sets);
+            assert!(sets.into_iter().all(|set| set.at_us == 0), "seed {seed}");
             let sends = plan.producers.iter().flat_map(|producer| &producer.sends);
             for send in sends {
                 let floor = SendPlan {

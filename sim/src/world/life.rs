@@ -10,7 +10,9 @@ use crate::client::Client;
 use crate::disk::Disk;
 use crate::field::Place;
 use crate::marks::WorldMark;
-use crate::plan::{CrashKind, DiskAfter, DiskFault, End, Fault, FileKind, Mutation, Plan, RecoveryFaultPlan};
+use crate::plan::{
+    CrashKind, DiskAfter, DiskFault, End, Fault, FileKind, Mutation, NodeRole, Plan, RecoveryFaultPlan,
+};
 use crate::trace::{Kind, LogEnds, hash_of};
 use crate::transcript;
 use bytes::Bytes;
@@ -32,9 +34,13 @@ const INDEXES_EVERY: u64 = 4_096;
 impl World {
     /// Writes what `sordini format` writes.
     pub(super) fn format(&mut self, node: usize) {
-        let seed = self.field.word(Place::Incarnation, node as u64, self.now);
+        let seed_of = |node: usize| self.field.word(Place::Incarnation, node as u64, self.now);
+        let seed = seed_of(node);
+        // All nodes of a quorum are of the cluster of the first.
+        let is_controller = self.plan.nodes[node].role == NodeRole::Controller;
+        let cluster_seed = if is_controller { seed_of(0) } else { seed };
         let machine = &mut self.machines[node];
-        let cluster_id = sordini_core::format::new_cluster_id(seed).to_string();
+        let cluster_id = sordini_core::format::new_cluster_id(cluster_seed).to_string();
         let wall_ms = machine.wall_ms(self.now);
         for op in sordini_core::format::format(&machine.config, &cluster_id, seed, wall_ms) {
             let due = machine.disk.submit(self.now, StorageToken { owner: 0, sequence: 0 }, op);
@@ -73,6 +79,7 @@ impl World {
         for (seat, connection) in resets {
             self.tell_closed(seat, connection);
         }
+        self.reset_links(node);
         self.step(node, Input::Started)
     }
 
@@ -121,6 +128,7 @@ impl World {
                 link(End::Client(*client), End::Node(*node), *for_us, how);
             }
             Fault::Reset { client, node } => self.reset(*client, *node),
+            Fault::ResetNodes { from, to } => self.reset_nodes(*from, *to),
             Fault::Disk { node, how } => {
                 if !fault.is_survivable() && !matches!(how, DiskFault::Rot { files: FileKind::ClosedSegment })
                 {
@@ -237,7 +245,7 @@ impl World {
         }
     }
 
-    fn crash(&mut self, node: usize, how: CrashKind, down_us: u64) -> Result<(), Failure> {
+    pub(super) fn crash(&mut self, node: usize, how: CrashKind, down_us: u64) -> Result<(), Failure> {
         let now = self.now;
         let machine = &mut self.machines[node];
         let process = machine.process.take().expect("only a process that is there crashes");
@@ -296,6 +304,7 @@ impl World {
                 self.lose_connection(node, seat, id);
             }
         }
+        self.forget_links(node);
     }
 
     pub(super) fn lose_connection(&mut self, node: usize, seat: usize, connection: ConnectionId) {
@@ -653,12 +662,14 @@ impl World {
             Output::Respond { connection, request, version, body } => {
                 self.on_respond(node, connection, request, version, body)
             }
-            Output::NoResponse { connection, request } => {
-                self.on_no_response(node, connection, request);
-                Ok(())
-            }
+            Output::NoResponse { connection, request } => self.on_no_response(node, connection, request),
             Output::Close { connection } => {
                 self.on_close(node, connection);
+                Ok(())
+            }
+            Output::Ask { peer, request, version, body } => self.on_ask(node, peer, request, version, body),
+            Output::HangUp { peer } => {
+                self.on_hang_up(node, &peer);
                 Ok(())
             }
         }

@@ -39,6 +39,8 @@ pub(super) struct Machine {
     pub(super) last_start: u64,
     /// Clients that hear that their connections are gone only when the machine has its power again.
     pub(super) reset_at_start: Vec<(usize, ConnectionId)>,
+    /// Links of which the other ends hear only when the machine has its power again that they are gone.
+    pub(super) links_reset_at_start: Vec<ConnectionId>,
     /// Appends that were answered before they took effect, by a mutation.
     pub(super) answered_early: BTreeSet<StorageToken>,
     /// Operations that failed by a fault of the plan and of which the process has not heard.
@@ -88,6 +90,7 @@ impl Machine {
             down_after_stop_us: 0,
             last_start: 0,
             reset_at_start: Vec::new(),
+            links_reset_at_start: Vec::new(),
             answered_early: BTreeSet::new(),
             failed_ops: BTreeMap::new(),
             gave_up: 0,
@@ -97,6 +100,11 @@ impl Machine {
 
     pub(super) fn is_running(&self) -> bool {
         self.process.as_ref().is_some_and(|process| process.state == NodeState::Running)
+    }
+
+    /// Whether the process of this life is there.
+    pub(super) const fn is_in_life(&self, life: u64) -> bool {
+        self.process.is_some() && self.lives == life
     }
 
     /// The wall clock of the machine at a virtual time, in milliseconds.

@@ -7,6 +7,7 @@
 //! is another.
 
 mod life;
+mod links;
 mod machine;
 mod network;
 mod queue;
@@ -18,8 +19,9 @@ use crate::disk::Disk;
 use crate::field::Field;
 use crate::history::Entry;
 use crate::marks::{Marks, WorldMark};
-use crate::plan::{ConsumerPlan, Fault, Mutation, Plan, WeatherChange};
+use crate::plan::{ConsumerPlan, Fault, Mutation, NodeRole, Plan, WeatherChange};
 use crate::trace::{Kind, Line, Telling, Trace};
+use links::LinkMessage;
 use machine::Machine;
 use network::Network;
 use queue::Queue;
@@ -135,6 +137,15 @@ enum Event {
         seat: usize,
         connection: ConnectionId,
         message: ToClient,
+    },
+    Link {
+        connection: ConnectionId,
+        message: LinkMessage,
+    },
+    LinkClosedHere {
+        node: usize,
+        life: u64,
+        connection: ConnectionId,
     },
     Duplicate {
         seat: usize,
@@ -337,7 +348,8 @@ impl World {
     fn seat_clients(&mut self) {
         let surroundings = self.surroundings();
         let plan = Arc::clone(&self.plan);
-        for node in 0..plan.nodes.len() {
+        // Controllers alone host no topics.
+        for node in (0..plan.nodes.len()).filter(|node| plan.nodes[*node].role == NodeRole::Standalone) {
             let number = Plan::admin_of(node);
             let deeds = plan.administration.iter().filter(|planned| planned.node == node).cloned().collect();
             let admin = Admin::new(number, surroundings.clone(), plan.topics.clone(), deeds);
@@ -646,6 +658,10 @@ impl World {
             Event::ToClient { seat, connection, message } => {
                 self.on_message_to_client(seat, connection, message)
             }
+            Event::Link { connection, message } => self.on_link_message(connection, message),
+            Event::LinkClosedHere { node, life, connection } => {
+                self.on_link_closed_here(node, life, connection)
+            }
             Event::Duplicate { seat, node, life, version, body } => {
                 self.on_duplicate(seat, node, life, version, body)
             }
@@ -661,8 +677,14 @@ impl World {
     /// Until when an event has to wait because whom it happens to is paused.
     fn waits_until(&self, event: &Event) -> Option<u64> {
         let paused_until = match event {
-            Event::Completion { node, .. } | Event::Deadline { node, .. } | Event::Duplicate { node, .. } => {
-                self.machines[*node].paused_until
+            Event::Completion { node, .. }
+            | Event::Deadline { node, .. }
+            | Event::LinkClosedHere { node, .. }
+            | Event::Duplicate { node, .. } => self.machines[*node].paused_until,
+            Event::Link { connection, message } => {
+                let link = self.network.links.get(connection)?;
+                let node = if message.is_there() { link.to? } else { link.from };
+                self.machines[node].paused_until
             }
             Event::ToNode { connection, .. } => {
                 let connection = self.network.connections.get(connection)?;
@@ -721,3 +743,6 @@ const EVENT_CLOSE: u64 = 7;
 const EVENT_STORAGE: u64 = 8;
 const EVENT_RESPONSE: u64 = 9;
 const EVENT_POWER_LOSS: u64 = 10;
+const EVENT_ASK: u64 = 11;
+const EVENT_HANG_UP: u64 = 12;
+const EVENT_ANSWER: u64 = 13;

@@ -1,10 +1,12 @@
-//! Connections between clients and nodes, and what befalls the links that they run over.
+//! Connections between clients and nodes, and what befalls the ways that these and those between nodes take.
 
+use super::links::Link;
 use crate::check::Acknowledged;
 use crate::field::{Answer, Field, Place};
 use crate::plan::{End, NetworkPlan};
 use bytes::{Buf as _, Bytes, BytesMut};
 use sordini_core::ids::{ConnectionId, RequestId};
+use sordini_core::peer::Peer;
 use sordini_protocol::api_key::ApiKey;
 use sordini_protocol::frame;
 use sordini_protocol::messages::RequestHeader;
@@ -78,9 +80,13 @@ pub(super) enum Fate {
 
 #[derive(Clone, Debug)]
 pub(super) struct Network {
-    field: Field,
-    plan: NetworkPlan,
+    pub(super) field: Field,
+    pub(super) plan: NetworkPlan,
     pub(super) connections: BTreeMap<ConnectionId, Connection>,
+    /// Connections between nodes.
+    pub(super) links: BTreeMap<ConnectionId, Link>,
+    /// The link that each node has to each of its peers.
+    pub(super) open_links: BTreeMap<(usize, Peer), ConnectionId>,
     opened: u64,
     faults: Vec<LinkFault>,
     /// How many messages waited for a cut link.
@@ -89,16 +95,30 @@ pub(super) struct Network {
 
 impl Network {
     pub(super) const fn new(field: Field, plan: NetworkPlan) -> Self {
-        Self { field, plan, connections: BTreeMap::new(), opened: 0, faults: Vec::new(), held: 0 }
+        Self {
+            field,
+            plan,
+            connections: BTreeMap::new(),
+            links: BTreeMap::new(),
+            open_links: BTreeMap::new(),
+            opened: 0,
+            faults: Vec::new(),
+            held: 0,
+        }
     }
 
     pub(super) const fn change_weather(&mut self, field: Field) {
         self.field = field;
     }
 
-    pub(super) fn open(&mut self, seat: usize, client: u64, node: usize, life: Option<u64>) -> ConnectionId {
+    /// A connection's name, which no other had or gets.
+    pub(super) const fn new_id(&mut self) -> ConnectionId {
         self.opened += 1;
-        let id = ConnectionId(self.opened);
+        ConnectionId(self.opened)
+    }
+
+    pub(super) fn open(&mut self, seat: usize, client: u64, node: usize, life: Option<u64>) -> ConnectionId {
+        let id = self.new_id();
         let connection = Connection {
             seat,
             client,
@@ -150,7 +170,7 @@ impl Network {
         let (from, to) = (End::Client(connection.client), End::Node(connection.node));
         let direction = connection.to_node;
         let delay = self.field.between(Place::ToNode, connection.client, now, range.low, range.high);
-        let fate = self.fate(from, to, direction, api, now, delay);
+        let fate = self.fate(from, to, direction, api.map(ApiKey::as_i16), now, delay);
         let connection = self.connections.get_mut(&id).expect("it was just there");
         connection.to_node.note(fate)
     }
@@ -161,17 +181,18 @@ impl Network {
         let (from, to) = (End::Node(connection.node), End::Client(connection.client));
         let direction = connection.to_client;
         let delay = self.delay_to_client(connection.client, now);
-        let fate = self.fate(from, to, direction, api, now, delay);
+        let fate = self.fate(from, to, direction, api.map(ApiKey::as_i16), now, delay);
         let connection = self.connections.get_mut(&id).expect("it was just there");
         connection.to_client.note(fate)
     }
 
-    fn fate(
+    /// What becomes of a message of this API, or of the end of a connection.
+    pub(super) fn fate(
         &mut self,
         from: End,
         to: End,
         direction: Direction,
-        api: Option<ApiKey>,
+        api: Option<i16>,
         now: u64,
         delay: u64,
     ) -> Fate {
@@ -192,7 +213,7 @@ impl Network {
                     }
                     LinkFaultKind::Drop { api: None } => return Fate::Lost,
                     LinkFaultKind::Drop { api: Some(key) } => {
-                        if api.is_some_and(|api| api.as_i16() == key) {
+                        if api == Some(key) {
                             return Fate::Lost;
                         }
                     }
@@ -204,24 +225,25 @@ impl Network {
         Fate::Arrives(at.max(direction.last))
     }
 
-    /// Whether a message that a client sends or gets in this moment goes through the real encoder and decoder.
-    fn is_encoded(&self, place: Place, client: u64, now: u64) -> Option<Answer> {
-        let mut answer = Answer(self.field.word(place, client, now));
+    /// Whether a message that somebody sends or gets in this moment goes through the real encoder and decoder.
+    fn is_encoded(&self, place: Place, item: u64, now: u64) -> Option<Answer> {
+        let mut answer = Answer(self.field.word(place, item, now));
         answer.chance(u64::from(self.plan.encoded_per_mille), 1_000).then_some(answer)
     }
 
-    /// A request as the node gets it: as it is, or after encoding, cutting and decoding.
+    /// A request as the node gets it, decided at `place` about `item`: as it is, or after encoding, cutting and decoding.
     ///
     /// # Errors
     /// A sentence, if what comes out is not what went in.
     pub(super) fn request_over_the_wire(
         &self,
-        client: u64,
+        place: Place,
+        item: u64,
         version: i16,
         body: AnyRequest,
         now: u64,
     ) -> Result<(AnyRequest, bool), String> {
-        let Some(mut answer) = self.is_encoded(Place::RequestCodec, client, now) else {
+        let Some(mut answer) = self.is_encoded(place, item, now) else {
             return Ok((body, false));
         };
         let correlation_id = correlation_id(&mut answer);
@@ -245,19 +267,20 @@ impl Network {
         Ok((decoded, true))
     }
 
-    /// An answer as the client gets it: as it is, or after encoding, cutting and decoding.
+    /// An answer as whoever asked gets it, decided at `place` about `item`: as it is, or after encoding, cutting and decoding.
     ///
     /// # Errors
     /// A sentence, if what comes out is not what went in.
     pub(super) fn response_over_the_wire(
         &self,
-        client: u64,
+        place: Place,
+        item: u64,
         api: ApiKey,
         version: i16,
         body: AnyResponse,
         now: u64,
     ) -> Result<(AnyResponse, bool), String> {
-        let Some(mut answer) = self.is_encoded(Place::ResponseCodec, client, now) else {
+        let Some(mut answer) = self.is_encoded(place, item, now) else {
             return Ok((body, false));
         };
         let correlation_id = correlation_id(&mut answer);
@@ -271,7 +294,7 @@ impl Network {
 }
 
 impl Direction {
-    const fn note(&mut self, fate: Fate) -> Fate {
+    pub(super) const fn note(&mut self, fate: Fate) -> Fate {
         match fate {
             Fate::Arrives(at) => self.last = at,
             Fate::Lost => self.is_dead = true,

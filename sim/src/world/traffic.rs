@@ -8,6 +8,7 @@ use super::{
 };
 use crate::check::Acknowledged;
 use crate::client::{Action, Client};
+use crate::field::Place;
 use crate::marks::WorldMark;
 use crate::plan::{AdminDeed, AdminPlan, Mutation, Plan};
 use crate::trace::Kind;
@@ -57,7 +58,7 @@ impl World {
         let (node, client) = (connection.node, connection.client);
         let (body, is_encoded) = self
             .network
-            .request_over_the_wire(client, version, body, self.now)
+            .request_over_the_wire(Place::RequestCodec, client, version, body, self.now)
             .map_err(|sentence| self.violation("wire", sentence))?;
         self.marks.count(WorldMark::RequestEncoded, u64::from(is_encoded));
         let mut produced = if let AnyRequest::Produce(produce) = &body {
@@ -101,7 +102,10 @@ impl World {
         transcript::hash_encoded(hash, writer);
         let topics = Topics { names: &self.topic_names, ids: &self.topic_ids };
         self.trace.tell(self.now, Kind::Request, Some(node), || {
-            transcript::request(client, id, request, &body, topics)
+            format!(
+                "client {client} connection {id} request {request}: {}",
+                transcript::request(&body, topics)
+            )
         });
         let context = RequestContext {
             api_version: version,
@@ -153,17 +157,29 @@ impl World {
 
     // What a node says.
 
-    pub(super) fn on_no_response(&mut self, node: usize, connection: ConnectionId, request: RequestId) {
+    pub(super) fn on_no_response(
+        &mut self,
+        node: usize,
+        connection: ConnectionId,
+        request: RequestId,
+    ) -> Result<(), Failure> {
         self.trace.event(self.now, EVENT_NO_RESPONSE).word(request.0);
         self.trace.tell(self.now, Kind::Response, Some(node), || {
             format!("connection {connection} request {request}: -")
         });
+        if self.network.links.contains_key(&connection) {
+            return self.answer_over_link(connection, request, None);
+        }
         self.answer(connection, request, None);
+        Ok(())
     }
 
     pub(super) fn on_close(&mut self, node: usize, connection: ConnectionId) {
         self.trace.event(self.now, EVENT_CLOSE).word(connection.0);
         self.trace.tell(self.now, Kind::Response, Some(node), || format!("connection {connection}: close"));
+        if self.network.links.contains_key(&connection) {
+            return self.close_link(connection);
+        }
         let Some(state) = self.network.connections.get_mut(&connection) else { return };
         state.is_closing = true;
         let (seat, is_duplicate) = (state.seat, state.is_duplicate);
@@ -194,8 +210,18 @@ impl World {
         transcript::hash_encoded(hash, writer);
         let topics = Topics { names: &self.topic_names, ids: &self.topic_ids };
         self.trace.tell(self.now, Kind::Response, Some(node), || {
-            transcript::response(connection, request, &body, topics)
+            format!("connection {connection} request {request}: {}", transcript::response(&body, topics))
         });
+        if self.network.links.contains_key(&connection) {
+            let expected = self.version_over_link(connection, request);
+            if expected.is_some_and(|expected| expected != version) {
+                let sentence = format!(
+                    "request {request} of connection {connection} is answered in version {version} instead of {expected:?}"
+                );
+                return Err(self.violation("answers", sentence));
+            }
+            return self.answer_over_link(connection, request, Some(body));
+        }
         self.judge_response(node, connection, request, version, &body)?;
         self.answer(connection, request, Some(body));
         Ok(())
@@ -384,7 +410,9 @@ impl World {
             let Some(body) = answer.flatten() else { continue };
             match self.network.send_to_client(id, Some(api), self.now) {
                 Fate::Arrives(at) => {
-                    let body = self.network.response_over_the_wire(client, api, version, body, self.now);
+                    let place = Place::ResponseCodec;
+                    let body =
+                        self.network.response_over_the_wire(place, client, api, version, body, self.now);
                     let (body, is_encoded) = body.expect("it was encoded for the hash before");
                     self.marks.count(WorldMark::ResponseEncoded, u64::from(is_encoded));
                     let message = ToClient::Response { request, body };

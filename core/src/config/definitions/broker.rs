@@ -72,13 +72,20 @@ pub static BROKER: [Definition; 360] = [
     define("controller.quorum.auto.join.enable", Boolean, Is("false"), Any, ReadOnly, Low),
     define("controller.quorum.bootstrap.servers", List, Is(""), Servers, ReadOnly, High)
         .effective("Addresses, as host:port, at which the metadata quorum can be found."),
-    define("controller.quorum.election.backoff.max.ms", Int, Is("1000"), AtLeast(0), ReadOnly, High),
-    define("controller.quorum.election.timeout.ms", Int, Is("1000"), AtLeast(0), ReadOnly, High),
-    define("controller.quorum.fetch.max.bytes", Int, Is("1048576"), AtLeast(1), ReadOnly, Low),
+    define("controller.quorum.election.backoff.max.ms", Int, Is("1000"), AtLeast(0), ReadOnly, High)
+        .effective("How long a controller that lost an election waits at most before it asks for votes again, in ms."),
+    define("controller.quorum.election.timeout.ms", Int, Is("1000"), AtLeast(0), ReadOnly, High)
+        .effective("How long an election among controllers may take, in ms; each draws up to twice as long for itself."),
+    define("controller.quorum.fetch.max.bytes", Int, Is("1048576"), AtLeast(1), ReadOnly, Low)
+        .effective("How many bytes of the metadata log a controller is sent at a time."),
     define("controller.quorum.fetch.snapshot.max.bytes", Int, Is("1048576"), AtLeast(1), ReadOnly, Low),
-    define("controller.quorum.fetch.timeout.ms", Int, Is("2000"), AtLeast(0), ReadOnly, High),
-    define("controller.quorum.request.timeout.ms", Int, Is("2000"), AtLeast(0), ReadOnly, Medium),
-    define("controller.quorum.retry.backoff.ms", Int, Is("20"), AtLeast(0), ReadOnly, Low),
+    define("controller.quorum.fetch.timeout.ms", Int, Is("2000"), AtLeast(0), ReadOnly, High)
+        .effective("How long a controller waits for word of the leader before it asks for votes, in ms; \
+             a leader that hears of no majority for half as long again steps down."),
+    define("controller.quorum.request.timeout.ms", Int, Is("2000"), AtLeast(0), ReadOnly, Medium)
+        .effective("How long a controller waits for the answer of another, in ms."),
+    define("controller.quorum.retry.backoff.ms", Int, Is("20"), AtLeast(0), ReadOnly, Low)
+        .effective("How long a controller waits before it asks another again that it could not reach, in ms."),
     define("controller.quorum.voters", List, Is(""), Voters, ReadOnly, High)
         .effective("The static set of metadata quorum voters, as id@host:port."),
     define("controller.quota.window.num", Int, Is("11"), AtLeast(1), ReadOnly, Low),

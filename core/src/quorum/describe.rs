@@ -1,0 +1,107 @@
+//! DescribeQuorum: what the leader knows of its followers.
+
+use super::leader::Replica;
+use super::messages::METADATA_TOPIC;
+use super::{Quorum, Role};
+use crate::ids::NodeId;
+use crate::node::ReplyTo;
+use crate::outbox::Outbox;
+use crate::time::Now;
+use alloc::vec;
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::describe_quorum_response::{
+    Listener, Node, PartitionData, ReplicaState, TopicData,
+};
+use sordini_protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
+use sordini_protocol::request::AnyResponse;
+use sordini_protocol::wire::Str;
+
+/// Offset and timestamps that are not known.
+const UNKNOWN: i64 = -1;
+
+impl Quorum {
+    pub(crate) fn on_describe_quorum(
+        &mut self,
+        reply_to: &ReplyTo,
+        request: &DescribeQuorumRequest,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let partitions = request.topics.iter().flat_map(|topic| {
+            topic.partitions.iter().map(|partition| (topic.topic_name.clone(), partition.partition_index))
+        });
+        let topics = partitions.map(|(topic_name, index)| TopicData {
+            partitions: vec![self.describe(&topic_name, index, now)],
+            topic_name,
+            ..TopicData::default()
+        });
+        let mut response =
+            DescribeQuorumResponse { topics: topics.collect(), ..DescribeQuorumResponse::default() };
+        let is_answered =
+            response.topics.iter().flat_map(|topic| &topic.partitions).all(|data| data.error_code == 0);
+        if reply_to.version >= 2 && is_answered {
+            let nodes = self.voters.ids().filter_map(|id| Some((id, self.voters.address(id)?)));
+            let node = |(id, address): (NodeId, &super::Address)| Node {
+                node_id: id.0,
+                listeners: vec![Listener {
+                    name: self.listener.clone(),
+                    host: address.host(),
+                    port: address.port,
+                    ..Listener::default()
+                }],
+                ..Node::default()
+            };
+            response.nodes = nodes.map(node).collect();
+        }
+        self.respond(reply_to, AnyResponse::DescribeQuorum(response), out);
+    }
+
+    fn describe(&self, topic: &Str, index: i32, now: Now) -> PartitionData {
+        let refused = |code: ErrorCode, why: Option<&'static str>| PartitionData {
+            partition_index: index,
+            error_code: code.as_i16(),
+            error_message: why.map(Str::from_static),
+            ..PartitionData::default()
+        };
+        if *topic != *METADATA_TOPIC || index != 0 {
+            return refused(ErrorCode::UnknownTopicOrPartition, None);
+        }
+        let Role::Leader(leader) = &self.role else {
+            let data = refused(ErrorCode::NotLeaderOrFollower, None);
+            return PartitionData {
+                leader_id: self.election.leader.map_or(-1, |id| id.0),
+                leader_epoch: self.election.epoch.0,
+                ..data
+            };
+        };
+        let me = self.identity.node;
+        let state = |id: NodeId| {
+            let replica = if id == me {
+                let at = Some(now.wall_ms);
+                Replica {
+                    end: Some(self.log.next_offset()),
+                    fetched_ms: at,
+                    caught_up_ms: at,
+                    ..Replica::default()
+                }
+            } else {
+                leader.replicas.get(&id).copied().unwrap_or_default()
+            };
+            ReplicaState {
+                replica_id: id.0,
+                log_end_offset: replica.end.map_or(UNKNOWN, |end| end.0),
+                last_fetch_timestamp: replica.fetched_ms.unwrap_or(UNKNOWN),
+                last_caught_up_timestamp: replica.caught_up_ms.unwrap_or(UNKNOWN),
+                ..ReplicaState::default()
+            }
+        };
+        PartitionData {
+            partition_index: index,
+            leader_id: me.0,
+            leader_epoch: self.election.epoch.0,
+            high_watermark: self.high_watermark.map_or(UNKNOWN, |at| at.0),
+            current_voters: self.voters.ids().map(state).collect(),
+            ..PartitionData::default()
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What the leader of the quorum knows of the other voters: how far they have the log, and when they were last heard of.
+
+use super::voters::VoterSet;
+use crate::ids::{NodeId, Offset};
+use crate::time::{Instant, Now};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+/// A voter as its leader sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Replica {
+    /// Below it the voter has everything durable; `None` until it has fetched in this epoch. It may fall: the log that a
+    /// fetch comes from is what the voter has then.
+    pub(crate) end: Option<Offset>,
+    /// When it last fetched, or said that it knows the leader.
+    pub(crate) heard: Option<Instant>,
+    /// When it last fetched, by the wall clock, for those who ask.
+    pub(crate) fetched_ms: Option<i64>,
+    /// When it was last known to have all that there was, by the wall clock.
+    pub(crate) caught_up_ms: Option<i64>,
+    /// The leader's log end when it last fetched, and when that was.
+    pub(crate) last_fetch: Option<(Offset, i64)>,
+}
+
+/// The leader's own state, for one epoch.
+#[derive(Clone, Debug)]
+pub(crate) struct Leader {
+    /// Offset of the LeaderChange record. What lies below it counts as committed only with something above it: by itself a
+    /// majority that has it proves nothing (Raft section 5.4.2).
+    pub(crate) epoch_start: Offset,
+    /// The other voters.
+    pub(crate) replicas: BTreeMap<NodeId, Replica>,
+    /// When the leader steps down if it has not heard from a majority until then.
+    pub(crate) check_quorum_at: Instant,
+    /// Voters that were heard of since the last majority was.
+    heard: Vec<NodeId>,
+    /// When voters that do not fetch are told again who leads.
+    pub(crate) begin_epoch_at: Instant,
+}
+
+impl Leader {
+    pub(crate) fn new(
+        epoch_start: Offset,
+        others: Vec<NodeId>,
+        check_quorum_at: Instant,
+        begin_epoch_at: Instant,
+    ) -> Self {
+        let replicas = others.into_iter().map(|id| (id, Replica::default())).collect();
+        Self { epoch_start, replicas, check_quorum_at, heard: Vec::new(), begin_epoch_at }
+    }
+
+    /// A voter fetched from `end` on. Answers whether a majority was heard of, the leader included, since that was last so.
+    pub(crate) fn on_fetch(
+        &mut self,
+        node: NodeId,
+        end: Offset,
+        log_end: Offset,
+        voters: &VoterSet,
+        now: Now,
+    ) -> bool {
+        let Some(replica) = self.replicas.get_mut(&node) else { return false };
+        replica.end = Some(end);
+        replica.heard = Some(now.monotonic);
+        replica.fetched_ms = Some(now.wall_ms);
+        if end >= log_end {
+            replica.caught_up_ms = Some(now.wall_ms);
+        } else if let Some((then_end, then)) = replica.last_fetch
+            && end >= then_end
+        {
+            replica.caught_up_ms = replica.caught_up_ms.max(Some(then));
+        }
+        replica.last_fetch = Some((log_end, now.wall_ms));
+        if !self.heard.contains(&node) {
+            self.heard.push(node);
+        }
+        let is_majority = self.heard.len() + 1 >= voters.majority();
+        if is_majority {
+            self.heard.clear();
+        }
+        is_majority
+    }
+
+    /// The offset below which a majority of the voters has everything durable, this node up to `own_end`.
+    pub(crate) fn majority_end(&self, own_end: Offset, voters: &VoterSet) -> Offset {
+        let others = self.replicas.values().map(|replica| replica.end.unwrap_or_default());
+        let mut ends: Vec<Offset> = others.chain([own_end]).collect();
+        ends.sort_unstable_by(|a, b| b.cmp(a));
+        ends[voters.majority() - 1]
+    }
+
+    /// The other voters, those first that have most of the log: whom a leader that goes would have follow it.
+    pub(crate) fn successors(&self) -> Vec<NodeId> {
+        let mut ids: Vec<NodeId> = self.replicas.keys().copied().collect();
+        ids.sort_by_key(|id| core::cmp::Reverse(self.replicas[id].end));
+        ids
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::voters::Address;
+    use super::*;
+
+    fn voters(count: i32) -> VoterSet {
+        let address = || Address { host: "localhost".into(), port: 9093 };
+        VoterSet::new((1..=count).map(|id| (NodeId(id), address())))
+    }
+
+    fn now(wall_ms: i64) -> Now {
+        Now { monotonic: Instant(0), wall_ms }
+    }
+
+    #[test]
+    fn the_majority_end_is_what_more_than_half_of_the_voters_have() {
+        for (ends, majority_end) in [
+            (&[][..], 10),
+            (&[Some(7)], 7),
+            (&[Some(7), None], 7),
+            (&[None, None], 0),
+            (&[Some(12), Some(12)], 12),
+            (&[Some(9), Some(8), Some(3), None], 8),
+        ] {
+            let voters = voters(1 + i32::try_from(ends.len()).expect("a few"));
+            let mut leader = Leader::new(Offset(0), voters.others(NodeId(1)), Instant(0), Instant(0));
+            for (replica, end) in leader.replicas.values_mut().zip(ends) {
+                replica.end = end.map(Offset);
+            }
+            assert_eq!(leader.majority_end(Offset(10), &voters), Offset(majority_end), "{ends:?}");
+        }
+    }
+
+    #[test]
+    fn a_majority_is_heard_of_when_half_of_the_others_have_fetched_since_the_last_time() {
+        let voters = voters(5);
+        let mut leader = Leader::new(Offset(0), voters.others(NodeId(1)), Instant(0), Instant(0));
+        let mut fetch = |id| leader.on_fetch(NodeId(id), Offset(0), Offset(1), &voters, now(0));
+        assert!(!fetch(2));
+        assert!(!fetch(2), "the same voter again");
+        assert!(!fetch(9), "no voter");
+        assert!(fetch(3));
+        assert!(!fetch(3), "the next majority");
+        assert!(fetch(4));
+    }
+
+    #[test]
+    fn a_voter_that_has_reached_the_end_as_of_its_last_fetch_was_caught_up_then() {
+        let voters = voters(2);
+        let mut leader = Leader::new(Offset(0), voters.others(NodeId(1)), Instant(0), Instant(0));
+        leader.on_fetch(NodeId(2), Offset(0), Offset(5), &voters, now(100));
+        assert_eq!(leader.replicas[&NodeId(2)].caught_up_ms, None);
+        leader.on_fetch(NodeId(2), Offset(5), Offset(8), &voters, now(200));
+        assert_eq!(leader.replicas[&NodeId(2)].caught_up_ms, Some(100));
+        leader.on_fetch(NodeId(2), Offset(8), Offset(8), &voters, now(300));
+        assert_eq!(leader.replicas[&NodeId(2)].caught_up_ms, Some(300));
+    }
+}

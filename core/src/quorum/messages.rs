@@ -1,0 +1,303 @@
+//! The quorum's requests and answers as they travel: each is about one partition, that of the metadata log.
+
+use super::voters::{Address, VoterKey};
+use crate::ids::{LeaderEpoch, NodeId, Offset};
+use alloc::vec;
+use alloc::vec::Vec;
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::fetch_response::{
+    EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData as FetchedPartition,
+};
+use sordini_protocol::messages::{
+    BeginQuorumEpochRequest, BeginQuorumEpochResponse, EndQuorumEpochRequest, EndQuorumEpochResponse,
+    FetchRequest, FetchResponse, VoteRequest, VoteResponse, begin_quorum_epoch_request,
+    begin_quorum_epoch_response, end_quorum_epoch_request, end_quorum_epoch_response, fetch_request,
+    fetch_response, vote_request, vote_response,
+};
+use sordini_protocol::wire::{Records, Str, Uuid};
+
+/// Name of the metadata log's topic.
+pub(crate) const METADATA_TOPIC: &str = "__cluster_metadata";
+
+/// Id of the metadata log's topic, the same in every cluster.
+pub(crate) const METADATA_TOPIC_ID: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+
+/// In a fetch: the high watermark is not known, tell whatever it is.
+const NO_HIGH_WATERMARK: i64 = -1;
+
+/// Versions in which the quorum's nodes speak to each other, those of Apache Kafka 4.3.
+pub(crate) const VOTE_VERSION: i16 = 2;
+pub(crate) const BEGIN_QUORUM_EPOCH_VERSION: i16 = 1;
+pub(crate) const END_QUORUM_EPOCH_VERSION: i16 = 1;
+pub(crate) const FETCH_VERSION: i16 = 18;
+
+fn topic() -> Str {
+    Str::from_static(METADATA_TOPIC)
+}
+
+/// What a node knows of who leads, as every answer carries it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LeaderHint {
+    pub(crate) epoch: LeaderEpoch,
+    /// The leader, and where it is if that is known.
+    pub(crate) leader: Option<(NodeId, Option<Address>)>,
+}
+
+impl LeaderHint {
+    fn id(&self) -> i32 {
+        self.leader.as_ref().map_or(-1, |(id, _)| id.0)
+    }
+
+    fn address(&self) -> Option<(i32, &Address)> {
+        let (id, address) = self.leader.as_ref()?;
+        Some((id.0, address.as_ref()?))
+    }
+}
+
+/// A request for a vote.
+pub(crate) struct Ballot {
+    pub(crate) candidate: VoterKey,
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) last_epoch: LeaderEpoch,
+    pub(crate) log_end: Offset,
+    pub(crate) is_pre_vote: bool,
+}
+
+pub(crate) fn vote_request(cluster_id: &Str, voter: VoterKey, ballot: &Ballot) -> VoteRequest {
+    VoteRequest {
+        cluster_id: Some(cluster_id.clone()),
+        voter_id: voter.node.0,
+        topics: vec![vote_request::TopicData {
+            topic_name: topic(),
+            partitions: vec![vote_request::PartitionData {
+                replica_epoch: ballot.epoch.0,
+                replica_id: ballot.candidate.node.0,
+                replica_directory_id: ballot.candidate.directory,
+                voter_directory_id: voter.directory,
+                last_offset_epoch: ballot.last_epoch.0,
+                last_offset: ballot.log_end.0,
+                pre_vote: ballot.is_pre_vote,
+                ..vote_request::PartitionData::default()
+            }],
+            ..vote_request::TopicData::default()
+        }],
+        ..VoteRequest::default()
+    }
+}
+
+pub(crate) fn vote_response(code: ErrorCode, hint: &LeaderHint, is_granted: bool) -> VoteResponse {
+    let endpoint = |(id, address): (i32, &Address)| vote_response::NodeEndpoint {
+        node_id: id,
+        host: address.host(),
+        port: address.port,
+        ..vote_response::NodeEndpoint::default()
+    };
+    VoteResponse {
+        topics: vec![vote_response::TopicData {
+            topic_name: topic(),
+            partitions: vec![vote_response::PartitionData {
+                error_code: code.as_i16(),
+                leader_id: hint.id(),
+                leader_epoch: hint.epoch.0,
+                vote_granted: is_granted,
+                ..vote_response::PartitionData::default()
+            }],
+            ..vote_response::TopicData::default()
+        }],
+        node_endpoints: hint.address().map(endpoint).into_iter().collect(),
+        ..VoteResponse::default()
+    }
+}
+
+pub(crate) fn begin_quorum_epoch_request(
+    cluster_id: &Str,
+    voter: VoterKey,
+    leader: NodeId,
+    epoch: LeaderEpoch,
+    (listener, address): (&Str, &Address),
+) -> BeginQuorumEpochRequest {
+    BeginQuorumEpochRequest {
+        cluster_id: Some(cluster_id.clone()),
+        voter_id: voter.node.0,
+        topics: vec![begin_quorum_epoch_request::TopicData {
+            topic_name: topic(),
+            partitions: vec![begin_quorum_epoch_request::PartitionData {
+                voter_directory_id: voter.directory,
+                leader_id: leader.0,
+                leader_epoch: epoch.0,
+                ..begin_quorum_epoch_request::PartitionData::default()
+            }],
+            ..begin_quorum_epoch_request::TopicData::default()
+        }],
+        leader_endpoints: vec![begin_quorum_epoch_request::LeaderEndpoint {
+            name: listener.clone(),
+            host: address.host(),
+            port: address.port,
+            ..begin_quorum_epoch_request::LeaderEndpoint::default()
+        }],
+        ..BeginQuorumEpochRequest::default()
+    }
+}
+
+pub(crate) fn begin_quorum_epoch_response(code: ErrorCode, hint: &LeaderHint) -> BeginQuorumEpochResponse {
+    let endpoint = |(id, address): (i32, &Address)| begin_quorum_epoch_response::NodeEndpoint {
+        node_id: id,
+        host: address.host(),
+        port: address.port,
+        ..begin_quorum_epoch_response::NodeEndpoint::default()
+    };
+    BeginQuorumEpochResponse {
+        topics: vec![begin_quorum_epoch_response::TopicData {
+            topic_name: topic(),
+            partitions: vec![begin_quorum_epoch_response::PartitionData {
+                error_code: code.as_i16(),
+                leader_id: hint.id(),
+                leader_epoch: hint.epoch.0,
+                ..begin_quorum_epoch_response::PartitionData::default()
+            }],
+            ..begin_quorum_epoch_response::TopicData::default()
+        }],
+        node_endpoints: hint.address().map(endpoint).into_iter().collect(),
+        ..BeginQuorumEpochResponse::default()
+    }
+}
+
+pub(crate) fn end_quorum_epoch_request(
+    cluster_id: &Str,
+    leader: NodeId,
+    epoch: LeaderEpoch,
+    successors: &[VoterKey],
+) -> EndQuorumEpochRequest {
+    let candidate = |voter: &VoterKey| end_quorum_epoch_request::ReplicaInfo {
+        candidate_id: voter.node.0,
+        candidate_directory_id: voter.directory,
+        ..end_quorum_epoch_request::ReplicaInfo::default()
+    };
+    EndQuorumEpochRequest {
+        cluster_id: Some(cluster_id.clone()),
+        topics: vec![end_quorum_epoch_request::TopicData {
+            topic_name: topic(),
+            partitions: vec![end_quorum_epoch_request::PartitionData {
+                leader_id: leader.0,
+                leader_epoch: epoch.0,
+                preferred_successors: successors.iter().map(|voter| voter.node.0).collect(),
+                preferred_candidates: successors.iter().map(candidate).collect(),
+                ..end_quorum_epoch_request::PartitionData::default()
+            }],
+            ..end_quorum_epoch_request::TopicData::default()
+        }],
+        ..EndQuorumEpochRequest::default()
+    }
+}
+
+pub(crate) fn end_quorum_epoch_response(code: ErrorCode, hint: &LeaderHint) -> EndQuorumEpochResponse {
+    let endpoint = |(id, address): (i32, &Address)| end_quorum_epoch_response::NodeEndpoint {
+        node_id: id,
+        host: address.host(),
+        port: address.port,
+        ..end_quorum_epoch_response::NodeEndpoint::default()
+    };
+    EndQuorumEpochResponse {
+        topics: vec![end_quorum_epoch_response::TopicData {
+            topic_name: topic(),
+            partitions: vec![end_quorum_epoch_response::PartitionData {
+                error_code: code.as_i16(),
+                leader_id: hint.id(),
+                leader_epoch: hint.epoch.0,
+                ..end_quorum_epoch_response::PartitionData::default()
+            }],
+            ..end_quorum_epoch_response::TopicData::default()
+        }],
+        node_endpoints: hint.address().map(endpoint).into_iter().collect(),
+        ..EndQuorumEpochResponse::default()
+    }
+}
+
+/// What a follower asks of the log.
+pub(crate) struct LogFetch {
+    pub(crate) replica: VoterKey,
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) offset: Offset,
+    pub(crate) last_epoch: LeaderEpoch,
+    pub(crate) log_start: Offset,
+    pub(crate) high_watermark: Option<Offset>,
+    pub(crate) max_wait_ms: i32,
+    pub(crate) max_bytes: i32,
+}
+
+pub(crate) fn fetch_request(cluster_id: &Str, fetch: &LogFetch) -> FetchRequest {
+    FetchRequest {
+        cluster_id: Some(cluster_id.clone()),
+        replica_state: fetch_request::ReplicaState {
+            replica_id: fetch.replica.node.0,
+            ..fetch_request::ReplicaState::default()
+        },
+        max_wait_ms: fetch.max_wait_ms,
+        min_bytes: 0,
+        max_bytes: fetch.max_bytes,
+        topics: vec![fetch_request::FetchTopic {
+            topic_id: METADATA_TOPIC_ID,
+            partitions: vec![fetch_request::FetchPartition {
+                current_leader_epoch: fetch.epoch.0,
+                fetch_offset: fetch.offset.0,
+                last_fetched_epoch: fetch.last_epoch.0,
+                log_start_offset: fetch.log_start.0,
+                partition_max_bytes: fetch.max_bytes,
+                replica_directory_id: fetch.replica.directory,
+                high_watermark: fetch.high_watermark.map_or(NO_HIGH_WATERMARK, |at| at.0),
+                ..fetch_request::FetchPartition::default()
+            }],
+            ..fetch_request::FetchTopic::default()
+        }],
+        ..FetchRequest::default()
+    }
+}
+
+/// What the leader answers, or whoever is asked in its place.
+pub(crate) struct Fetched {
+    pub(crate) code: ErrorCode,
+    pub(crate) high_watermark: Option<Offset>,
+    pub(crate) log_start: Offset,
+    /// The asker's log parts from this one here: at the end of this epoch.
+    pub(crate) diverging: Option<(LeaderEpoch, Offset)>,
+    pub(crate) records: Records,
+}
+
+pub(crate) fn fetch_response(fetched: Fetched, hint: &LeaderHint, version: i16) -> FetchResponse {
+    let endpoint = |(id, address): (i32, &Address)| fetch_response::NodeEndpoint {
+        node_id: id,
+        host: address.host(),
+        port: i32::from(address.port),
+        ..fetch_response::NodeEndpoint::default()
+    };
+    let diverging = |(epoch, end): (LeaderEpoch, Offset)| EpochEndOffset {
+        epoch: epoch.0,
+        end_offset: end.0,
+        ..EpochEndOffset::default()
+    };
+    let endpoints: Vec<_> = hint.address().map(endpoint).into_iter().collect();
+    FetchResponse {
+        responses: vec![FetchableTopicResponse {
+            topic: topic(),
+            topic_id: METADATA_TOPIC_ID,
+            partitions: vec![FetchedPartition {
+                error_code: fetched.code.as_i16(),
+                high_watermark: fetched.high_watermark.map_or(NO_HIGH_WATERMARK, |at| at.0),
+                last_stable_offset: NO_HIGH_WATERMARK,
+                log_start_offset: fetched.log_start.0,
+                diverging_epoch: fetched.diverging.map(diverging).unwrap_or_default(),
+                current_leader: LeaderIdAndEpoch {
+                    leader_id: hint.id(),
+                    leader_epoch: hint.epoch.0,
+                    ..LeaderIdAndEpoch::default()
+                },
+                records: Some(fetched.records),
+                ..FetchedPartition::default()
+            }],
+            ..FetchableTopicResponse::default()
+        }],
+        // Earlier versions have no room for them.
+        node_endpoints: if version >= 16 { endpoints } else { Vec::new() },
+        ..FetchResponse::default()
+    }
+}

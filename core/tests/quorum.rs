@@ -1,0 +1,383 @@
+//! Three controllers and the connections between them, moved by hand: who leads, what is committed, what a log is cut to.
+
+#[expect(dead_code, reason = "each test binary uses a part of it")]
+mod support;
+
+use sordini_core::config::BrokerConfig;
+use sordini_core::config::broker::Origin;
+use sordini_core::ids::{ConnectionId, Offset, RequestId};
+use sordini_core::museum::Museum;
+use sordini_core::node::{
+    Input, Node, NodeConfig, NodeState, Output, QuorumRole, QuorumView, RequestBody, RequestContext,
+};
+use sordini_core::outbox::Outbox;
+use sordini_core::peer::{Peer, PeerFault};
+use sordini_core::time::{Instant, Now};
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use sordini_protocol::messages::{
+    DescribeQuorumRequest, IncrementalAlterConfigsRequest, describe_quorum_request,
+};
+use sordini_protocol::request::{AnyRequest, AnyResponse};
+use sordini_protocol::wire::{Records, Str};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use support::Disk;
+
+/// How long a message is on its way.
+const DELAY_MS: i64 = 1;
+
+struct Machine {
+    node: Option<Node>,
+    disk: Disk,
+    config: BrokerConfig,
+    /// The process has had so many lives.
+    lives: u64,
+    answers: BTreeMap<u64, AnyResponse>,
+    closed: BTreeSet<u64>,
+}
+
+/// Something on its way.
+enum Message {
+    Request {
+        from: usize,
+        life: u64,
+        to: usize,
+        request: RequestId,
+        peer: Peer,
+        version: i16,
+        body: AnyRequest,
+    },
+    Answer {
+        to: usize,
+        life: u64,
+        request: RequestId,
+        result: Result<AnyResponse, PeerFault>,
+    },
+}
+
+struct Cluster {
+    machines: Vec<Machine>,
+    now: Now,
+    /// In the order of their times.
+    messages: VecDeque<(Instant, Message)>,
+    /// Who asked by the connection of this number.
+    askers: BTreeMap<u64, (usize, u64, RequestId)>,
+    connections: u64,
+    cut: BTreeSet<(usize, usize)>,
+}
+
+impl Cluster {
+    /// So many voters on directories that were just formatted.
+    fn formatted(count: usize) -> Self {
+        let voters: Vec<String> = (1..=count).map(|id| format!("{id}@h{id}:9093")).collect();
+        let voters = voters.join(",");
+        let machines = (1..=count).map(|id| {
+            let entries = [
+                ("node.id", id.to_string()),
+                ("process.roles", "controller".to_owned()),
+                ("listeners", format!("CONTROLLER://h{id}:9093")),
+                ("controller.listener.names", "CONTROLLER".to_owned()),
+                ("controller.quorum.voters", voters.clone()),
+                ("log.dirs", "data".to_owned()),
+            ];
+            let entries =
+                entries.into_iter().map(|(key, value)| (key.to_owned(), value, Origin::CommandLine));
+            let (config, _) = BrokerConfig::from_entries(entries).expect("the configuration is right");
+            let mut disk = Disk::default();
+            for op in sordini_core::format::format(&config, "5L6g3nShT-eMCtK--X86sw", id as u64, 1_000_000) {
+                disk.run(op).expect("formatting works");
+            }
+            let (answers, closed) = (BTreeMap::new(), BTreeSet::new());
+            Machine { node: None, disk, config, lives: 0, answers, closed }
+        });
+        let mut cluster = Self {
+            machines: machines.collect(),
+            now: Now { monotonic: Instant(0), wall_ms: 1_000_000 },
+            messages: VecDeque::new(),
+            askers: BTreeMap::new(),
+            connections: 0,
+            cut: BTreeSet::new(),
+        };
+        for at in 0..count {
+            cluster.start(at);
+        }
+        cluster
+    }
+
+    fn start(&mut self, at: usize) {
+        let machine = &mut self.machines[at];
+        machine.lives += 1;
+        let seed = machine.lives * 100 + at as u64;
+        let config = NodeConfig { broker: machine.config.clone(), seed, museum: Museum::NONE };
+        machine.node = Some(Node::new(config));
+        self.step(at, Input::Started);
+        assert_eq!(self.machines[at].node.as_ref().map(Node::state), Some(NodeState::Running));
+    }
+
+    fn kill(&mut self, at: usize) {
+        self.machines[at].node = None;
+    }
+
+    /// Nothing goes from or to this machine any more.
+    fn isolate(&mut self, at: usize) {
+        for other in 0..self.machines.len() {
+            self.cut.extend([(at, other), (other, at)]);
+        }
+    }
+
+    fn view(&self, at: usize) -> QuorumView<'_> {
+        let node = self.machines[at].node.as_ref().expect("it runs");
+        node.quorum().expect("its log is open")
+    }
+
+    /// The one machine that leads in the newest epoch.
+    fn leader(&self) -> Option<usize> {
+        let running = (0..self.machines.len()).filter(|at| self.machines[*at].node.is_some());
+        let leaders = running.filter(|at| self.view(*at).role == QuorumRole::Leader);
+        leaders.max_by_key(|at| self.view(*at).epoch)
+    }
+
+    fn send(&mut self, delay: i64, message: Message) {
+        self.messages.push_back((self.now.monotonic.plus_millis(delay), message));
+    }
+
+    fn step(&mut self, at: usize, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        let mut out = Outbox::new();
+        while let Some(input) = inputs.pop_front() {
+            let Some(node) = &mut self.machines[at].node else { return };
+            node.step(self.now, input, &mut out);
+            for output in out.drain().collect::<Vec<_>>() {
+                match output {
+                    Output::Storage { token, op } => {
+                        let result = self.machines[at].disk.run(op);
+                        inputs.push_back(Input::StorageCompleted { token, result });
+                    }
+                    Output::Ask { peer, request, version, body } => {
+                        let to = peer.host[1..].parse::<usize>().expect("hosts are numbered") - 1;
+                        let life = self.machines[at].lives;
+                        if !self.cut.contains(&(at, to)) {
+                            self.send(
+                                DELAY_MS,
+                                Message::Request { from: at, life, to, request, peer, version, body },
+                            );
+                        }
+                    }
+                    Output::HangUp { .. } => {}
+                    Output::Respond { connection, body, .. } => match self.askers.remove(&connection.0) {
+                        Some((to, life, request)) => {
+                            let body = self.in_memory(at, body);
+                            if !self.cut.contains(&(at, to)) {
+                                self.send(DELAY_MS, Message::Answer { to, life, request, result: Ok(body) });
+                            }
+                        }
+                        None => {
+                            self.machines[at].answers.insert(connection.0, body);
+                        }
+                    },
+                    Output::Close { connection } => {
+                        self.machines[at].closed.insert(connection.0);
+                    }
+                    Output::NoResponse { .. } => {}
+                }
+            }
+        }
+        let state = self.machines[at].node.as_ref().map(Node::state);
+        assert_eq!(state, Some(NodeState::Running), "node {at}");
+    }
+
+    /// An answer with what it takes from files.
+    fn in_memory(&self, at: usize, mut body: AnyResponse) -> AnyResponse {
+        if let AnyResponse::Fetch(response) = &mut body {
+            for data in response.responses.iter_mut().flat_map(|topic| &mut topic.partitions) {
+                if let Some(Records::Stored(range)) = &data.records {
+                    data.records = Some(Records::Bytes(self.machines[at].disk.read(range)));
+                }
+            }
+        }
+        body
+    }
+
+    fn request(&mut self, at: usize, version: i16, body: AnyRequest) -> u64 {
+        self.connections += 1;
+        let connection = self.connections;
+        let listener = Str::from_static("CONTROLLER");
+        let context = RequestContext { api_version: version, client_id: None, listener };
+        let input = Input::Request {
+            connection: ConnectionId(connection),
+            request: RequestId(1),
+            context,
+            body: RequestBody::Other(body),
+        };
+        self.step(at, input);
+        connection
+    }
+
+    fn run_for(&mut self, millis: i64) {
+        let end = self.now.monotonic.plus_millis(millis);
+        loop {
+            let running = (0..self.machines.len()).filter_map(|at| {
+                let deadline = self.machines[at].node.as_ref()?.next_deadline()?;
+                Some((deadline, at))
+            });
+            let timer = running.min();
+            let message = self.messages.iter().enumerate().min_by_key(|(index, (due, _))| (*due, *index));
+            let message = message.map(|(index, (due, _))| (*due, index));
+            let next = timer.map(|(due, _)| due).into_iter().chain(message.map(|(due, _)| due)).min();
+            let Some(next) = next.filter(|next| *next <= end) else { break };
+            let moved = i64::try_from(next.since(self.now.monotonic).as_millis()).expect("tests are short");
+            self.now = Now { monotonic: next.max(self.now.monotonic), wall_ms: self.now.wall_ms + moved };
+            match message.filter(|(due, _)| *due == next) {
+                Some((_, index)) => self.deliver(index),
+                None => self.step(timer.expect("one of the two is next").1, Input::DeadlinePassed),
+            }
+        }
+        self.now.monotonic = end;
+    }
+
+    fn deliver(&mut self, index: usize) {
+        let (_, message) = self.messages.remove(index).expect("it was just there");
+        match message {
+            Message::Request { from, life, to, request, peer, version, body } => {
+                if self.machines[to].node.is_none() {
+                    let result = Err(PeerFault::Disconnected);
+                    return self.send(DELAY_MS, Message::Answer { to: from, life, request, result });
+                }
+                assert_eq!(peer.port, 9093);
+                self.askers.insert(self.connections + 1, (from, life, request));
+                self.request(to, version, body);
+            }
+            Message::Answer { to, life, request, result } => {
+                if self.machines[to].lives == life {
+                    self.step(to, Input::PeerAnswered { request, result });
+                }
+            }
+        }
+    }
+
+    /// Asks a machine to set a cluster-wide configuration; answers the connection.
+    fn alter(&mut self, at: usize, value: &str) -> u64 {
+        let config = AlterableConfig {
+            name: Str::from_static("log.flush.interval.messages"),
+            config_operation: 0,
+            value: Some(Str::from(value)),
+            ..AlterableConfig::default()
+        };
+        let resource = AlterConfigsResource {
+            resource_type: 4,
+            configs: vec![config],
+            ..AlterConfigsResource::default()
+        };
+        let request = IncrementalAlterConfigsRequest {
+            resources: vec![resource],
+            ..IncrementalAlterConfigsRequest::default()
+        };
+        self.request(at, 1, AnyRequest::IncrementalAlterConfigs(request))
+    }
+
+    fn altered(&mut self, at: usize, connection: u64) -> Option<ErrorCode> {
+        let answer = self.machines[at].answers.remove(&connection)?;
+        let AnyResponse::IncrementalAlterConfigs(response) = answer else {
+            panic!("another answer: {answer:?}")
+        };
+        Some(ErrorCode::from_i16(response.responses[0].error_code))
+    }
+}
+
+#[test]
+fn three_voters_elect_a_leader_and_commit_what_it_writes() {
+    let mut cluster = Cluster::formatted(3);
+    cluster.run_for(3_000);
+    let leader = cluster.leader().expect("one was elected");
+    let follower = (leader + 1) % 3;
+    let refused = cluster.alter(follower, "2");
+    assert_eq!(cluster.altered(follower, refused), Some(ErrorCode::NotController));
+    let taken = cluster.alter(leader, "2");
+    assert_eq!(cluster.altered(leader, taken), None, "nobody else has it yet");
+    cluster.run_for(1_000);
+    assert_eq!(cluster.altered(leader, taken), Some(ErrorCode::None));
+    let ends: Vec<_> = (0..3).map(|at| (cluster.view(at).high_watermark, cluster.view(at).log_end)).collect();
+    assert!(
+        ends.iter().all(|(high_watermark, end)| *high_watermark == Some(*end) && *end == ends[0].1),
+        "{ends:?}"
+    );
+    let epochs: BTreeSet<_> = (0..3).map(|at| cluster.view(at).epoch).collect();
+    assert_eq!(epochs.len(), 1);
+}
+
+#[test]
+fn a_leader_that_is_killed_is_succeeded_and_follows_when_it_is_back() {
+    let mut cluster = Cluster::formatted(3);
+    cluster.run_for(3_000);
+    let first = cluster.leader().expect("one was elected");
+    cluster.kill(first);
+    cluster.run_for(8_000);
+    let second = cluster.leader().expect("another was elected");
+    assert_ne!(first, second);
+    let taken = cluster.alter(second, "3");
+    cluster.run_for(1_000);
+    assert_eq!(cluster.altered(second, taken), Some(ErrorCode::None));
+    cluster.start(first);
+    cluster.run_for(5_000);
+    assert_eq!(cluster.view(first).role, QuorumRole::Follower);
+    assert_eq!(cluster.view(first).log_end, cluster.view(second).log_end);
+    assert_eq!(cluster.leader(), Some(second), "nobody disturbed it");
+}
+
+#[test]
+fn a_leader_without_a_majority_commits_nothing_and_steps_down() {
+    let mut cluster = Cluster::formatted(3);
+    cluster.run_for(3_000);
+    let old = cluster.leader().expect("one was elected");
+    let committed = cluster.view(old).high_watermark;
+    cluster.isolate(old);
+    let hopeless = cluster.alter(old, "4");
+    cluster.run_for(10_000);
+    assert_ne!(cluster.view(old).role, QuorumRole::Leader);
+    assert_eq!(cluster.view(old).high_watermark, committed);
+    assert_eq!(cluster.altered(old, hopeless), None);
+    assert!(cluster.machines[old].closed.contains(&hopeless), "whoever waited is told that nobody knows");
+    let new = cluster.leader().expect("the others elected one");
+    let taken = cluster.alter(new, "5");
+    cluster.run_for(1_000);
+    assert_eq!(cluster.altered(new, taken), Some(ErrorCode::None));
+    let epoch = cluster.view(new).epoch;
+    cluster.cut.clear();
+    cluster.run_for(10_000);
+    assert_eq!(
+        cluster.view(new).epoch,
+        epoch,
+        "a node that was cut off does not disturb the others (KIP-996)"
+    );
+    assert_eq!(cluster.view(old).role, QuorumRole::Follower);
+    assert_eq!(cluster.view(old).log_end, cluster.view(new).log_end, "its log is that of the leader");
+    let file = |at: usize| {
+        cluster.machines[at].disk.files["0/__cluster_metadata-0/00000000000000000000.log"].clone()
+    };
+    assert_eq!(file(old), file(new), "what it had written without a majority is gone");
+}
+
+#[test]
+fn the_quorum_tells_how_far_every_voter_is() {
+    let mut cluster = Cluster::formatted(3);
+    cluster.run_for(3_000);
+    let leader = cluster.leader().expect("one was elected");
+    let topic = describe_quorum_request::TopicData {
+        topic_name: Str::from_static("__cluster_metadata"),
+        partitions: vec![describe_quorum_request::PartitionData::default()],
+        ..describe_quorum_request::TopicData::default()
+    };
+    let request = DescribeQuorumRequest { topics: vec![topic], ..DescribeQuorumRequest::default() };
+    let asked = cluster.request(leader, 2, AnyRequest::DescribeQuorum(request));
+    let Some(AnyResponse::DescribeQuorum(response)) = cluster.machines[leader].answers.remove(&asked) else {
+        panic!("it is answered at once")
+    };
+    let data = &response.topics[0].partitions[0];
+    let end = cluster.view(leader).log_end;
+    assert_eq!(data.error_code, 0);
+    assert_eq!(Offset(data.high_watermark), end);
+    let ends: Vec<_> =
+        data.current_voters.iter().map(|voter| (voter.replica_id, voter.log_end_offset)).collect();
+    assert_eq!(ends, [(1, end.0), (2, end.0), (3, end.0)]);
+    assert_eq!(response.nodes.len(), 3);
+}
