@@ -34,6 +34,8 @@ pub enum Operation {
     DeleteRecords,
     /// Sets configurations of a topic.
     AlterConfigs,
+    /// Sets a configuration of all brokers, whose key stands in the place of the topic.
+    SetConfig,
 }
 
 /// Which records a read may return.
@@ -57,7 +59,7 @@ pub struct Entry {
     pub stage: Stage,
     /// What was done.
     pub operation: Operation,
-    /// The topic's name.
+    /// The topic's name, or the key of a configuration.
     #[serde(serialize_with = "as_text")]
     pub topic: Str,
     /// The partition.

@@ -21,23 +21,31 @@ pub struct Signature(
 );
 
 /// The properties: the files of [`crate::check`], and what the world itself sees.
-const PROPERTIES: [&str; 20] = [
+const PROPERTIES: [&str; 28] = [
     "acknowledged_data",
     "answers",
     "append_after_error",
+    "check_quorum",
     "checkpoint_files",
+    "committed_metadata",
     "consumer_reads",
+    "durable_fetch",
     "fault_budget",
     "high_watermark",
+    "honest_controller",
     "index_recomputation",
     "leader_epochs",
     "log_prefix",
+    "metadata_epochs",
+    "metadata_high_watermark",
     "no_duplicates",
     "node_lives",
+    "one_vote",
     "own_disk",
     "producer_ids",
     "producer_state",
     "retention",
+    "single_leader",
     "topics",
     "truthful_view",
     "unique_batch",
@@ -311,10 +319,11 @@ mod tests {
             let files = std::fs::read_dir(path).expect("it is there");
             files.map(|file| file.expect("it can be listed").path()).collect::<Vec<_>>()
         };
-        let mut names: BTreeSet<String> = files("check")
+        let mut names: BTreeSet<String> = [files("check"), files("check/quorum")]
             .iter()
+            .flatten()
             .map(|path| path.file_stem().expect("files have names").to_string_lossy().into_owned())
-            .filter(|name| !matches!(&**name, "mod" | "truth" | "example"))
+            .filter(|name| !matches!(&**name, "mod" | "truth" | "example" | "quorum" | "voter_log"))
             .collect();
         for path in files("world") {
             let text = std::fs::read_to_string(path).expect("it can be read");

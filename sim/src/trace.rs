@@ -103,6 +103,8 @@ pub enum Kind {
     Fault,
     /// The ends of a log have moved.
     Log,
+    /// A voter says something else of itself.
+    Quorum,
     /// Something was lost to what no single replica survives.
     Loss,
     /// What the run came to.
@@ -134,6 +136,7 @@ impl Kind {
             | Self::State
             | Self::Fault
             | Self::Log
+            | Self::Quorum
             | Self::Loss
             | Self::Verdict
             | Self::Client => true,
@@ -192,7 +195,7 @@ impl Line {
             Kind::Start | Kind::End => "====",
             Kind::State | Kind::Loss | Kind::Verdict => "   =",
             Kind::Fault => "!!!!",
-            Kind::Log => "   ~",
+            Kind::Log | Kind::Quorum => "   ~",
             Kind::Client => "   c",
             Kind::Connection | Kind::Request | Kind::Answer | Kind::Completion => "  ->",
             Kind::Response | Kind::Ask | Kind::Storage => "  <-",

@@ -1,6 +1,7 @@
 //! How inputs and outputs are written for people, and what of them goes into the trace hash.
 
 use crate::trace::Hash64;
+use sordini_core::node::QuorumView;
 use sordini_core::storage_op::{Completion, StorageFault, StorageOp, StorageToken};
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::request::{AnyRequest, AnyResponse};
@@ -206,6 +207,23 @@ pub(crate) fn request(body: &AnyRequest, topics: Topics<'_>) -> String {
     } else {
         add_quorum_request(&mut line, body);
     }
+    line
+}
+
+/// What a voter says of itself.
+#[must_use]
+pub(crate) fn voter(view: &QuorumView<'_>) -> String {
+    let mut line = format!("voter {} is {:?} in epoch {}", view.node, view.role, view.epoch);
+    if let Some(leader) = view.leader {
+        add!(line, ", which {leader} leads");
+    }
+    if let Some(voted) = view.voted {
+        add!(line, ", voted for {voted}");
+    }
+    if let Some(high_watermark) = view.high_watermark {
+        add!(line, ", high watermark {high_watermark}");
+    }
+    add!(line, ", flushed {}, log end {}", view.flushed_end, view.log_end);
     line
 }
 

@@ -14,12 +14,14 @@ mod log_prefix;
 mod no_duplicates;
 mod producer_ids;
 mod producer_state;
+mod quorum;
 mod retention;
 mod topics;
 mod truth;
 mod truthful_view;
 mod unique_batch;
 
+pub use quorum::{Moment, QuorumChecks};
 pub use retention::LogLimits;
 pub use truth::{LogTruth, TrueBatch};
 

@@ -2,11 +2,13 @@
 //! their connection is gone.
 
 mod admin;
+mod configurator;
 mod consumer;
 mod observer;
 mod producer;
 
 pub use admin::Admin;
+pub use configurator::{ConfigReader, Configurator};
 pub use consumer::Consumer;
 pub use observer::Observer;
 pub use producer::Producer;
@@ -37,6 +39,11 @@ pub enum Action {
     },
     /// Close the connection.
     Close,
+    /// Close the connection, if there is one, and talk to another node from here on.
+    TurnTo {
+        /// Its place in the plan.
+        node: usize,
+    },
 }
 
 /// What the clients of a run share.
@@ -218,6 +225,10 @@ pub enum Client {
     Producer(Producer),
     /// Reads.
     Consumer(Consumer),
+    /// Sets configurations.
+    Configurator(Configurator),
+    /// Reads what was set.
+    ConfigReader(ConfigReader),
     /// Looks, and is no part of any plan.
     Observer(Observer),
 }
@@ -229,6 +240,8 @@ impl Client {
             Self::Admin(admin) => admin.on_wake(now, out),
             Self::Producer(producer) => producer.on_wake(now, out),
             Self::Consumer(consumer) => consumer.on_wake(now, out),
+            Self::Configurator(configurator) => configurator.on_wake(now, out),
+            Self::ConfigReader(reader) => reader.on_wake(now, out),
             Self::Observer(observer) => observer.on_wake(now, out),
         }
     }
@@ -239,6 +252,8 @@ impl Client {
             Self::Admin(admin) => admin.on_response(now, request, &body, out),
             Self::Producer(producer) => producer.on_response(now, request, &body, out),
             Self::Consumer(consumer) => consumer.on_response(now, request, body, out),
+            Self::Configurator(configurator) => configurator.on_response(now, request, &body, out),
+            Self::ConfigReader(reader) => reader.on_response(now, request, &body),
             Self::Observer(observer) => observer.on_response(request),
         }
     }
@@ -249,6 +264,8 @@ impl Client {
             Self::Admin(admin) => admin.on_disconnected(now, out),
             Self::Producer(producer) => producer.on_disconnected(now, out),
             Self::Consumer(consumer) => consumer.on_disconnected(now, out),
+            Self::Configurator(configurator) => configurator.on_disconnected(now, out),
+            Self::ConfigReader(reader) => reader.on_disconnected(now),
             Self::Observer(observer) => observer.on_disconnected(now),
         }
     }
@@ -260,6 +277,8 @@ impl Client {
             Self::Admin(admin) => admin.next_wake(),
             Self::Producer(producer) => producer.next_wake(),
             Self::Consumer(consumer) => consumer.next_wake(),
+            Self::Configurator(configurator) => configurator.next_wake(),
+            Self::ConfigReader(reader) => reader.next_wake(),
             Self::Observer(observer) => observer.next_wake(),
         }
     }
@@ -272,6 +291,8 @@ impl Client {
             Self::Admin(admin) => admin.is_finished(),
             Self::Producer(producer) => producer.is_finished(),
             Self::Consumer(consumer) => quiet_since.is_some_and(|since| consumer.is_at_end_since(since)),
+            Self::Configurator(configurator) => configurator.is_finished(),
+            Self::ConfigReader(reader) => reader.is_finished(),
             Self::Observer(_) => true,
         }
     }
@@ -283,6 +304,8 @@ impl Client {
             Self::Admin(admin) => admin.waits_for(),
             Self::Producer(producer) => producer.waits_for(),
             Self::Consumer(consumer) => consumer.waits_for(),
+            Self::Configurator(configurator) => configurator.waits_for(),
+            Self::ConfigReader(_) => "what is set".to_owned(),
             Self::Observer(_) => "nothing".to_owned(),
         }
     }

@@ -358,7 +358,7 @@ impl ConfiguratorPlan {
         "log.cleaner.backoff.ms",
         "log.cleaner.delete.retention.ms",
         "log.cleaner.min.compaction.lag.ms",
-        "group.consumer.assignment.interval.ms",
+        "log.segment.delete.delay.ms",
     ];
     /// How many values one of them sets at most.
     pub const SETS_MAX: usize = 10_000;

@@ -279,6 +279,7 @@ impl World {
                 machine.crash_disk(how, now);
             }
         }
+        self.quorum_checks.on_end(node, self.machines[node].its_own_disk());
         self.forget_connections(node);
         self.schedule(now + down_us, Event::Start { node });
         Ok(())
@@ -291,6 +292,7 @@ impl World {
         let machine = &mut self.machines[node];
         machine.checks.before_crash(CrashKind::PowerLoss, &machine.disk)?;
         machine.crash_disk(CrashKind::PowerLoss, self.now);
+        self.quorum_checks.on_end(node, self.machines[node].its_own_disk());
         Ok(())
     }
 
@@ -330,6 +332,7 @@ impl World {
         self.trace.tell(self.now, Kind::End, Some(node), || "stopped".to_owned());
         let machine = &mut self.machines[node];
         machine.checks.on_stopped(&machine.disk)?;
+        self.quorum_checks.on_end(node, machine.its_own_disk());
         let down_us = machine.down_after_stop_us;
         self.forget_connections(node);
         if self.phase == Phase::Plan {
@@ -457,7 +460,31 @@ impl World {
                 self.tell_logs(node);
             }
         }
+        self.look_at_voter(node)?;
         self.arm_deadline(node);
+        Ok(())
+    }
+
+    /// Looks at what a controller says of its part in the quorum.
+    fn look_at_voter(&mut self, node: usize) -> Result<(), Failure> {
+        let machine = &self.machines[node];
+        if self.plan.nodes[node].role != NodeRole::Controller || machine.own_disk.is_some() {
+            return Ok(());
+        }
+        let Some((process, moment)) = machine.process.as_ref().zip(machine.moment(node, self.now)) else {
+            return Ok(());
+        };
+        let Some(view) = process.node.quorum() else { return Ok(()) };
+        let machines = &self.machines;
+        self.quorum_checks.on_view(moment, &view, |node| machines[node].its_own_disk())?;
+        if self.trace.tells(Kind::Quorum) {
+            let text = transcript::voter(&view);
+            let told = &mut self.machines[node].told_voter;
+            if *told != text {
+                told.clone_from(&text);
+                self.trace.tell(self.now, Kind::Quorum, Some(node), || text);
+            }
+        }
         Ok(())
     }
 
@@ -546,6 +573,7 @@ impl World {
         let machine = &mut self.machines[node];
         if machine.own_disk.is_none() {
             machine.checks.on_storage_op(&op, &machine.disk)?;
+            self.quorum_checks.on_storage_op(node, &op, &machine.disk)?;
         }
         spoil(self.plan.mutation, &mut op);
         let is_log_append = matches!(&op, StorageOp::Append { file, .. } if file.as_str().ends_with(".log"));

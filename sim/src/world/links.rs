@@ -4,7 +4,7 @@
 //! connection as TCP has it: each direction keeps its order, and what was sent before its end arrives before its end is heard
 //! of.
 
-use super::network::{Direction, Fate, Network, Waiting};
+use super::network::{Candidacy, Direction, Fate, Network, Waiting};
 use super::{EVENT_ANSWER, EVENT_ASK, EVENT_CLOSED, EVENT_HANG_UP, EVENT_REQUEST, Event, Failure, World};
 use crate::field::Place;
 use crate::marks::WorldMark;
@@ -14,6 +14,7 @@ use crate::transcript::{self, Topics};
 use sordini_core::ids::{ConnectionId, RequestId};
 use sordini_core::node::{Input, RequestBody, RequestContext};
 use sordini_core::peer::{Channel, Peer, PeerFault};
+use sordini_protocol::messages::FetchRequest;
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Str, Writer};
 use std::collections::VecDeque;
@@ -62,7 +63,8 @@ impl LinkMessage {
 impl Network {
     /// Names the link between two nodes, for the field.
     fn way(from: usize, to: Option<usize>, channel: Channel) -> u64 {
-        let to = to.map_or(u64::from(u16::MAX), |to| to as u64);
+        // Nobody has the place 0.
+        let to = to.map_or(0, |to| to as u64 + 1);
         (from as u64) << 32 | to << 8 | channel as u64
     }
 
@@ -110,6 +112,11 @@ impl World {
         self.trace.tell(self.now, Kind::Ask, Some(node), || {
             format!("{peer:?} request {request}: {}", transcript::request(&body, topics))
         });
+        if let (AnyRequest::Fetch(fetch), None) = (&body, &self.machines[node].own_disk)
+            && let Some(offset) = offset_of_metadata(fetch)
+        {
+            self.quorum_checks.on_fetch(node, offset, &self.machines[node].disk)?;
+        }
         let id = self.link_to(node, peer);
         let link = self.network.links.get_mut(&id).expect("it is there or was just opened");
         link.asked.as_mut().expect("a link that is looked for is listened to").push_back(request);
@@ -228,7 +235,13 @@ impl World {
             .request_over_the_wire(Place::NodeRequestCodec, way, version, body, self.now)
             .map_err(|sentence| self.violation("wire", sentence))?;
         self.marks.count(WorldMark::NodeRequestEncoded, u64::from(is_encoded));
-        let waiting = Waiting { request, version, api: body.api_key(), produced: Vec::new(), answer: None };
+        if let AnyRequest::Fetch(_) = body
+            && let Some(moment) = self.machines[node].moment(node, self.now)
+        {
+            self.quorum_checks.on_fetched_by(moment, from);
+        }
+        let (api, candidacy) = (body.api_key(), candidacy_of(&body));
+        let waiting = Waiting { request, version, api, produced: Vec::new(), candidacy, answer: None };
         self.network.links.get_mut(&id).expect("it was just there").waiting.push_back(waiting);
         let hash = self.trace.event(self.now, EVENT_REQUEST);
         hash.word(id.0);
@@ -279,9 +292,30 @@ impl World {
             let Some(body) = answer.flatten() else { continue };
             let place = Place::NodeResponseCodec;
             let body = self.network.response_over_the_wire(place, way, api, version, body, self.now);
-            let (body, is_encoded) = body.expect("it was encoded for the hash before");
+            let (body, is_encoded) = body.map_err(|sentence| self.violation("wire", sentence))?;
             self.marks.count(WorldMark::NodeResponseEncoded, u64::from(is_encoded));
             self.send_over_link(id, Some(api.as_i16()), LinkMessage::Answer { request, body });
+        }
+        Ok(())
+    }
+
+    /// Looks at what a node answers another.
+    pub(super) fn judge_over_link(
+        &mut self,
+        node: usize,
+        id: ConnectionId,
+        request: RequestId,
+        body: &AnyResponse,
+    ) -> Result<(), Failure> {
+        let AnyResponse::Vote(response) = body else { return Ok(()) };
+        let waiting = self.network.links.get(&id).map(|link| &link.waiting);
+        let waiting = waiting.and_then(|waiting| waiting.iter().find(|waiting| waiting.request == request));
+        let Some(Candidacy { epoch, candidate }) = waiting.and_then(|waiting| waiting.candidacy) else {
+            return Ok(());
+        };
+        let mut partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+        if partitions.any(|partition| partition.vote_granted) && self.machines[node].own_disk.is_none() {
+            self.quorum_checks.on_vote(node, epoch, candidate, &self.machines[node].disk)?;
         }
         Ok(())
     }
@@ -428,6 +462,19 @@ impl World {
             }
         }
     }
+}
+
+/// From which offset of the metadata log on a fetch asks.
+fn offset_of_metadata(fetch: &FetchRequest) -> Option<i64> {
+    let topic = fetch.topics.iter().find(|topic| topic.topic_id == transcript::METADATA_TOPIC_ID)?;
+    topic.partitions.first().map(|partition| partition.fetch_offset)
+}
+
+/// Who asks to be voted for, if somebody does and means it.
+fn candidacy_of(body: &AnyRequest) -> Option<Candidacy> {
+    let AnyRequest::Vote(request) = body else { return None };
+    let partition = request.topics.first()?.partitions.first().filter(|partition| !partition.pre_vote)?;
+    Some(Candidacy { epoch: partition.replica_epoch, candidate: partition.replica_id })
 }
 
 fn hash_peer(hash: &mut crate::trace::Hash64, peer: &Peer) {

@@ -1,7 +1,7 @@
 //! A machine: a disk, clocks, and one life after another of the process that runs on it.
 
 use super::wall_ms;
-use crate::check::Checks;
+use crate::check::{Checks, Moment};
 use crate::disk::Disk;
 use crate::plan::{ClockPlan, CrashKind, NodePlan, RecoveryFaultPlan};
 use crate::trace::LogEnds;
@@ -49,6 +49,8 @@ pub(super) struct Machine {
     pub(super) gave_up: u32,
     /// What was last told of each log, by directory.
     pub(super) told: BTreeMap<String, LogEnds>,
+    /// What was last told of its part in the quorum.
+    pub(super) told_voter: String,
 }
 
 /// One life of a process.
@@ -95,6 +97,7 @@ impl Machine {
             failed_ops: BTreeMap::new(),
             gave_up: 0,
             told: BTreeMap::new(),
+            told_voter: String::new(),
         }
     }
 
@@ -135,6 +138,19 @@ impl Machine {
     pub(super) fn clocks(&self, process: &Process, now: u64) -> Now {
         let since_start = self.drifted(now - process.started_at);
         Now { monotonic: Instant(process.clock_origin + since_start), wall_ms: self.wall_ms(now) }
+    }
+
+    /// The disk that belongs to it, whatever it runs on.
+    pub(super) fn its_own_disk(&self) -> &Disk {
+        self.own_disk.as_deref().unwrap_or(&self.disk)
+    }
+
+    /// This moment, as the checks of a quorum have it, if a process is there.
+    pub(super) fn moment(&self, node: usize, now: u64) -> Option<Moment> {
+        let process = self.process.as_ref()?;
+        let clock = |at| self.clocks(process, at).monotonic;
+        let paused_until = clock(self.paused_until.clamp(process.started_at, now));
+        Some(Moment { node, life: self.lives, clock: clock(now), paused_until })
     }
 
     /// The virtual time at which the process's clock shows `deadline`, not before `now`.

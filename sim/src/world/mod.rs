@@ -13,14 +13,17 @@ mod network;
 mod queue;
 mod traffic;
 
-use crate::check::{Checks, Violation};
-use crate::client::{Admin, Client, ClientOutbox, Consumer, Observer, Producer, Surroundings};
+use crate::check::{Checks, QuorumChecks, Violation};
+use crate::client::{
+    Admin, Client, ClientOutbox, ConfigReader, Configurator, Consumer, Observer, Producer, Surroundings,
+};
 use crate::disk::Disk;
 use crate::field::Field;
 use crate::history::Entry;
 use crate::marks::{Marks, WorldMark};
 use crate::plan::{ConsumerPlan, Fault, Mutation, NodeRole, Plan, WeatherChange};
 use crate::trace::{Kind, Line, Telling, Trace};
+use crate::transcript;
 use links::LinkMessage;
 use machine::Machine;
 use network::Network;
@@ -29,7 +32,7 @@ use sordini_core::config::BrokerConfig;
 use sordini_core::config::broker::Origin;
 use sordini_core::ids::{ConnectionId, RequestId};
 use sordini_core::museum::Museum;
-use sordini_core::node::Input;
+use sordini_core::node::{Input, QuorumRole, QuorumView};
 use sordini_core::outbox::Outbox;
 use sordini_core::storage_op::{Completion, StorageFault, StorageToken};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
@@ -206,6 +209,7 @@ pub struct World {
     queue: Queue<Event>,
     machines: Vec<Machine>,
     seats: Vec<Seat>,
+    quorum_checks: QuorumChecks,
     network: Network,
     faults_left: usize,
     /// How many of the plan's changes of the weather have come.
@@ -277,6 +281,7 @@ impl World {
         let mut world = Self {
             machines: machines.collect(),
             seats: Vec::new(),
+            quorum_checks: QuorumChecks::new(plan),
             network: Network::new(field, plan.network),
             faults_left: plan.faults.len(),
             weather_changes: 0,
@@ -342,6 +347,7 @@ impl World {
     #[must_use]
     pub fn without_checks(mut self) -> Self {
         self.machines.iter_mut().for_each(|machine| machine.checks.switch_off());
+        self.quorum_checks.switch_off();
         self
     }
 
@@ -362,6 +368,10 @@ impl World {
         for consumer in &plan.consumers {
             let client = Consumer::new(surroundings.clone(), consumer.clone());
             self.seat(consumer.client, consumer.node, Client::Consumer(client));
+        }
+        for configurator in &plan.configurators {
+            let client = Configurator::new(configurator.clone(), plan.nodes.len(), surroundings.clone());
+            self.seat(configurator.client, configurator.node, Client::Configurator(client));
         }
     }
 
@@ -512,11 +522,17 @@ impl World {
             .filter(|seat| !seat.client.is_finished(self.quiet_since))
             .map(|seat| format!("client {} waits for {}", seat.number, seat.client.waits_for()))
             .collect();
+        let views = self.machines.iter().filter_map(|machine| machine.process.as_ref()?.node.quorum());
+        let quorum: Vec<String> = match self.plan.controllers().next() {
+            Some(_) => views.map(|view| format!("; {}", transcript::voter(&view))).collect(),
+            None => Vec::new(),
+        };
         Failure::Liveness(format!(
-            "{why}; at {} us in phase {:?} the nodes are {states:?}; {}",
+            "{why}; at {} us in phase {:?} the nodes are {states:?}; {}{}",
             self.now,
             self.phase,
-            waiting.join("; ")
+            waiting.join("; "),
+            quorum.concat()
         ))
     }
 
@@ -535,6 +551,7 @@ impl World {
                     }
                 }
                 if let Some(since) = self.quiet_since
+                    && self.is_quorum_whole()
                     && (0..self.seats.len()).all(|seat| self.is_done_since(since, seat))
                 {
                     self.phase = Phase::Stop;
@@ -556,6 +573,9 @@ impl World {
                 Ok(false)
             }
             Phase::Audit => {
+                if !self.begin_to_read() {
+                    return Ok(false);
+                }
                 for node in 0..self.machines.len() {
                     let machine = &self.machines[node];
                     if !machine.is_running() || !self.is_done_since(machine.last_start, node) {
@@ -586,6 +606,40 @@ impl World {
         self.machines.iter().all(is_whole) && self.network.is_healed(self.now)
     }
 
+    /// Whether all voters of the plan's quorum follow one leader, who has committed something in its epoch, and take the same
+    /// for committed.
+    fn is_quorum_whole(&self) -> bool {
+        let views: Option<Vec<QuorumView<'_>>> =
+            self.plan.controllers().map(|node| self.machines[node].process.as_ref()?.node.quorum()).collect();
+        let Some(views) = views else { return false };
+        let Some(first) = views.first() else { return true };
+        let Some(leader) = views.iter().find(|view| view.role == QuorumRole::Leader) else { return false };
+        let is_committed = leader.high_watermark > leader.epoch_start;
+        let agree = |view: &QuorumView<'_>| {
+            (view.epoch, view.leader) == (leader.epoch, Some(leader.node))
+                && view.high_watermark == first.high_watermark
+        };
+        is_committed && views.iter().all(agree)
+    }
+
+    /// Lets those read who read what is set, as soon as there is a quorum that can say it; false until then.
+    fn begin_to_read(&mut self) -> bool {
+        let waits = |seat: &Seat| matches!(&seat.client, Client::ConfigReader(reader) if !reader.has_begun());
+        if !self.seats.iter().any(waits) {
+            return true;
+        }
+        if !self.machines.iter().all(Machine::is_running) || !self.is_quorum_whole() {
+            return false;
+        }
+        for seat in 0..self.seats.len() {
+            if let Client::ConfigReader(reader) = &mut self.seats[seat].client {
+                reader.begin(self.now);
+                self.wake_later(seat);
+            }
+        }
+        true
+    }
+
     /// All clients go home; one comes to each node that reads everything there is.
     fn seat_auditors(&mut self) {
         self.seats.clear();
@@ -595,6 +649,11 @@ impl World {
         }
         for node in 0..self.machines.len() {
             let number = AUDITOR_FIRST + node as u64;
+            if self.plan.nodes[node].role == NodeRole::Controller {
+                let reader = ConfigReader::new(number, self.surroundings());
+                self.seat(number, node, Client::ConfigReader(reader));
+                continue;
+            }
             let plan = ConsumerPlan {
                 client: number,
                 node,
@@ -616,6 +675,15 @@ impl World {
 
     /// What the auditors read is what was appended.
     fn audit(&self) -> Result<(), Failure> {
+        let readings = self.seats.iter().filter_map(|seat| match &seat.client {
+            Client::ConfigReader(reader) => reader.reading().map(|(at, values)| (seat.node, at, values)),
+            Client::Admin(_)
+            | Client::Producer(_)
+            | Client::Consumer(_)
+            | Client::Configurator(_)
+            | Client::Observer(_) => None,
+        });
+        self.quorum_checks.at_end(&readings.collect::<Vec<_>>())?;
         for (node, machine) in self.machines.iter().enumerate() {
             let Client::Consumer(auditor) = &self.seats[node].client else { continue };
             if machine.disk.is_damaged() || machine.checks.are_off() {

@@ -48,8 +48,17 @@ pub(super) struct Waiting {
     pub(super) api: ApiKey,
     /// The batches of a produce request, to compare acknowledgements with.
     pub(super) produced: Vec<Acknowledged>,
+    /// What it asks to be voted for, if it does.
+    pub(super) candidacy: Option<Candidacy>,
     /// What the node answered, once it has; nothing in it for acks=0.
     pub(super) answer: Option<Option<AnyResponse>>,
+}
+
+/// A request to be voted for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidacy {
+    pub(super) epoch: i32,
+    pub(super) candidate: i32,
 }
 
 /// Something that befalls a link for a while.

@@ -10,7 +10,7 @@ use crate::check::Acknowledged;
 use crate::client::{Action, Client};
 use crate::field::Place;
 use crate::marks::WorldMark;
-use crate::plan::{AdminDeed, AdminPlan, Mutation, Plan};
+use crate::plan::{AdminDeed, AdminPlan, Mutation, NodeRole, Plan};
 use crate::trace::Kind;
 use crate::transcript::{self, Topics};
 use bytes::Bytes;
@@ -92,7 +92,14 @@ impl World {
         }
         let api = body.api_key();
         let connection = self.network.connections.get_mut(&id).expect("it was just there");
-        connection.waiting.push_back(Waiting { request, version, api, produced, answer: None });
+        connection.waiting.push_back(Waiting {
+            request,
+            version,
+            api,
+            produced,
+            candidacy: None,
+            answer: None,
+        });
         let hash = self.trace.event(self.now, EVENT_REQUEST);
         hash.word(id.0);
         hash.word(request.0);
@@ -107,11 +114,12 @@ impl World {
                 transcript::request(&body, topics)
             )
         });
-        let context = RequestContext {
-            api_version: version,
-            client_id: None,
-            listener: Str::from_static(Plan::LISTENER),
+        let listener = match self.plan.nodes[node].role {
+            NodeRole::Standalone => Plan::LISTENER,
+            NodeRole::Controller => Plan::CONTROLLER_LISTENER,
         };
+        let listener = Str::from_static(listener);
+        let context = RequestContext { api_version: version, client_id: None, listener };
         let body = if let AnyRequest::Produce(produce) = body {
             RequestBody::Produce(JudgedProduce::judge(produce, version))
         } else {
@@ -220,6 +228,7 @@ impl World {
                 );
                 return Err(self.violation("answers", sentence));
             }
+            self.judge_over_link(node, connection, request, &body)?;
             return self.answer_over_link(connection, request, Some(body));
         }
         self.judge_response(node, connection, request, version, &body)?;
@@ -481,6 +490,7 @@ impl World {
         let mut outbox = std::mem::take(&mut self.client_outbox);
         for mut entry in outbox.history.drain(..) {
             entry.seq = self.history.len() as u64;
+            self.quorum_checks.on_history(&entry);
             self.history.push(entry);
         }
         for mark in outbox.marks.drain(..) {
@@ -504,6 +514,12 @@ impl World {
                         self.send_to_node(connection, ToNode::Closed);
                     }
                 }
+                Action::TurnTo { node } => {
+                    if let Some(connection) = self.seats[seat].connection.take() {
+                        self.send_to_node(connection, ToNode::Closed);
+                    }
+                    self.seats[seat].node = node;
+                }
                 Action::Send { request, version, body } => {
                     let connection = self.connection_of(seat);
                     let Seated { number, node } = self.seated(seat);
@@ -521,7 +537,8 @@ impl World {
             Client::Producer(producer) => producer.take_refusals(),
             Client::Consumer(consumer) => consumer.take_refusals(),
             Client::Admin(admin) => admin.take_refusals(),
-            Client::Observer(_) => Vec::new(),
+            Client::Configurator(configurator) => configurator.take_refusals(),
+            Client::ConfigReader(_) | Client::Observer(_) => Vec::new(),
         };
         let node = self.seats[seat].node;
         if let Some(sentence) = refusals.into_iter().next().filter(|_| !self.is_beyond_promises(node)) {

@@ -1,0 +1,82 @@
+//! `check_quorum`: a leader that a majority has not asked anything for so long does not lead any more (K19). All times are of
+//! its own clock.
+
+use super::{Moment, Seen};
+use crate::check::Violation;
+use crate::plan::Plan;
+use sordini_core::node::QuorumRole;
+use std::collections::BTreeMap;
+
+/// `controller.quorum.fetch.timeout.ms` where nobody sets it.
+const FETCH_TIMEOUT_MS: u64 = 2_000;
+/// What is due at a time may come behind other things of that time.
+const SLACK_US: u64 = 20_000;
+
+/// How long a voter may lead without the others.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit {
+    us: u64,
+    /// How many others make a majority with it.
+    others: usize,
+}
+
+impl Limit {
+    pub(super) fn of(plan: &Plan, node: usize) -> Self {
+        let set = plan.nodes[node].properties.get("controller.quorum.fetch.timeout.ms");
+        let fetch_timeout_ms = set.and_then(|text| text.parse().ok()).unwrap_or(FETCH_TIMEOUT_MS);
+        let others = plan.controllers().count() / 2;
+        // Kafka's leader waits for one and a half fetch time-outs from when it last had heard of enough. Where that takes
+        // several, the first of them may have asked just after, and then not any more.
+        let rounds = if others > 1 { 2 } else { 1 };
+        Self { us: fetch_timeout_ms * 1_500 * rounds + SLACK_US, others }
+    }
+}
+
+/// When a leader heard of each of the others.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Contact {
+    /// Since when it leads, in which epoch.
+    leads_since: Option<(i32, u64)>,
+    heard: BTreeMap<usize, u64>,
+}
+
+impl Contact {
+    pub(super) fn note(&mut self, moment: Moment, from: usize) {
+        self.heard.insert(from, moment.clock.0);
+    }
+
+    pub(super) fn check(
+        &mut self,
+        moment: Moment,
+        before: Option<Seen>,
+        seen: &Seen,
+        limit: Limit,
+    ) -> Result<(), Violation> {
+        let leads = |seen: &Seen| seen.role == QuorumRole::Leader;
+        if !leads(seen) {
+            self.leads_since = None;
+            return Ok(());
+        }
+        let now = moment.clock.0;
+        if !before.is_some_and(|before| leads(&before) && before.epoch == seen.epoch) {
+            self.leads_since = Some((seen.epoch, now));
+        }
+        let Some((_, since)) = self.leads_since.filter(|_| limit.others > 0) else { return Ok(()) };
+        let mut heard: Vec<u64> = self.heard.values().copied().collect();
+        heard.sort_unstable_by_key(|at| std::cmp::Reverse(*at));
+        let majority = heard.get(limit.others - 1).copied().unwrap_or(0);
+        let last = majority.max(since).max(moment.paused_until.0);
+        if now <= last + limit.us {
+            return Ok(());
+        }
+        Err(Violation {
+            property: "check_quorum",
+            sentence: format!(
+                "node {} leads epoch {}, and has not heard of a majority for {} us",
+                moment.node,
+                seen.epoch,
+                now - last
+            ),
+        })
+    }
+}

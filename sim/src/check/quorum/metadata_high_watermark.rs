@@ -1,0 +1,65 @@
+//! `metadata_high_watermark`: what a voter takes for committed a majority has, durable (K5); a leader moves its high watermark
+//! only beyond where its own epoch begins (K6); and in one life of a process it does not fall.
+
+use super::{Seen, Voter, id_of};
+use crate::check::Violation;
+use crate::disk::Disk;
+use sordini_core::node::QuorumRole;
+
+fn violation(sentence: String) -> Violation {
+    Violation { property: "metadata_high_watermark", sentence }
+}
+
+pub(super) fn check_view(node: usize, before: Option<&Seen>, seen: &Seen) -> Result<(), Violation> {
+    let Some(high_watermark) = seen.high_watermark else { return Ok(()) };
+    let last = before.and_then(|before| before.high_watermark);
+    if let Some(last) = last.filter(|last| *last > high_watermark) {
+        return Err(violation(format!("node {node} takes {high_watermark} for committed, and took {last}")));
+    }
+    if high_watermark > seen.log_end {
+        return Err(violation(format!(
+            "node {node} takes for committed what lies below {high_watermark}, and its log ends at {}",
+            seen.log_end
+        )));
+    }
+    if seen.role == QuorumRole::Leader
+        && last != Some(high_watermark)
+        && let Some(start) = seen.epoch_start.filter(|start| *start >= high_watermark)
+    {
+        return Err(violation(format!(
+            "node {node} leads epoch {}, which begins at {start}, and takes {high_watermark} for committed",
+            seen.epoch
+        )));
+    }
+    Ok(())
+}
+
+/// Nobody has said before that so much is committed.
+pub(super) fn check_majority<'a>(
+    node: usize,
+    seen: &Seen,
+    voters: &mut [Voter],
+    disk_of: impl Fn(usize) -> &'a Disk,
+) -> Result<(), Violation> {
+    let Some(high_watermark) = seen.high_watermark else { return Ok(()) };
+    let Some(last) = voters[node].log.ending_at(high_watermark).cloned() else {
+        return Err(violation(format!(
+            "node {node} takes for committed what lies below {high_watermark}, where no batch of its log ends"
+        )));
+    };
+    let mut having = Vec::new();
+    for (other, voter) in voters.iter_mut().enumerate() {
+        let is_same = voter.log.ending_at(high_watermark).is_some_and(|batch| batch.is(&last));
+        if is_same && voter.log.durable_end(disk_of(other)) >= high_watermark {
+            having.push(id_of(other));
+        }
+    }
+    if having.len() * 2 > voters.len() {
+        return Ok(());
+    }
+    Err(violation(format!(
+        "node {node} takes for committed in epoch {} what lies below {high_watermark}, and of {} voters {having:?} have it durable",
+        seen.epoch,
+        voters.len()
+    )))
+}

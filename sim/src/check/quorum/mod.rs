@@ -1,0 +1,277 @@
+//! What must hold of a quorum, one property per file. An observer of the whole world sees what every voter asks of its disk and
+//! what the disk made of it, what voters ask and answer each other, and what each says of itself.
+
+mod check_quorum;
+mod committed_metadata;
+mod durable_fetch;
+mod honest_controller;
+mod metadata_epochs;
+mod metadata_high_watermark;
+mod one_vote;
+mod single_leader;
+mod voter_log;
+
+use super::Violation;
+use crate::disk::{Contents, Disk};
+use crate::history::Entry;
+use crate::plan::Plan;
+use sordini_core::node::{QuorumRole, QuorumView};
+use sordini_core::storage_op::StorageOp;
+use sordini_core::time::Instant;
+use std::collections::BTreeMap;
+use voter_log::VoterLog;
+
+/// Where the metadata log lies on every disk.
+const DIR: &str = "0/__cluster_metadata-0";
+/// Where a voter's last vote lies.
+const ELECTION_STATE: &str = "0/__cluster_metadata-0/quorum-state";
+
+/// What a voter said of itself last, in the life of its process that lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    role: QuorumRole,
+    epoch: i32,
+    leader: Option<i32>,
+    voted: Option<i32>,
+    high_watermark: Option<i64>,
+    flushed_end: i64,
+    log_end: i64,
+    epoch_start: Option<i64>,
+}
+
+impl Seen {
+    fn of(view: &QuorumView<'_>) -> Self {
+        Self {
+            role: view.role,
+            epoch: view.epoch.0,
+            leader: view.leader.map(|node| node.0),
+            voted: view.voted.map(|node| node.0),
+            high_watermark: view.high_watermark.map(|offset| offset.0),
+            flushed_end: view.flushed_end.0,
+            log_end: view.log_end.0,
+            epoch_start: view.epoch_start.map(|offset| offset.0),
+        }
+    }
+}
+
+/// A voter.
+#[derive(Clone, Debug, Default)]
+struct Voter {
+    /// Its log, as it asked its disk for it.
+    log: VoterLog,
+    seen: Option<Seen>,
+    /// The epoch that was durable when its last life ended.
+    durable_epoch: i32,
+    contact: check_quorum::Contact,
+    /// Below this offset its log was compared with what is committed.
+    compared_end: i64,
+}
+
+/// When something happens to a voter.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The voter, by its place in the plan.
+    pub node: usize,
+    /// Which life of its process it is.
+    pub life: u64,
+    /// Its own monotonic clock.
+    pub clock: Instant,
+    /// Until when it was paused, by the same clock.
+    pub paused_until: Instant,
+}
+
+/// All checks of a plan's quorum, and the facts they keep.
+#[derive(Clone, Debug)]
+pub struct QuorumChecks {
+    voters: Vec<Voter>,
+    leaders: single_leader::Leaders,
+    votes: one_vote::Votes,
+    committed: committed_metadata::Committed,
+    written: committed_metadata::Written,
+    settings: honest_controller::Settings,
+    limits: Vec<check_quorum::Limit>,
+    /// Whether nothing is looked at: there is no quorum, or it is to be measured what looking costs, or a disk was damaged
+    /// beyond what one replica survives.
+    are_off: bool,
+}
+
+/// The number of a node, which is not its place.
+fn id_of(node: usize) -> i32 {
+    i32::try_from(node).expect("a handful of nodes") + 1
+}
+
+/// What stands in the `quorum-state` of a disk: the epoch and who was voted for in it.
+fn election_state(disk: &Disk) -> Option<(i32, Option<i32>)> {
+    let bytes = disk.contents(ELECTION_STATE).map(Contents::all)?;
+    let file: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+    let number = |key: &str| file.get(key)?.as_i64().and_then(|number| i32::try_from(number).ok());
+    Some((number("leaderEpoch")?, number("votedId").filter(|id| *id >= 0)))
+}
+
+impl QuorumChecks {
+    /// The checks of a plan's run.
+    #[must_use]
+    pub fn new(plan: &Plan) -> Self {
+        let voters = plan.controllers().count();
+        Self {
+            voters: vec![Voter::default(); voters],
+            leaders: single_leader::Leaders::default(),
+            votes: one_vote::Votes::default(),
+            committed: committed_metadata::Committed::default(),
+            written: committed_metadata::Written::default(),
+            settings: honest_controller::Settings::default(),
+            limits: plan.controllers().map(|node| check_quorum::Limit::of(plan, node)).collect(),
+            are_off: voters == 0,
+        }
+    }
+
+    /// From here on nothing is looked at, and nothing noted.
+    pub(crate) const fn switch_off(&mut self) {
+        self.are_off = true;
+    }
+
+    /// A voter pushed a storage operation.
+    ///
+    /// # Errors
+    /// The property that does not hold.
+    pub fn on_storage_op(&mut self, node: usize, op: &StorageOp, disk: &Disk) -> Result<(), Violation> {
+        if self.are_off || !op.path().as_str().starts_with(DIR) {
+            return Ok(());
+        }
+        let voter = &mut self.voters[node];
+        match op {
+            StorageOp::Append { file, position, bytes } => {
+                let appended = voter.log.append(file, *position, bytes);
+                for batch in voter.log.last(appended) {
+                    self.written.check(node, batch)?;
+                }
+            }
+            StorageOp::Truncate { file, len } => {
+                let cut = voter.log.truncate(file.as_str(), *len);
+                self.committed.check_cut(node, &cut)?;
+                voter.compared_end = voter.compared_end.min(voter.log.end());
+            }
+            StorageOp::Remove { path } | StorageOp::Rename { from: path, .. } => {
+                let cut = voter.log.remove(path.as_str());
+                self.committed.check_cut(node, &cut)?;
+                voter.compared_end = voter.compared_end.min(voter.log.end());
+            }
+            StorageOp::Sync { .. }
+            | StorageOp::Read { .. }
+            | StorageOp::Replace { .. }
+            | StorageOp::List { .. } => {}
+        }
+        self.are_off |= disk.is_damaged();
+        Ok(())
+    }
+
+    /// The process of a voter has ended, and this is the disk that it left.
+    pub fn on_end(&mut self, node: usize, disk: &Disk) {
+        if self.are_off {
+            return;
+        }
+        let voter = &mut self.voters[node];
+        voter.log = VoterLog::on(disk);
+        voter.compared_end = 0;
+        if voter.seen.take().is_some() {
+            voter.durable_epoch = election_state(disk).map_or(0, |(epoch, _)| epoch);
+        }
+        voter.contact = check_quorum::Contact::default();
+    }
+
+    /// What a voter says of itself.
+    ///
+    /// # Errors
+    /// The property that does not hold.
+    pub fn on_view<'a>(
+        &mut self,
+        moment: Moment,
+        view: &QuorumView<'_>,
+        disk_of: impl Fn(usize) -> &'a Disk,
+    ) -> Result<(), Violation> {
+        if self.are_off {
+            return Ok(());
+        }
+        let (node, disk) = (moment.node, disk_of(moment.node));
+        if disk.is_damaged() {
+            self.are_off = true;
+            return Ok(());
+        }
+        let seen = Seen::of(view);
+        let before = self.voters[node].seen;
+        self.voters[node].contact.check(moment, before, &seen, self.limits[node])?;
+        if before == Some(seen) {
+            return Ok(());
+        }
+        if before.is_none() {
+            // What it recovered it has cut where it could not be read.
+            self.voters[node].log = VoterLog::to_be_on(disk);
+            self.voters[node].compared_end = 0;
+        }
+        metadata_epochs::check(node, before.as_ref(), &seen, self.voters[node].durable_epoch)?;
+        self.leaders.check(moment, &seen)?;
+        let becomes_leader = seen.role == QuorumRole::Leader
+            && before.is_none_or(|before| (before.role, before.epoch) != (seen.role, seen.epoch));
+        if becomes_leader {
+            self.votes.cast(node, seen.epoch, id_of(node), election_state(disk))?;
+        }
+        self.votes.check_view(moment, &seen)?;
+        durable_fetch::check_view(node, &seen, &mut self.voters[node].log, disk)?;
+        metadata_high_watermark::check_view(node, before.as_ref(), &seen)?;
+        self.committed.check_leader(node, before.as_ref(), &seen, &self.voters[node].log)?;
+        if let Some(high_watermark) = seen.high_watermark {
+            if high_watermark > self.committed.end() {
+                metadata_high_watermark::check_majority(node, &seen, &mut self.voters, &disk_of)?;
+                self.committed.extend(node, &seen, &self.voters[node].log)?;
+            }
+            let voter = &mut self.voters[node];
+            self.committed.check_log(node, high_watermark, &voter.log, &mut voter.compared_end)?;
+        }
+        self.voters[node].seen = Some(seen);
+        Ok(())
+    }
+
+    /// A voter answers that it votes for somebody.
+    ///
+    /// # Errors
+    /// The property that does not hold.
+    pub fn on_vote(&mut self, node: usize, epoch: i32, candidate: i32, disk: &Disk) -> Result<(), Violation> {
+        if self.are_off {
+            return Ok(());
+        }
+        self.votes.cast(node, epoch, candidate, election_state(disk))
+    }
+
+    /// A voter asks another for what lies from `offset` on, and so says that it has what lies before.
+    ///
+    /// # Errors
+    /// The property that does not hold.
+    pub fn on_fetch(&mut self, node: usize, offset: i64, disk: &Disk) -> Result<(), Violation> {
+        if self.are_off || disk.is_damaged() {
+            return Ok(());
+        }
+        durable_fetch::check_fetch(node, offset, &mut self.voters[node].log, disk)
+    }
+
+    /// A fetch of `from` has reached a voter.
+    pub fn on_fetched_by(&mut self, moment: Moment, from: usize) {
+        if !self.are_off {
+            self.voters[moment.node].contact.note(moment, from);
+        }
+    }
+
+    /// A client has done something, or was told something.
+    pub fn on_history(&mut self, entry: &Entry) {
+        if !self.are_off {
+            self.settings.note(entry);
+        }
+    }
+
+    /// What each controller says at the end is set, and when it was asked.
+    ///
+    /// # Errors
+    /// The property that does not hold.
+    pub fn at_end(&self, readings: &[(usize, u64, &BTreeMap<String, String>)]) -> Result<(), Violation> {
+        if self.are_off { Ok(()) } else { self.settings.check(readings) }
+    }
+}

@@ -1,0 +1,60 @@
+//! `one_vote`: a voter votes for one candidate in an epoch, in all its lives, and its vote is durable before anybody hears of
+//! it (K2).
+
+use super::{Moment, Seen};
+use crate::check::Violation;
+use std::collections::BTreeMap;
+
+/// Who voted for whom.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Votes {
+    /// What others heard of, by voter and epoch.
+    cast: BTreeMap<(usize, i32), i32>,
+    /// What a voter said of itself in one life, by voter, epoch and life: what nobody heard of it may forget.
+    said: BTreeMap<(usize, i32, u64), i32>,
+}
+
+fn violation(sentence: String) -> Violation {
+    Violation { property: "one_vote", sentence }
+}
+
+impl Votes {
+    /// A vote leaves the voter. `stored` is what stands on its disk.
+    pub(super) fn cast(
+        &mut self,
+        node: usize,
+        epoch: i32,
+        candidate: i32,
+        stored: Option<(i32, Option<i32>)>,
+    ) -> Result<(), Violation> {
+        let first = *self.cast.entry((node, epoch)).or_insert(candidate);
+        if first != candidate {
+            return Err(violation(format!(
+                "node {node} votes for {candidate} in epoch {epoch}, in which it voted for {first}"
+            )));
+        }
+        let is_durable = stored.is_some_and(|(stored_epoch, voted)| {
+            stored_epoch > epoch || (stored_epoch, voted) == (epoch, Some(candidate))
+        });
+        if !is_durable {
+            return Err(violation(format!(
+                "node {node} votes for {candidate} in epoch {epoch}, and on its disk stands {stored:?}"
+            )));
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_view(&mut self, moment: Moment, seen: &Seen) -> Result<(), Violation> {
+        let Moment { node, life, .. } = moment;
+        let epoch = seen.epoch;
+        let Some(voted) = seen.voted else { return Ok(()) };
+        let said = *self.said.entry((node, epoch, life)).or_insert(voted);
+        let cast = self.cast.get(&(node, epoch)).copied().unwrap_or(voted);
+        if let Some(other) = [said, cast].into_iter().find(|other| *other != voted) {
+            return Err(violation(format!(
+                "node {node} has voted for {voted} in epoch {epoch}, and for {other}"
+            )));
+        }
+        Ok(())
+    }
+}

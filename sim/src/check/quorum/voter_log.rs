@@ -1,0 +1,175 @@
+//! The metadata log of one voter, as it asked its disk for it.
+
+use super::DIR;
+use crate::check::truth::{batches_of, len_after_truncations, segments_to_be};
+use crate::disk::{Contents, Disk};
+use crate::trace::Hash64;
+use bytes::Bytes;
+use sordini_core::storage_op::{StorageOp, StoragePath};
+use sordini_protocol::batch::{Batch, BatchHeader};
+use std::sync::Arc;
+
+/// A batch of the metadata log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct VoterBatch {
+    /// Offset of its first record.
+    pub(super) base: i64,
+    /// The offset after its last record.
+    pub(super) end: i64,
+    /// Of the leader that wrote it.
+    pub(super) epoch: i32,
+    /// Of its bytes.
+    pub(super) hash: u64,
+    file: Arc<str>,
+    position: u64,
+    len: u64,
+}
+
+impl VoterBatch {
+    /// Whether it is the same as one of another log.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        (self.base, self.end, self.epoch, self.hash) == (other.base, other.end, other.epoch, other.hash)
+    }
+}
+
+/// The batches, in the order of their offsets.
+#[derive(Clone, Debug, Default)]
+pub(super) struct VoterLog {
+    batches: Vec<VoterBatch>,
+    /// How many, from the first, are known to be durable.
+    durable: usize,
+}
+
+impl VoterLog {
+    /// What lies on a disk that nobody writes to, up to the first bytes that are no batch.
+    pub(super) fn on(disk: &Disk) -> Self {
+        let mut log = Self::default();
+        let segments = disk.paths_beneath(DIR).filter(|file| file.ends_with(".log")).map(Arc::from);
+        let segments: Vec<Arc<str>> = segments.collect();
+        for file in segments {
+            let contents = disk.contents(&file).map(Contents::all).unwrap_or_default();
+            if !log.read(&file, &contents) {
+                break;
+            }
+        }
+        log
+    }
+
+    /// The same of a disk on which operations are under way.
+    pub(super) fn to_be_on(disk: &Disk) -> Self {
+        let mut log = Self::default();
+        for (_, file) in segments_to_be(DIR, disk) {
+            let len = len_after_truncations(disk, &file);
+            let contents = disk.contents(&file).map(|contents| contents.read(0, len)).unwrap_or_default();
+            if !log.read(&file, &contents) {
+                break;
+            }
+        }
+        for op in disk.pending() {
+            if let StorageOp::Append { file, position, bytes } = op
+                && file.parent() == DIR
+                && file.as_str().ends_with(".log")
+            {
+                log.append(file, *position, bytes);
+            }
+        }
+        log
+    }
+
+    /// Adds the batches of a file; false if something else stands there too.
+    fn read(&mut self, file: &Arc<str>, contents: &Bytes) -> bool {
+        let mut position = 0;
+        while position < contents.len() {
+            let rest = contents.slice(position..);
+            let Ok(header) = BatchHeader::parse(&rest) else { return false };
+            if header.size() > rest.len() {
+                return false;
+            }
+            let bytes = rest.slice(..header.size());
+            let is_whole = Batch::new(bytes.clone()).is_ok_and(|batch| batch.check_crc().is_ok());
+            if !is_whole || header.base_offset != self.end() {
+                return false;
+            }
+            self.push(&header, file, position as u64, &[bytes, Bytes::new()]);
+            position += header.size();
+        }
+        true
+    }
+
+    fn push(&mut self, header: &BatchHeader, file: &Arc<str>, position: u64, bytes: &[Bytes; 2]) {
+        let mut hash = Hash64::default();
+        hash.bytes(&bytes.concat());
+        self.batches.push(VoterBatch {
+            base: header.base_offset,
+            end: header.next_offset(),
+            epoch: header.partition_leader_epoch,
+            hash: hash.finish(),
+            file: Arc::clone(file),
+            position,
+            len: header.size() as u64,
+        });
+    }
+
+    /// The offset after the last record.
+    pub(super) fn end(&self) -> i64 {
+        self.batches.last().map_or(0, |batch| batch.end)
+    }
+
+    /// Takes what was appended, and answers how many batches that was. What is no batch, other checks find.
+    pub(super) fn append(&mut self, file: &StoragePath, position: u64, bytes: &[Bytes; 2]) -> usize {
+        if !file.as_str().ends_with(".log") || bytes.iter().all(Bytes::is_empty) {
+            return 0;
+        }
+        let batches = batches_of(file, position, bytes, 0).unwrap_or_default();
+        for batch in &batches {
+            self.push(&batch.header, &file.shared(), batch.position, &batch.bytes);
+        }
+        batches.len()
+    }
+
+    /// The last `count` batches.
+    pub(super) fn last(&self, count: usize) -> &[VoterBatch] {
+        &self.batches[self.batches.len() - count..]
+    }
+
+    /// A file was cut; answers what went.
+    pub(super) fn truncate(&mut self, file: &str, len: u64) -> Vec<VoterBatch> {
+        self.take(|batch| &*batch.file == file && batch.position + batch.len > len)
+    }
+
+    /// A file or directory leaves its name; answers what went with it from the log's end.
+    pub(super) fn remove(&mut self, path: &str) -> Vec<VoterBatch> {
+        let is_last = self.batches.last().is_some_and(|batch| batch.file.starts_with(path));
+        let gone = self.take(|batch| batch.file.starts_with(path));
+        if is_last { gone } else { Vec::new() }
+    }
+
+    fn take(&mut self, is_gone: impl Fn(&VoterBatch) -> bool) -> Vec<VoterBatch> {
+        let gone: Vec<VoterBatch> = self.batches.extract_if(.., |batch| is_gone(batch)).collect();
+        if !gone.is_empty() {
+            self.durable = 0;
+        }
+        gone
+    }
+
+    /// The batches that begin at an offset or behind.
+    pub(super) fn from(&self, offset: i64) -> &[VoterBatch] {
+        &self.batches[self.batches.partition_point(|batch| batch.base < offset)..]
+    }
+
+    /// The batch that ends at an offset.
+    pub(super) fn ending_at(&self, end: i64) -> Option<&VoterBatch> {
+        let index = self.batches.partition_point(|batch| batch.end < end);
+        self.batches.get(index).filter(|batch| batch.end == end)
+    }
+
+    /// The offset below which everything is durable.
+    pub(super) fn durable_end(&mut self, disk: &Disk) -> i64 {
+        while let Some(batch) = self.batches.get(self.durable)
+            && disk.durable_len(&batch.file) >= batch.position + batch.len
+        {
+            self.durable += 1;
+        }
+        self.durable.checked_sub(1).map_or(0, |last| self.batches[last].end)
+    }
+}
