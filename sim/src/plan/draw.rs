@@ -10,44 +10,44 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use std::collections::BTreeMap;
 
 /// What draws plans.
-struct Draw(ChaCha8Rng);
+pub(super) struct Draw(ChaCha8Rng);
 
 impl Draw {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut key = [0_u8; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         Self(ChaCha8Rng::from_seed(key))
     }
 
-    fn word(&mut self) -> u64 {
+    pub(super) fn word(&mut self) -> u64 {
         self.0.next_u64()
     }
 
     /// A number from `low` to `high`, both included.
-    fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub(super) fn between(&mut self, low: u64, high: u64) -> u64 {
         let wide = u128::from(self.word()) * u128::from(high - low + 1);
         low + u64::try_from(wide >> 64).expect("the upper half of a product of two words is a word")
     }
 
-    fn chance(&mut self, numerator: u64, denominator: u64) -> bool {
+    pub(super) fn chance(&mut self, numerator: u64, denominator: u64) -> bool {
         self.between(1, denominator) <= numerator
     }
 
-    fn index(&mut self, len: usize) -> usize {
+    pub(super) fn index(&mut self, len: usize) -> usize {
         usize::try_from(self.between(0, len as u64 - 1)).expect("an index")
     }
 
-    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub(super) fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.index(choices.len())]
     }
 
-    fn i32(&mut self, low: i32, high: i32) -> i32 {
+    pub(super) fn i32(&mut self, low: i32, high: i32) -> i32 {
         let low = u64::try_from(low).expect("a range of counts");
         let high = u64::try_from(high).expect("a range of counts");
         i32::try_from(self.between(low, high)).expect("a number between two that fit")
     }
 
-    fn u32(&mut self, low: u64, high: u64) -> u32 {
+    pub(super) fn u32(&mut self, low: u64, high: u64) -> u32 {
         u32::try_from(self.between(low, high)).expect("a number between two that fit")
     }
 }
@@ -220,6 +220,9 @@ impl Plan {
     /// The plan of a seed.
     #[must_use]
     pub fn draw(seed: u64) -> Self {
+        if Self::is_of_a_quorum(seed) {
+            return Self::draw_quorum(seed);
+        }
         let mut draw = Draw::new(seed);
         let field_seed = draw.word();
         let swarm = Swarm::draw(&mut draw);
@@ -438,7 +441,7 @@ fn draw_node(draw: &mut Draw, swarm: &Swarm) -> NodePlan {
     }
 }
 
-fn draw_disk(draw: &mut Draw) -> DiskPlan {
+pub(super) fn draw_disk(draw: &mut Draw) -> DiskPlan {
     let (read_high, write_high, sync_high) =
         draw.one_of(&[(30, 20, 200), (200, 100, 2_000), (9_000, 200, 12_000), (500, 5_000, 50_000)]);
     DiskPlan {
@@ -761,6 +764,7 @@ mod tests {
         }
         assert_eq!(Plan::reference().problem(), None);
         assert_eq!(Plan::idle().problem(), None);
+        assert_eq!(Plan::reference_quorum().problem(), None);
     }
 
     #[test]
@@ -803,6 +807,7 @@ mod tests {
             "pause",
             "pause_client",
             "reset",
+            "reset_nodes",
         ];
         assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), expected);
     }

@@ -7,6 +7,7 @@ mod draw;
 mod fault;
 mod items;
 mod problem;
+mod quorum;
 mod reference;
 mod simplify;
 

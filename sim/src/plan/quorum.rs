@@ -1,0 +1,313 @@
+//! Plans about a quorum: controllers, clients that set configurations, and what breaks between them.
+
+use super::draw::Draw;
+use super::{
+    ClockPlan, ConfiguratorPlan, CrashKind, DiskAfter, DiskFault, DiskPlan, End, Fault, FaultPlan, FileKind,
+    NetworkPlan, NodePlan, NodeRole, Plan, Range, SetPlan, WriteError,
+};
+use crate::field::mix;
+use std::collections::BTreeMap;
+
+/// One seed in so many is about a quorum.
+const QUORUM_EVERY: u64 = 4;
+/// What decides which: no other plan changes with it.
+const QUORUM_SALT: u64 = 0x6b72_6166_7400_0004;
+
+/// How long the reference run lasts, in virtual microseconds.
+const REFERENCE_US: u64 = 600_000_000;
+/// Between two values of one of its clients.
+const SET_EVERY_US: u64 = 200_000;
+/// Between two of its faults.
+const FAULT_EVERY_US: u64 = 7_500_000;
+
+/// The APIs whose loss voters have to live with: Vote, BeginQuorumEpoch, EndQuorumEpoch, Fetch.
+const APIS: [i16; 4] = [52, 53, 54, 1];
+
+/// A kind of fault, of which a plan has several or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    PowerLoss,
+    PowerLossOfAll,
+    Kill,
+    Stop,
+    Pause,
+    CutOneWay,
+    Isolate,
+    Drop,
+    Clog,
+    Reset,
+    ClockStep,
+    Disk,
+    Client,
+}
+
+/// Kinds with in how many seeds of twelve each exists.
+const KINDS: [(Kind, u64); 13] = [
+    (Kind::PowerLoss, 7),
+    (Kind::PowerLossOfAll, 4),
+    (Kind::Kill, 6),
+    (Kind::Stop, 5),
+    (Kind::Pause, 5),
+    (Kind::CutOneWay, 6),
+    (Kind::Isolate, 6),
+    (Kind::Drop, 6),
+    (Kind::Clog, 4),
+    (Kind::Reset, 3),
+    (Kind::ClockStep, 2),
+    (Kind::Disk, 3),
+    (Kind::Client, 2),
+];
+
+impl Plan {
+    /// Whether the plan of a seed is about a quorum.
+    pub(super) const fn is_of_a_quorum(seed: u64) -> bool {
+        mix(seed ^ QUORUM_SALT).is_multiple_of(QUORUM_EVERY)
+    }
+
+    /// The plan of a seed that is about a quorum.
+    pub(super) fn draw_quorum(seed: u64) -> Self {
+        let mut draw = Draw::new(seed);
+        let field_seed = draw.word();
+        let nodes = draw.one_of(&[1, 3, 3, 3, 3, 5]);
+        let duration_us = draw.between(2_000_000, 20_000_000);
+        let properties = draw_properties(&mut draw);
+        let has_clocks = draw.chance(1, 2);
+        let nodes: Vec<NodePlan> =
+            (0..nodes).map(|_| draw_controller(&mut draw, &properties, has_clocks)).collect();
+        let configurators: Vec<ConfiguratorPlan> = (0..draw.between(2, 6))
+            .map(|index| draw_configurator(&mut draw, nodes.len(), duration_us, 30 + index))
+            .collect();
+        let clients: Vec<u64> = configurators.iter().map(|configurator| configurator.client).collect();
+        let mut faults = draw_faults(&mut draw, nodes.len(), duration_us, &clients);
+        faults.sort_by_key(|planned| planned.at_us);
+        let high = draw.one_of(&[60, 500, 20_000]);
+        Self {
+            field_seed,
+            nodes,
+            network: NetworkPlan {
+                to_node_us: Range { low: 20, high },
+                to_client_us: Range { low: 20, high },
+                between_nodes_us: Range { low: 20, high: draw.one_of(&[100, 1_000, 30_000]) },
+                encoded_per_mille: draw.one_of(&[0, 20, 20, 1_000]),
+            },
+            configurators,
+            faults,
+            ..Self::of_nobody()
+        }
+    }
+
+    /// A plan in which there is nothing yet.
+    const fn of_nobody() -> Self {
+        Self {
+            version: Self::VERSION,
+            field_seed: 1,
+            nodes: Vec::new(),
+            topics: Vec::new(),
+            network: NetworkPlan {
+                to_node_us: Range { low: 50, high: 400 },
+                to_client_us: Range { low: 50, high: 400 },
+                between_nodes_us: NetworkPlan::near(),
+                encoded_per_mille: 20,
+            },
+            producers: Vec::new(),
+            consumers: Vec::new(),
+            configurators: Vec::new(),
+            administration: Vec::new(),
+            faults: Vec::new(),
+            weather: Vec::new(),
+            liveness_bound_us: 120_000_000,
+            museum: Vec::new(),
+            mutation: None,
+        }
+    }
+
+    /// Three controllers under the reference load, ten minutes of it, with faults: two clients that each set a configuration
+    /// five times a second. A fault comes every seven and a half seconds.
+    #[must_use]
+    pub fn reference_quorum() -> Self {
+        let node = NodePlan {
+            role: NodeRole::Controller,
+            properties: BTreeMap::new(),
+            disk: DiskPlan {
+                write_us: Range { low: 5, high: 40 },
+                read_us: Range { low: 20, high: 200 },
+                sync_us: Range { low: 200, high: 4_000 },
+                answer_us: Range::exactly(0),
+            },
+            clock: ClockPlan::default(),
+        };
+        let configurator = |client, node| ConfiguratorPlan {
+            client,
+            node,
+            request_timeout_us: 5_000_000,
+            sets: (0..REFERENCE_US / SET_EVERY_US)
+                .map(|number| SetPlan {
+                    at_us: number * SET_EVERY_US + client * 1_000,
+                    key: usize::try_from(number % ConfiguratorPlan::KEYS.len() as u64).expect("an index"),
+                })
+                .collect(),
+        };
+        let faults = (1..REFERENCE_US / FAULT_EVERY_US)
+            .map(|number| FaultPlan { at_us: number * FAULT_EVERY_US, fault: reference_fault(number) });
+        Self {
+            nodes: vec![node; 3],
+            configurators: vec![configurator(30, 0), configurator(31, 1)],
+            faults: faults.collect(),
+            ..Self::of_nobody()
+        }
+    }
+}
+
+fn crash(node: usize, how: CrashKind, down_us: u64) -> Fault {
+    Fault::Crash { node, how, down_us, disk: DiskAfter::Same, while_recovering: Vec::new() }
+}
+
+/// The faults of the reference run, in turn and on each node in turn.
+fn reference_fault(number: u64) -> Fault {
+    let node = usize::try_from(number % 3).expect("an index");
+    let (from, to) = (End::Node(node), End::Node((node + 1) % 3));
+    match number % 7 {
+        0 => crash(node, CrashKind::PowerLoss, 300_000),
+        1 => Fault::Cut { from, to, for_us: 3_000_000 },
+        2 => crash(node, CrashKind::Kill, 300_000),
+        3 => Fault::Pause { node, for_us: 3_000_000 },
+        4 => Fault::Drop { from, to, api: Some(1), for_us: 1_000_000 },
+        5 => crash(node, CrashKind::Stop, 300_000),
+        _ => Fault::ResetNodes { from: node, to: (node + 1) % 3 },
+    }
+}
+
+fn draw_properties(draw: &mut Draw) -> BTreeMap<String, String> {
+    let mut properties = BTreeMap::new();
+    if draw.chance(1, 2) {
+        let timeout = draw.one_of(&[200, 500, 3_000]);
+        for (key, value) in [
+            ("controller.quorum.election.timeout.ms", timeout),
+            ("controller.quorum.fetch.timeout.ms", 2 * timeout),
+            ("controller.quorum.request.timeout.ms", draw.one_of(&[timeout, 2_000])),
+            ("controller.quorum.election.backoff.max.ms", timeout),
+        ] {
+            properties.insert(key.to_owned(), value.to_string());
+        }
+    }
+    properties
+}
+
+fn draw_controller(draw: &mut Draw, properties: &BTreeMap<String, String>, has_clock: bool) -> NodePlan {
+    let clock = ClockPlan {
+        offset_ms: i64::from(draw.i32(0, 20_000)) - 10_000,
+        drift_ppm: draw.i32(0, 2_000) - 1_000,
+    };
+    NodePlan {
+        role: NodeRole::Controller,
+        properties: properties.clone(),
+        disk: super::draw::draw_disk(draw),
+        clock: if has_clock { clock } else { ClockPlan::default() },
+    }
+}
+
+fn draw_configurator(draw: &mut Draw, nodes: usize, duration_us: u64, client: u64) -> ConfiguratorPlan {
+    let sets = draw.between(1, 40);
+    let mut times: Vec<u64> = (0..sets).map(|_| draw.between(0, duration_us)).collect();
+    times.sort_unstable();
+    let keys = draw.one_of(&[1, 2, ConfiguratorPlan::KEYS.len()]);
+    ConfiguratorPlan {
+        client,
+        node: draw.index(nodes),
+        request_timeout_us: draw.one_of(&[300_000, 2_000_000, 30_000_000]),
+        sets: times.into_iter().map(|at_us| SetPlan { at_us, key: draw.index(keys) }).collect(),
+    }
+}
+
+fn draw_faults(draw: &mut Draw, nodes: usize, duration_us: u64, clients: &[u64]) -> Vec<FaultPlan> {
+    let mut kinds: Vec<Kind> = KINDS
+        .into_iter()
+        .filter(|(_, of_twelve)| draw.chance(*of_twelve, 12))
+        .map(|(kind, _)| kind)
+        .collect();
+    // A short list makes the few meet often.
+    if draw.chance(1, 3) {
+        while kinds.len() > 3 {
+            let gone = draw.index(kinds.len());
+            kinds.swap_remove(gone);
+        }
+    }
+    if kinds.is_empty() || draw.chance(1, 16) {
+        return Vec::new();
+    }
+    let mut faults = Vec::new();
+    for _ in 0..draw.between(1, 12) {
+        let at_us = draw.between(10_000, duration_us + 500_000);
+        let kind = draw.one_of(&kinds);
+        let those = draw_fault(draw, kind, nodes, clients);
+        faults.extend(those.into_iter().map(|(later, fault)| FaultPlan { at_us: at_us + later, fault }));
+    }
+    faults
+}
+
+/// What happens, each with how much later.
+fn draw_fault(draw: &mut Draw, kind: Kind, nodes: usize, clients: &[u64]) -> Vec<(u64, Fault)> {
+    let node = draw.index(nodes);
+    let other = (node + 1 + draw.index(nodes.max(2) - 1)) % nodes;
+    let for_us = draw.one_of(&[20_000, 400_000, 2_500_000, 6_000_000]);
+    let down_us = draw.one_of(&[1_000, 100_000, 2_000_000]);
+    let (from, to) = (End::Node(node), End::Node(other));
+    let fault = match kind {
+        Kind::PowerLoss => crash(node, CrashKind::PowerLoss, down_us),
+        Kind::PowerLossOfAll => {
+            // One after the other within a moment, as when a room loses its power.
+            let spread = draw.one_of(&[0, 500, 50_000]);
+            return (0..nodes)
+                .map(|node| (draw.between(0, spread), crash(node, CrashKind::PowerLoss, down_us)))
+                .collect();
+        }
+        Kind::Kill => crash(node, CrashKind::Kill, down_us),
+        Kind::Stop => crash(node, CrashKind::Stop, down_us),
+        Kind::Pause => Fault::Pause { node, for_us },
+        Kind::ClockStep => {
+            Fault::ClockStep { node, by_ms: draw.one_of(&[-3_600_000, -2_000, 40, 5_000, 86_400_000]) }
+        }
+        Kind::Disk => {
+            let times = draw.u32(1, 3);
+            let how = draw.one_of(&[
+                DiskFault::Stall { for_us },
+                DiskFault::Stall { for_us },
+                DiskFault::Full { for_us },
+                DiskFault::FailWrites { files: FileKind::MetadataLog, times, error: WriteError::NoSpace },
+                DiskFault::FailReads { files: FileKind::MetadataLog, times },
+            ]);
+            Fault::Disk { node, how }
+        }
+        Kind::Client => {
+            let client = End::Client(draw.one_of(clients));
+            match draw.between(0, 2) {
+                0 => Fault::Cut { from: client, to: from, for_us },
+                1 => Fault::Cut { from, to: client, for_us },
+                _ => Fault::PauseClient { client: draw.one_of(clients), for_us },
+            }
+        }
+        // Alone a voter has no links.
+        Kind::CutOneWay | Kind::Isolate | Kind::Drop | Kind::Clog | Kind::Reset if nodes == 1 => {
+            Fault::Pause { node, for_us }
+        }
+        Kind::CutOneWay => Fault::Cut { from, to, for_us },
+        Kind::Isolate => {
+            let others = (0..nodes).filter(|other| *other != node);
+            // One that is not heard, one that does not hear, or both.
+            let ways = draw.between(0, 2);
+            return others
+                .flat_map(|other| {
+                    let (from, to) = (End::Node(node), End::Node(other));
+                    let out = Fault::Cut { from, to, for_us };
+                    let back = Fault::Cut { from: to, to: from, for_us };
+                    let chosen = [(ways != 1).then_some(out), (ways != 0).then_some(back)];
+                    chosen.into_iter().flatten().map(|fault| (0, fault))
+                })
+                .collect();
+        }
+        Kind::Drop => Fault::Drop { from, to, api: Some(draw.one_of(&APIS)), for_us },
+        Kind::Clog => Fault::Clog { from, to, by_us: draw.one_of(&[5_000, 200_000, 1_500_000]), for_us },
+        Kind::Reset => Fault::ResetNodes { from: node, to: other },
+    };
+    vec![(0, fault)]
+}
