@@ -117,10 +117,16 @@ impl CheckpointFiles {
     }
 
     fn check_quorum(&mut self, file: &StoragePath, bytes: &Bytes) -> Result<(), Violation> {
-        let (epoch, vote) = quorum_state(bytes).map_err(|why| violation(format!("{file} {why}")))?;
-        let before = self.quorum.insert(file.shared(), (epoch, vote));
+        let (epoch, vote, leader) = quorum_state(bytes).map_err(|why| violation(format!("{file} {why}")))?;
+        // Where an epoch has its leader, nobody votes in it any more, and Kafka forgets the vote that it won by.
+        let is_won = vote == -1 && leader != -1;
+        let remembered = |(last, voted): &(i64, i64)| is_won && *last == epoch && *voted != -1;
+        let before = self.quorum.get(&file.shared()).copied();
+        self.quorum.insert(file.shared(), before.filter(remembered).unwrap_or((epoch, vote)));
         match before {
-            Some((last, voted)) if last > epoch || (last == epoch && voted != -1 && voted != vote) => {
+            Some((last, voted))
+                if last > epoch || (last == epoch && voted != -1 && voted != vote && !is_won) =>
+            {
                 Err(violation(format!(
                     "{file} gets the epoch {epoch} with a vote for {vote}, and had {last} with one for {voted}"
                 )))
@@ -187,12 +193,12 @@ fn json(bytes: &Bytes) -> Result<serde_json::Value, String> {
     serde_json::from_slice(bytes).map_err(|error| format!("is no JSON: {error}"))
 }
 
-/// Epoch and vote.
-fn quorum_state(bytes: &Bytes) -> Result<(i64, i64), String> {
+/// Epoch, vote and leader.
+fn quorum_state(bytes: &Bytes) -> Result<(i64, i64, i64), String> {
     let state = json(bytes)?;
     let number =
         |key: &str| state.get(key).and_then(serde_json::Value::as_i64).ok_or_else(|| format!("has no {key}"));
-    Ok((number("leaderEpoch")?, number("votedId")?))
+    Ok((number("leaderEpoch")?, number("votedId")?, number("leaderId")?))
 }
 
 /// The value of a line `key<separator>value`.

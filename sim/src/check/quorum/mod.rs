@@ -100,12 +100,22 @@ fn id_of(node: usize) -> i32 {
     i32::try_from(node).expect("a handful of nodes") + 1
 }
 
-/// What stands in the `quorum-state` of a disk: the epoch and who was voted for in it.
-fn election_state(disk: &Disk) -> Option<(i32, Option<i32>)> {
-    let bytes = disk.contents(ELECTION_STATE).map(Contents::all)?;
-    let file: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
-    let number = |key: &str| file.get(key)?.as_i64().and_then(|number| i32::try_from(number).ok());
-    Some((number("leaderEpoch")?, number("votedId").filter(|id| *id >= 0)))
+/// What stands in the `quorum-state` of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ElectionState {
+    epoch: i32,
+    voted: Option<i32>,
+    leader: Option<i32>,
+}
+
+impl ElectionState {
+    fn on(disk: &Disk) -> Option<Self> {
+        let bytes = disk.contents(ELECTION_STATE).map(Contents::all)?;
+        let file: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+        let number = |key: &str| file.get(key)?.as_i64().and_then(|number| i32::try_from(number).ok());
+        let node = |key: &str| number(key).filter(|id| *id >= 0);
+        Some(Self { epoch: number("leaderEpoch")?, voted: node("votedId"), leader: node("leaderId") })
+    }
 }
 
 impl QuorumChecks {
@@ -174,7 +184,7 @@ impl QuorumChecks {
         voter.log = VoterLog::on(disk);
         voter.compared_end = 0;
         if voter.seen.take().is_some() {
-            voter.durable_epoch = election_state(disk).map_or(0, |(epoch, _)| epoch);
+            voter.durable_epoch = ElectionState::on(disk).map_or(0, |state| state.epoch);
         }
         voter.contact = check_quorum::Contact::default();
     }
@@ -213,7 +223,7 @@ impl QuorumChecks {
         let becomes_leader = seen.role == QuorumRole::Leader
             && before.is_none_or(|before| (before.role, before.epoch) != (seen.role, seen.epoch));
         if becomes_leader {
-            self.votes.cast(node, seen.epoch, id_of(node), election_state(disk))?;
+            self.votes.cast(node, seen.epoch, id_of(node), ElectionState::on(disk))?;
         }
         self.votes.check_view(moment, &seen)?;
         durable_fetch::check_view(node, &seen, &mut self.voters[node].log, disk)?;
@@ -239,7 +249,7 @@ impl QuorumChecks {
         if self.are_off {
             return Ok(());
         }
-        self.votes.cast(node, epoch, candidate, election_state(disk))
+        self.votes.cast(node, epoch, candidate, ElectionState::on(disk))
     }
 
     /// A voter asks another for what lies from `offset` on, and so says that it has what lies before.

@@ -1,7 +1,7 @@
 //! `one_vote`: a voter votes for one candidate in an epoch, in all its lives, and its vote is durable before anybody hears of
 //! it (K2).
 
-use super::{Moment, Seen};
+use super::{ElectionState, Moment, Seen};
 use crate::check::Violation;
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ impl Votes {
         node: usize,
         epoch: i32,
         candidate: i32,
-        stored: Option<(i32, Option<i32>)>,
+        stored: Option<ElectionState>,
     ) -> Result<(), Violation> {
         let first = *self.cast.entry((node, epoch)).or_insert(candidate);
         if first != candidate {
@@ -33,8 +33,10 @@ impl Votes {
                 "node {node} votes for {candidate} in epoch {epoch}, in which it voted for {first}"
             )));
         }
-        let is_durable = stored.is_some_and(|(stored_epoch, voted)| {
-            stored_epoch > epoch || (stored_epoch, voted) == (epoch, Some(candidate))
+        // Where an epoch has its leader, nobody votes in it any more, and Kafka forgets the vote that it won by.
+        let is_durable = stored.is_some_and(|stored| {
+            stored.epoch > epoch
+                || (stored.epoch == epoch && [stored.voted, stored.leader].contains(&Some(candidate)))
         });
         if !is_durable {
             return Err(violation(format!(
