@@ -113,6 +113,9 @@ struct PlannedPartition {
     limits: LogLimits,
 }
 
+/// Where the metadata log lies on every disk.
+const METADATA_DIR: &str = "0/__cluster_metadata-0";
+
 /// `producer.id.expiration.ms`, unless the plan says otherwise: Kafka's default.
 const PRODUCER_EXPIRATION_MS_DEFAULT: i64 = 86_400_000;
 
@@ -207,10 +210,19 @@ impl Checks {
             StorageOp::Rename { from: path, .. } | StorageOp::Remove { path } => {
                 self.on_going(path, op, disk)
             }
-            StorageOp::Truncate { .. }
-            | StorageOp::Sync { .. }
-            | StorageOp::Read { .. }
-            | StorageOp::List { .. } => Ok(()),
+            StorageOp::Truncate { file, len } => {
+                self.on_cut(file, *len);
+                Ok(())
+            }
+            StorageOp::Sync { .. } | StorageOp::Read { .. } | StorageOp::List { .. } => Ok(()),
+        }
+    }
+
+    /// A file is cut. Whether it may be is for the checks of a quorum to say: nobody else cuts a log but to recover it.
+    fn on_cut(&mut self, file: &StoragePath, len: u64) {
+        let log = self.logs.get_mut(file.parent()).filter(|log| !log.is_unverified());
+        if let Some(log) = log.filter(|_| file.parent() == METADATA_DIR) {
+            log.cut(file.as_str(), len);
         }
     }
 

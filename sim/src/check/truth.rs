@@ -299,6 +299,19 @@ impl LogTruth {
         Ok(())
     }
 
+    /// A file was cut to a length by who knows better than this log what belongs there.
+    pub(super) fn cut(&mut self, file: &str, len: u64) {
+        let is_cut = |batch: &TrueBatch| *batch.file == *file && batch.end() > len;
+        let Some(first) = self.batches.iter().position(is_cut) else { return };
+        self.batches.truncate(first);
+        self.deleted = self.deleted.min(first);
+        self.applied = self.applied.min(first);
+        self.durable = self.durable.min(first);
+        self.compared.remove(file);
+        self.seen = None;
+        self.note_interruption();
+    }
+
     /// The segments below `base` are deleted.
     pub(super) fn delete_before(&mut self, base: i64) {
         self.deleted = self.batches.partition_point(|batch| batch.end_offset <= base);

@@ -11,7 +11,7 @@ mod one_vote;
 mod single_leader;
 mod voter_log;
 
-use super::Violation;
+use super::{METADATA_DIR as DIR, Violation};
 use crate::disk::{Contents, Disk};
 use crate::history::Entry;
 use crate::plan::Plan;
@@ -21,8 +21,6 @@ use sordini_core::time::Instant;
 use std::collections::BTreeMap;
 use voter_log::VoterLog;
 
-/// Where the metadata log lies on every disk.
-const DIR: &str = "0/__cluster_metadata-0";
 /// Where a voter's last vote lies.
 const ELECTION_STATE: &str = "0/__cluster_metadata-0/quorum-state";
 

@@ -1,6 +1,6 @@
 //! The metadata log of one voter, as it asked its disk for it.
 
-use super::DIR;
+use crate::check::METADATA_DIR as DIR;
 use crate::check::truth::{batches_of, len_after_truncations, segments_to_be};
 use crate::disk::{Contents, Disk};
 use crate::trace::Hash64;
