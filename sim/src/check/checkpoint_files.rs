@@ -73,6 +73,14 @@ impl CheckpointFiles {
     /// After a crash, before anything changes: every file is whole.
     pub(super) fn check_after_crash(&mut self, disk: &Disk) -> Result<(), Violation> {
         let Some(at_crash) = self.at_crash.take() else { return Ok(()) };
+        // What was to be written counts for what came of it.
+        self.quorum.retain(|file, written| {
+            let found = disk.contents(file).and_then(|contents| quorum_state(&contents.all()).ok());
+            found.is_some_and(|(epoch, vote, _)| {
+                *written = (epoch, vote);
+                true
+            })
+        });
         for (file, candidates) in at_crash {
             let found = disk.contents(&file).map(Contents::all);
             if candidates.contains(&found) {

@@ -168,6 +168,8 @@ pub struct LogTruth {
     /// Lengths that segment files had at clean stops, or as the last of a log after a crash, which may have come when the
     /// segment had been closed: there an additional time index entry is in order.
     pub(super) interruptions: BTreeSet<(Arc<str>, u64)>,
+    /// Files that were cut under way.
+    cut_files: BTreeSet<Arc<str>>,
     /// What of the files was compared with the batches at the last recovery, and found to be these.
     pub(super) compared: Compared,
 }
@@ -309,7 +311,13 @@ impl LogTruth {
         self.durable = self.durable.min(first);
         self.compared.remove(file);
         self.seen = None;
+        self.cut_files.insert(Arc::from(file));
         self.note_interruption();
+    }
+
+    /// Whether batches that this log had were ever cut off a file.
+    pub(super) fn was_cut(&self, file: &str) -> bool {
+        self.cut_files.contains(file)
     }
 
     /// The segments below `base` are deleted.
