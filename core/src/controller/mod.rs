@@ -4,9 +4,13 @@
 //! that image at once so that the next decision sees them, and the response leaves when the high watermark of the log has
 //! passed them. A decision without records waits in the same way: what it was based on must be committed first.
 
+mod acls;
+mod client_quotas;
 pub(crate) mod cluster;
 mod configs;
 pub(crate) mod image;
+mod scram;
+mod snapshot;
 mod topics;
 
 pub(crate) use topics::{is_internal, topic_name_problem};

@@ -388,8 +388,7 @@ impl Broker {
             self.fail(why);
         }
         for record in self.quorum.take_committed() {
-            let change = self.image.apply(&record);
-            if let Some(change) = change {
+            for change in self.image.apply(&record) {
                 self.on_change(change, now, out);
             }
         }
