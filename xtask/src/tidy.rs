@@ -33,11 +33,11 @@ struct Room {
 /// Who may know whom. A new edge is an architecture change: its commit says why.
 const ROOMS: [Room; 6] = [
     Room { package: "sordini-protocol", ours: &[], others: None },
-    // Kafka's quorum-state file is JSON.
+    // Kafka's quorum-state file is JSON; SCRAM credentials are made of HMACs.
     Room {
         package: "sordini-core",
         ours: &["sordini-protocol"],
-        others: Some(&["bytes", "serde_json", "thiserror"]),
+        others: Some(&["bytes", "hmac", "serde_json", "sha2", "thiserror"]),
     },
     Room { package: "sordini-sim", ours: &["sordini-core", "sordini-protocol"], others: None },
     // A scenario moves a node by hand on the simulator's disk.

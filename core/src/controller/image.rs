@@ -215,6 +215,11 @@ impl MetadataImage {
         &self.features
     }
 
+    /// The level of metadata.version, 0 before the log says one.
+    pub(crate) fn metadata_version(&self) -> i16 {
+        self.features.get(super::cluster::METADATA_VERSION.0).copied().unwrap_or(0)
+    }
+
     /// First producer id that no block holds.
     pub(crate) const fn next_producer_id(&self) -> i64 {
         self.next_producer_id

@@ -5,11 +5,11 @@
 //! passed them. A decision without records waits in the same way: what it was based on must be committed first.
 
 mod acls;
-mod client_quotas;
+pub(crate) mod client_quotas;
 pub(crate) mod cluster;
 mod configs;
 pub(crate) mod image;
-mod scram;
+pub(crate) mod scram;
 mod snapshot;
 mod topics;
 
@@ -30,11 +30,12 @@ use sordini_protocol::messages::create_partitions_response::CreatePartitionsTopi
 use sordini_protocol::messages::create_topics_response::CreatableTopicResult;
 use sordini_protocol::messages::delete_topics_response::DeletableTopicResult;
 use sordini_protocol::messages::{
-    AlterConfigsRequest, AlterConfigsResponse, CreatePartitionsRequest, CreatePartitionsResponse,
-    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
-    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, alter_configs_request,
-    alter_configs_response, create_partitions_request, create_topics_request,
-    incremental_alter_configs_request, incremental_alter_configs_response,
+    AlterClientQuotasRequest, AlterConfigsRequest, AlterConfigsResponse, AlterUserScramCredentialsRequest,
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DeleteTopicsRequest, DeleteTopicsResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse, alter_configs_request, alter_configs_response,
+    create_partitions_request, create_topics_request, incremental_alter_configs_request,
+    incremental_alter_configs_response,
 };
 use sordini_protocol::records::{MetadataRecord, ProducerIdsRecord};
 use sordini_protocol::request::AnyResponse;
@@ -50,6 +51,12 @@ pub(crate) struct Decision<T> {
     pub(crate) response: T,
 }
 
+impl<T> Decision<T> {
+    fn map<U>(self, wrap: impl FnOnce(T) -> U) -> Decision<U> {
+        Decision { records: self.records, response: wrap(self.response) }
+    }
+}
+
 /// A request to the controller.
 #[derive(Clone, Debug)]
 pub(crate) enum ControllerRequest {
@@ -58,6 +65,8 @@ pub(crate) enum ControllerRequest {
     CreatePartitions(CreatePartitionsRequest),
     IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
     AlterConfigs(AlterConfigsRequest),
+    AlterClientQuotas(AlterClientQuotasRequest),
+    AlterUserScramCredentials(AlterUserScramCredentialsRequest),
 }
 
 /// A refusal, in the two forms in which responses carry it.
@@ -111,33 +120,36 @@ impl Controller {
         out: &mut Outbox,
     ) -> Decision<AnyResponse> {
         let (mark, decision) = match request {
-            ControllerRequest::CreateTopics(request) => {
-                let Decision { records, response } = self.create_topics(request, rng, out);
-                let response = AnyResponse::CreateTopics(response);
-                (Mark::ControllerTopicCreated, Decision { records, response })
+            ControllerRequest::CreateTopics(request) => (
+                Some(Mark::ControllerTopicCreated),
+                self.create_topics(request, rng, out).map(AnyResponse::CreateTopics),
+            ),
+            ControllerRequest::DeleteTopics(request) => (
+                Some(Mark::ControllerTopicDeleted),
+                self.delete_topics(request, version, out).map(AnyResponse::DeleteTopics),
+            ),
+            ControllerRequest::CreatePartitions(request) => (
+                Some(Mark::ControllerPartitionsAdded),
+                self.create_partitions(request, rng, out).map(AnyResponse::CreatePartitions),
+            ),
+            ControllerRequest::IncrementalAlterConfigs(request) => (
+                Some(Mark::ControllerConfigChanged),
+                self.incremental_alter_configs(request, out).map(AnyResponse::IncrementalAlterConfigs),
+            ),
+            ControllerRequest::AlterConfigs(request) => (
+                Some(Mark::ControllerConfigChanged),
+                self.alter_configs(request, out).map(AnyResponse::AlterConfigs),
+            ),
+            ControllerRequest::AlterClientQuotas(request) => {
+                (None, self.alter_client_quotas(request).map(AnyResponse::AlterClientQuotas))
             }
-            ControllerRequest::DeleteTopics(request) => {
-                let Decision { records, response } = self.delete_topics(request, version, out);
-                let response = AnyResponse::DeleteTopics(response);
-                (Mark::ControllerTopicDeleted, Decision { records, response })
-            }
-            ControllerRequest::CreatePartitions(request) => {
-                let Decision { records, response } = self.create_partitions(request, rng, out);
-                let response = AnyResponse::CreatePartitions(response);
-                (Mark::ControllerPartitionsAdded, Decision { records, response })
-            }
-            ControllerRequest::IncrementalAlterConfigs(request) => {
-                let Decision { records, response } = self.incremental_alter_configs(request, out);
-                let response = AnyResponse::IncrementalAlterConfigs(response);
-                (Mark::ControllerConfigChanged, Decision { records, response })
-            }
-            ControllerRequest::AlterConfigs(request) => {
-                let Decision { records, response } = self.alter_configs(request, out);
-                let response = AnyResponse::AlterConfigs(response);
-                (Mark::ControllerConfigChanged, Decision { records, response })
+            ControllerRequest::AlterUserScramCredentials(request) => {
+                (None, self.alter_user_scram_credentials(request).map(AnyResponse::AlterUserScramCredentials))
             }
         };
-        out.sometimes_if(!decision.records.is_empty(), mark);
+        if let Some(mark) = mark {
+            out.sometimes_if(!decision.records.is_empty(), mark);
+        }
         decision
     }
 
@@ -209,6 +221,12 @@ impl Controller {
                     responses,
                     ..AlterConfigsResponse::default()
                 })
+            }
+            ControllerRequest::AlterClientQuotas(request) => {
+                AnyResponse::AlterClientQuotas(client_quotas::refuse(request, code))
+            }
+            ControllerRequest::AlterUserScramCredentials(request) => {
+                AnyResponse::AlterUserScramCredentials(scram::refuse(request, code))
             }
         }
     }

@@ -20,7 +20,7 @@ pub use input::{Input, RequestBody, RequestContext};
 pub use output::Output;
 
 use crate::config::broker::BrokerConfig;
-use crate::controller::ControllerRequest;
+use crate::controller::{ControllerRequest, client_quotas, scram};
 use crate::ids::{Offset, TopicIdPartition};
 use crate::mark::Mark;
 use crate::museum::Museum;
@@ -271,6 +271,27 @@ fn on_request(
         }
         AnyRequest::AlterConfigs(request) => {
             broker.decide(&ControllerRequest::AlterConfigs(request), reply_to, now, out)
+        }
+        AnyRequest::AlterClientQuotas(request) => {
+            broker.decide(&ControllerRequest::AlterClientQuotas(request), reply_to, now, out);
+        }
+        AnyRequest::AlterUserScramCredentials(request) => {
+            broker.decide(&ControllerRequest::AlterUserScramCredentials(request), reply_to, now, out);
+        }
+        AnyRequest::DescribeClientQuotas(request) => {
+            let response = client_quotas::describe(&broker.image, &request);
+            reply_to.respond(AnyResponse::DescribeClientQuotas(response), out);
+        }
+        AnyRequest::DescribeUserScramCredentials(request) => {
+            let response = scram::describe(&broker.image, &request);
+            reply_to.respond(AnyResponse::DescribeUserScramCredentials(response), out);
+        }
+        AnyRequest::DescribeAcls(_) => reply_to.respond(describe::acls_disabled(), out),
+        AnyRequest::CreateAcls(request) => {
+            reply_to.respond(describe::acl_creation_disabled(&request), out);
+        }
+        AnyRequest::DeleteAcls(request) => {
+            reply_to.respond(describe::acl_deletion_disabled(&request), out);
         }
         AnyRequest::ApiVersions(request) => broker.on_api_versions(&reply_to, is_peer, &request, out),
         AnyRequest::FindCoordinator(_) => Broker::on_find_coordinator(&reply_to, out),

@@ -1,0 +1,300 @@
+//! What administrators ask of the controller, from the request to the answer and over a restart.
+
+#[expect(dead_code, reason = "these tests use less of the host than those of one node do")]
+mod support;
+
+use bytes::Bytes;
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
+use sordini_protocol::messages::alter_user_scram_credentials_request::{
+    ScramCredentialDeletion, ScramCredentialUpsertion,
+};
+use sordini_protocol::messages::create_acls_request::AclCreation;
+use sordini_protocol::messages::delete_acls_request::DeleteAclsFilter;
+use sordini_protocol::messages::describe_client_quotas_request::ComponentData;
+use sordini_protocol::messages::describe_user_scram_credentials_request::UserName;
+use sordini_protocol::messages::{
+    AlterClientQuotasRequest, AlterUserScramCredentialsRequest, CreateAclsRequest, DeleteAclsRequest,
+    DescribeAclsRequest, DescribeClientQuotasRequest, DescribeUserScramCredentialsRequest,
+};
+use sordini_protocol::request::{AnyRequest, AnyResponse};
+use sordini_protocol::wire::Str;
+use support::Host;
+
+type Entity<'a> = &'a [(&'a str, Option<&'a str>)];
+
+/// A key, and a value or `None` to remove it.
+type Op<'a> = (&'a str, Option<f64>);
+
+fn quota_entry(entity: Entity<'_>, ops: &[Op<'_>]) -> EntryData {
+    let part = |(kind, name): &(&str, Option<&str>)| EntityData {
+        entity_type: Str::from(*kind),
+        entity_name: name.map(Str::from),
+        ..EntityData::default()
+    };
+    let op = |(key, value): &Op<'_>| OpData {
+        key: Str::from(*key),
+        value: value.unwrap_or(0.0),
+        remove: value.is_none(),
+        ..OpData::default()
+    };
+    EntryData {
+        entity: entity.iter().map(part).collect(),
+        ops: ops.iter().map(op).collect(),
+        ..EntryData::default()
+    }
+}
+
+fn alter_quotas(host: &mut Host, entries: Vec<EntryData>, validate_only: bool) -> Vec<i16> {
+    let request = AlterClientQuotasRequest { entries, validate_only, ..AlterClientQuotasRequest::default() };
+    let AnyResponse::AlterClientQuotas(response) = host.ask(1, AnyRequest::AlterClientQuotas(request)) else {
+        panic!("a response is of its request's API")
+    };
+    for entry in &response.entries {
+        assert_eq!(entry.error_code == 0, entry.error_message.is_none(), "a refusal says why");
+    }
+    response.entries.iter().map(|entry| entry.error_code).collect()
+}
+
+/// Components are a type, a way to match, and a name.
+fn describe_quotas(
+    host: &mut Host,
+    components: &[(&str, i8, Option<&str>)],
+    strict: bool,
+) -> Result<Vec<String>, i16> {
+    let component = |(kind, match_type, name): &(&str, i8, Option<&str>)| ComponentData {
+        entity_type: Str::from(*kind),
+        match_type: *match_type,
+        match_: name.map(Str::from),
+        ..ComponentData::default()
+    };
+    let components = components.iter().map(component).collect();
+    let request =
+        DescribeClientQuotasRequest { components, strict, ..DescribeClientQuotasRequest::default() };
+    let AnyResponse::DescribeClientQuotas(response) = host.ask(1, AnyRequest::DescribeClientQuotas(request))
+    else {
+        panic!("a response is of its request's API")
+    };
+    let Some(entries) = response.entries else { return Err(response.error_code) };
+    let text = |entry: &sordini_protocol::messages::describe_client_quotas_response::EntryData| {
+        let parts = entry.entity.iter().map(|part| {
+            format!("{}={}", part.entity_type, part.entity_name.as_deref().unwrap_or("<default>"))
+        });
+        let values = entry.values.iter().map(|value| format!("{}:{}", value.key, value.value));
+        parts.chain(values).collect::<Vec<_>>().join(" ")
+    };
+    Ok(entries.iter().map(text).collect())
+}
+
+const INVALID_REQUEST: i16 = ErrorCode::InvalidRequest.as_i16();
+
+#[test]
+fn quotas_are_set_shown_and_removed() {
+    let mut host = Host::formatted(&[]);
+    let entries = vec![
+        quota_entry(&[("user", Some("ada"))], &[("producer_byte_rate", Some(1024.0))]),
+        quota_entry(&[("user", Some("ada")), ("client-id", None)], &[("request_percentage", Some(12.5))]),
+        quota_entry(&[("ip", Some("::1"))], &[("connection_creation_rate", Some(7.0))]),
+        quota_entry(&[("user", None)], &[("consumer_byte_rate", Some(1.0))]),
+    ];
+    assert_eq!(alter_quotas(&mut host, entries.clone(), true), [0; 4]);
+    assert_eq!(describe_quotas(&mut host, &[], false), Ok(vec![]), "a validation changes nothing");
+    assert_eq!(alter_quotas(&mut host, entries, false), [0; 4]);
+
+    let ada = "user=ada producer_byte_rate:1024";
+    let ada_clients = "client-id=<default> user=ada request_percentage:12.5";
+    let ip = "ip=::1 connection_creation_rate:7";
+    let users = "user=<default> consumer_byte_rate:1";
+    type Row<'a> = (&'a [(&'a str, i8, Option<&'a str>)], bool, &'a [&'a str]);
+    let table: [Row<'_>; 8] = [
+        (&[], false, &[ada_clients, ip, users, ada]),
+        (&[], true, &[]),
+        (&[("user", 0, Some("ada"))], false, &[ada_clients, ada]),
+        (&[("user", 0, Some("ada"))], true, &[ada]),
+        (&[("user", 1, None)], true, &[users]),
+        (&[("user", 2, None)], false, &[ada_clients, users, ada]),
+        (&[("user", 2, None), ("client-id", 1, None)], true, &[ada_clients]),
+        (&[("ip", 2, None)], true, &[ip]),
+    ];
+    host.restart();
+    for (components, strict, expected) in table {
+        let expected = expected.iter().map(|text| (*text).to_owned()).collect();
+        assert_eq!(describe_quotas(&mut host, components, strict), Ok(expected), "{components:?} {strict}");
+    }
+
+    let removal = quota_entry(&[("user", Some("ada"))], &[("producer_byte_rate", None)]);
+    assert_eq!(alter_quotas(&mut host, vec![removal], false), [0]);
+    assert_eq!(describe_quotas(&mut host, &[("user", 0, Some("ada"))], true), Ok(vec![]));
+}
+
+#[test]
+fn quotas_that_make_no_sense_are_refused_and_the_others_set() {
+    let mut host = Host::formatted(&[]);
+    let ada: Entity<'_> = &[("user", Some("ada"))];
+    let rate: &[Op<'_>] = &[("producer_byte_rate", Some(5.0))];
+    let refused: [(Entity<'_>, &[Op<'_>]); 14] = [
+        (&[], rate),
+        (&[("group", Some("g"))], rate),
+        (&[("user", Some(""))], rate),
+        (&[("user", Some("ada")), ("user", Some("bob"))], rate),
+        (&[("user", Some("ada")), ("ip", None)], rate),
+        (&[("ip", Some("not an address"))], &[("connection_creation_rate", Some(1.0))]),
+        (&[("ip", None)], rate),
+        (ada, &[("connection_creation_rate", Some(1.0))]),
+        (ada, &[("producer_byte_rate", Some(0.0))]),
+        (ada, &[("producer_byte_rate", Some(f64::NAN))]),
+        (ada, &[("producer_byte_rate", Some(1.5))]),
+        (ada, &[("producer_byte_rate", Some(1e300))]),
+        (ada, &[("producer_byte_rate", Some(1.0)), ("producer_byte_rate", None)]),
+        (&[("ip", None)], &[("connection_creation_rate", Some(2_147_483_648.0))]),
+    ];
+    for (entity, ops) in refused {
+        let entries = vec![quota_entry(entity, ops)];
+        assert_eq!(alter_quotas(&mut host, entries, false), [INVALID_REQUEST], "{entity:?} {ops:?}");
+    }
+    let bob = quota_entry(&[("user", Some("bob"))], rate);
+    let twice = vec![quota_entry(ada, rate), bob, quota_entry(ada, rate)];
+    assert_eq!(alter_quotas(&mut host, twice, false), [INVALID_REQUEST, 0, INVALID_REQUEST]);
+    let bob = "user=bob producer_byte_rate:5".to_owned();
+    assert_eq!(describe_quotas(&mut host, &[], false), Ok(vec![bob]));
+}
+
+#[test]
+fn filters_of_quotas_that_make_no_sense_are_refused() {
+    let mut host = Host::formatted(&[]);
+    type Row<'a> = (&'a [(&'a str, i8, Option<&'a str>)], ErrorCode);
+    let table: [Row<'_>; 8] = [
+        (&[("", 2, None)], ErrorCode::InvalidRequest),
+        (&[("group", 2, None)], ErrorCode::UnsupportedVersion),
+        (&[("user", 0, None)], ErrorCode::InvalidRequest),
+        (&[("user", 1, Some("ada"))], ErrorCode::InvalidRequest),
+        (&[("user", 2, Some("ada"))], ErrorCode::InvalidRequest),
+        (&[("user", 3, None)], ErrorCode::InvalidRequest),
+        (&[("user", 1, None), ("user", 2, None)], ErrorCode::InvalidRequest),
+        (&[("user", 2, None), ("ip", 2, None)], ErrorCode::InvalidRequest),
+    ];
+    for (components, code) in table {
+        assert_eq!(describe_quotas(&mut host, components, false), Err(code.as_i16()), "{components:?}");
+    }
+}
+
+fn upsertion(name: &str, mechanism: i8, iterations: i32) -> ScramCredentialUpsertion {
+    ScramCredentialUpsertion {
+        name: Str::from(name),
+        mechanism,
+        iterations,
+        salt: Bytes::from_static(b"salt"),
+        salted_password: Bytes::from_static(b"salted password"),
+        ..ScramCredentialUpsertion::default()
+    }
+}
+
+fn deletion(name: &str, mechanism: i8) -> ScramCredentialDeletion {
+    ScramCredentialDeletion { name: Str::from(name), mechanism, ..ScramCredentialDeletion::default() }
+}
+
+fn alter_scram(
+    host: &mut Host,
+    deletions: Vec<ScramCredentialDeletion>,
+    upsertions: Vec<ScramCredentialUpsertion>,
+) -> Vec<(String, i16)> {
+    let request = AlterUserScramCredentialsRequest { deletions, upsertions, ..Default::default() };
+    let AnyResponse::AlterUserScramCredentials(response) =
+        host.ask(0, AnyRequest::AlterUserScramCredentials(request))
+    else {
+        panic!("a response is of its request's API")
+    };
+    for result in &response.results {
+        assert_eq!(result.error_code == 0, result.error_message.is_none(), "a refusal says why");
+    }
+    response.results.iter().map(|result| (result.user.to_string(), result.error_code)).collect()
+}
+
+/// User, error code, and mechanisms with iterations.
+type Described = (String, i16, Vec<(i8, i32)>);
+
+fn describe_scram(host: &mut Host, users: Option<&[&str]>) -> Vec<Described> {
+    let user = |name: &&str| UserName { name: Str::from(*name), ..UserName::default() };
+    let users = users.map(|users| users.iter().map(user).collect());
+    let request = DescribeUserScramCredentialsRequest { users, ..Default::default() };
+    let AnyResponse::DescribeUserScramCredentials(response) =
+        host.ask(0, AnyRequest::DescribeUserScramCredentials(request))
+    else {
+        panic!("a response is of its request's API")
+    };
+    assert_eq!((response.error_code, response.error_message), (0, None));
+    let described = response.results.into_iter().map(|result| {
+        let infos = result.credential_infos.iter().map(|info| (info.mechanism, info.iterations));
+        (result.user.to_string(), result.error_code, infos.collect())
+    });
+    described.collect()
+}
+
+#[test]
+fn credentials_are_made_shown_and_deleted() {
+    let mut host = Host::formatted(&[]);
+    assert_eq!(describe_scram(&mut host, None), []);
+    let made = alter_scram(&mut host, vec![], vec![upsertion("ada", 1, 4096), upsertion("bob", 2, 16_384)]);
+    assert_eq!(made, [("ada".to_owned(), 0), ("bob".to_owned(), 0)]);
+    alter_scram(&mut host, vec![], vec![upsertion("ada", 2, 8192)]);
+    host.restart();
+    let ada = ("ada".to_owned(), 0, vec![(1, 4096), (2, 8192)]);
+    let bob = ("bob".to_owned(), 0, vec![(2, 16_384)]);
+    assert_eq!(describe_scram(&mut host, None), [ada.clone(), bob.clone()]);
+    assert_eq!(describe_scram(&mut host, Some(&[])), [ada.clone(), bob]);
+    let missing = ("eve".to_owned(), ErrorCode::ResourceNotFound.as_i16(), vec![]);
+    let twice = ("bob".to_owned(), ErrorCode::DuplicateResource.as_i16(), vec![]);
+    let asked = describe_scram(&mut host, Some(&["ada", "eve", "bob", "bob"]));
+    assert_eq!(asked, [ada, twice, missing]);
+
+    assert_eq!(alter_scram(&mut host, vec![deletion("ada", 1)], vec![]), [("ada".to_owned(), 0)]);
+    assert_eq!(describe_scram(&mut host, Some(&["ada"])), [("ada".to_owned(), 0, vec![(2, 8192)])]);
+}
+
+#[test]
+fn credentials_that_cannot_be_are_refused() {
+    let mut host = Host::formatted(&[]);
+    let upsertions = [
+        (upsertion("", 1, 4096), ErrorCode::UnacceptableCredential),
+        (upsertion("ada", 3, 4096), ErrorCode::UnsupportedSaslMechanism),
+        (upsertion("ada", 1, 4095), ErrorCode::UnacceptableCredential),
+        (upsertion("ada", 1, 16_385), ErrorCode::UnacceptableCredential),
+    ];
+    for (upsertion, code) in upsertions {
+        let name = upsertion.name.to_string();
+        assert_eq!(alter_scram(&mut host, vec![], vec![upsertion]), [(name, code.as_i16())]);
+    }
+    let missing = ("ada".to_owned(), ErrorCode::ResourceNotFound.as_i16());
+    assert_eq!(alter_scram(&mut host, vec![deletion("ada", 1)], vec![]), [missing]);
+    let twice = alter_scram(
+        &mut host,
+        vec![deletion("ada", 1)],
+        vec![upsertion("ada", 1, 4096), upsertion("bob", 1, 4096)],
+    );
+    let refused = ("ada".to_owned(), ErrorCode::DuplicateResource.as_i16());
+    assert_eq!(twice, [refused, ("bob".to_owned(), 0)]);
+    assert_eq!(describe_scram(&mut host, None), [("bob".to_owned(), 0, vec![(1, 4096)])]);
+}
+
+#[test]
+fn access_control_entries_are_refused_while_there_is_no_authorizer() {
+    let mut host = Host::formatted(&[]);
+    let disabled = ErrorCode::SecurityDisabled.as_i16();
+    let request = CreateAclsRequest { creations: vec![AclCreation::default(); 2], ..Default::default() };
+    let AnyResponse::CreateAcls(response) = host.ask(3, AnyRequest::CreateAcls(request)) else {
+        panic!("a response is of its request's API")
+    };
+    let codes: Vec<i16> = response.results.iter().map(|result| result.error_code).collect();
+    assert_eq!(codes, [disabled, disabled]);
+    let AnyResponse::DescribeAcls(response) =
+        host.ask(3, AnyRequest::DescribeAcls(DescribeAclsRequest::default()))
+    else {
+        panic!("a response is of its request's API")
+    };
+    assert_eq!((response.error_code, response.resources.len()), (disabled, 0));
+    let request = DeleteAclsRequest { filters: vec![DeleteAclsFilter::default()], ..Default::default() };
+    let AnyResponse::DeleteAcls(response) = host.ask(3, AnyRequest::DeleteAcls(request)) else {
+        panic!("a response is of its request's API")
+    };
+    assert_eq!(response.filter_results[0].error_code, disabled);
+}
