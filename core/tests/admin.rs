@@ -12,10 +12,13 @@ use sordini_protocol::messages::alter_user_scram_credentials_request::{
 use sordini_protocol::messages::create_acls_request::AclCreation;
 use sordini_protocol::messages::delete_acls_request::DeleteAclsFilter;
 use sordini_protocol::messages::describe_client_quotas_request::ComponentData;
+use sordini_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use sordini_protocol::messages::describe_user_scram_credentials_request::UserName;
+use sordini_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use sordini_protocol::messages::{
     AlterClientQuotasRequest, AlterUserScramCredentialsRequest, CreateAclsRequest, DeleteAclsRequest,
-    DescribeAclsRequest, DescribeClientQuotasRequest, DescribeUserScramCredentialsRequest,
+    DescribeAclsRequest, DescribeClientQuotasRequest, DescribeConfigsRequest,
+    DescribeUserScramCredentialsRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest,
 };
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::Str;
@@ -297,4 +300,116 @@ fn access_control_entries_are_refused_while_there_is_no_authorizer() {
         panic!("a response is of its request's API")
     };
     assert_eq!(response.filter_results[0].error_code, disabled);
+}
+
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+const CLIENT_METRICS: i8 = 16;
+const GROUP: i8 = 32;
+
+/// Sets a key, or deletes it.
+fn alter_config(host: &mut Host, kind: i8, name: &str, key: &str, value: Option<&str>) -> i16 {
+    let config = AlterableConfig {
+        name: Str::from(key),
+        config_operation: i8::from(value.is_none()),
+        value: value.map(Str::from),
+        ..AlterableConfig::default()
+    };
+    let resource = AlterConfigsResource {
+        resource_type: kind,
+        resource_name: Str::from(name),
+        configs: vec![config],
+        ..AlterConfigsResource::default()
+    };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+    let AnyResponse::IncrementalAlterConfigs(response) =
+        host.ask(1, AnyRequest::IncrementalAlterConfigs(request))
+    else {
+        panic!("a response is of its request's API")
+    };
+    response.responses[0].error_code
+}
+
+/// Value and source of a key.
+fn described_config(host: &mut Host, kind: i8, name: &str, key: &str) -> Result<(String, i8), i16> {
+    let resource = DescribeConfigsResource {
+        resource_type: kind,
+        resource_name: Str::from(name),
+        configuration_keys: Some(vec![Str::from(key)]),
+        ..DescribeConfigsResource::default()
+    };
+    let request = DescribeConfigsRequest { resources: vec![resource], ..DescribeConfigsRequest::default() };
+    let AnyResponse::DescribeConfigs(response) = host.ask(4, AnyRequest::DescribeConfigs(request)) else {
+        panic!("a response is of its request's API")
+    };
+    let result = &response.results[0];
+    if result.error_code != 0 {
+        return Err(result.error_code);
+    }
+    let config = &result.configs[0];
+    Ok((config.value.as_deref().unwrap_or("none").to_owned(), config.config_source))
+}
+
+fn listed(host: &mut Host, version: i16, kinds: &[i8]) -> Result<Vec<(i8, String)>, i16> {
+    let request = ListConfigResourcesRequest { resource_types: kinds.to_vec(), ..Default::default() };
+    let AnyResponse::ListConfigResources(response) =
+        host.ask(version, AnyRequest::ListConfigResources(request))
+    else {
+        panic!("a response is of its request's API")
+    };
+    if response.error_code != 0 {
+        return Err(response.error_code);
+    }
+    let resources = response.config_resources.iter();
+    Ok(resources.map(|resource| (resource.resource_type, resource.resource_name.to_string())).collect())
+}
+
+#[test]
+fn groups_and_subscriptions_are_configured_described_and_listed() {
+    let mut host = Host::formatted(&[]);
+    let session = "consumer.session.timeout.ms";
+    assert_eq!(described_config(&mut host, GROUP, "readers", session), Ok(("45000".to_owned(), 5)));
+    assert_eq!(listed(&mut host, 1, &[]), Ok(vec![(BROKER, "1".to_owned())]));
+    assert_eq!(alter_config(&mut host, GROUP, "readers", session, Some("50000")), 0);
+    assert_eq!(alter_config(&mut host, CLIENT_METRICS, "slow", "interval.ms", Some("1000")), 0);
+    assert_eq!(alter_config(&mut host, BROKER, "", "message.max.bytes", Some("2000000")), 0);
+    host.restart();
+    assert_eq!(described_config(&mut host, GROUP, "readers", session), Ok(("50000".to_owned(), 8)));
+    assert_eq!(
+        described_config(&mut host, CLIENT_METRICS, "slow", "interval.ms"),
+        Ok(("1000".to_owned(), 7))
+    );
+    assert_eq!(described_config(&mut host, CLIENT_METRICS, "slow", "match"), Ok((String::new(), 5)));
+
+    let group = (GROUP, "readers".to_owned());
+    let subscription = (CLIENT_METRICS, "slow".to_owned());
+    let broker = (BROKER, "1".to_owned());
+    assert_eq!(listed(&mut host, 1, &[]), Ok(vec![group.clone(), subscription.clone(), broker]));
+    assert_eq!(listed(&mut host, 1, &[TOPIC, GROUP]), Ok(vec![group]));
+    assert_eq!(listed(&mut host, 0, &[]), Ok(vec![subscription]));
+    assert_eq!(listed(&mut host, 1, &[3]), Err(ErrorCode::UnsupportedVersion.as_i16()));
+
+    assert_eq!(alter_config(&mut host, GROUP, "readers", session, None), 0);
+    assert_eq!(described_config(&mut host, GROUP, "readers", session), Ok(("45000".to_owned(), 5)));
+    assert_eq!(listed(&mut host, 1, &[GROUP]), Ok(vec![]));
+}
+
+#[test]
+fn groups_and_subscriptions_refuse_what_cannot_be() {
+    let mut host = Host::formatted(&[]);
+    let table = [
+        (GROUP, "", "consumer.session.timeout.ms", "50000", ErrorCode::InvalidRequest),
+        (GROUP, "readers", "consumer.session.timeout.ms", "1", ErrorCode::InvalidConfig),
+        (GROUP, "readers", "session.timeout.ms", "50000", ErrorCode::InvalidConfig),
+        (CLIENT_METRICS, "", "interval.ms", "1000", ErrorCode::InvalidRequest),
+        (CLIENT_METRICS, "slow", "interval.ms", "1", ErrorCode::InvalidRequest),
+        (CLIENT_METRICS, "slow", "match", "everybody", ErrorCode::InvalidConfig),
+        (8, "1", "org.apache.kafka", "DEBUG", ErrorCode::InvalidRequest),
+    ];
+    for (kind, name, key, value, code) in table {
+        assert_eq!(alter_config(&mut host, kind, name, key, Some(value)), code.as_i16(), "{key}={value}");
+    }
+    for kind in [GROUP, CLIENT_METRICS] {
+        assert_eq!(described_config(&mut host, kind, "", "match"), Err(INVALID_REQUEST));
+    }
 }

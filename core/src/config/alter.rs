@@ -9,9 +9,9 @@ use alloc::vec::Vec;
 
 use crate::config::broker::BrokerConfigLayers;
 use crate::config::definitions::{self, ConfigType, DefaultValue, Definition, DynamicMode};
-use crate::config::topic;
 use crate::config::value::{ConfigError, ErrorKind, split_list};
 use crate::config::{Overrides, Str};
+use crate::config::{client_metrics, group, topic};
 use crate::ids::NodeId;
 
 /// Whose values are altered.
@@ -23,6 +23,10 @@ pub enum Resource {
     Broker,
     /// All brokers: the BROKER resource with the empty name.
     ClusterDefault,
+    /// A client metrics subscription.
+    ClientMetrics,
+    /// A group.
+    Group,
 }
 
 impl Resource {
@@ -41,12 +45,33 @@ impl Resource {
         }
     }
 
+    /// A resource of a kind of which every one has a name.
+    ///
+    /// # Errors
+    /// When the name is empty.
+    pub fn named(self, name: &str) -> Result<Self, ConfigError> {
+        let resource = match self {
+            Self::Topic => "topic",
+            Self::Broker | Self::ClusterDefault => "broker",
+            Self::ClientMetrics => "client metrics",
+            Self::Group => "group",
+        };
+        if name.is_empty() { Err(ConfigError::Unnamed { resource }) } else { Ok(self) }
+    }
+
     /// The error code under which a refusal travels. A value that a broker cannot take is INVALID_REQUEST for historical
     /// reasons (KAFKA-13609), for a topic it is INVALID_CONFIG.
     #[must_use]
     pub const fn error_kind(self, error: &ConfigError) -> ErrorKind {
         match self {
-            Self::Topic => error.kind(),
+            Self::Topic | Self::Group => error.kind(),
+            // Kafka has a code of its own for the pattern alone.
+            Self::ClientMetrics
+                if matches!(error, ConfigError::NotASelector { .. } | ConfigError::NotAList { .. }) =>
+            {
+                error.kind()
+            }
+            Self::ClientMetrics => ErrorKind::InvalidRequest,
             Self::Broker | Self::ClusterDefault if matches!(error, ConfigError::NotAList { .. }) => {
                 error.kind()
             }
@@ -58,6 +83,8 @@ impl Resource {
         match self {
             Self::Topic => definitions::topic(key),
             Self::Broker | Self::ClusterDefault => definitions::broker(key),
+            Self::ClientMetrics => client_metrics::definition(key),
+            Self::Group => definitions::group(key),
         }
     }
 }
@@ -178,6 +205,8 @@ fn judge(
 ) -> Result<Vec<ConfigChange>, ConfigError> {
     match resource {
         Resource::Topic => topic::validate(wanted, broker)?,
+        Resource::ClientMetrics => client_metrics::validate(wanted)?,
+        Resource::Group => group::validate(wanted, broker)?,
         Resource::Broker | Resource::ClusterDefault => {
             for (key, raw) in wanted {
                 judge_broker_value(resource, key, raw, broker)?;

@@ -1,4 +1,4 @@
-//! What DescribeConfigs says about a topic and about a broker.
+//! What DescribeConfigs says about a topic, a broker, a group and a client metrics subscription.
 //!
 //! An entry carries its synonyms and its documentation always; whoever answers the request leaves out what was not asked
 //! for.
@@ -8,8 +8,9 @@ use alloc::vec::Vec;
 
 use crate::config::broker::BrokerConfigLayers;
 use crate::config::definitions::{self, ConfigType, DefaultValue, Definition, DynamicMode};
-use crate::config::topic;
+use crate::config::value::Value;
 use crate::config::{Overrides, Str};
+use crate::config::{client_metrics, group, topic};
 
 /// Which layer a value stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub enum Source {
     StaticBroker = 4,
     /// Kafka's default.
     Default = 5,
+    /// The client metrics subscription's own value.
+    DynamicClientMetrics = 7,
+    /// The group's own value.
+    DynamicGroup = 8,
 }
 
 impl Source {
@@ -91,6 +96,57 @@ pub fn topic(
         .filter(|definition| !definition.internal || overrides.contains_key(definition.name))
         .filter(|definition| is_wanted(definition.name, wanted));
     shown.map(|definition| topic_entry(definition, overrides, broker)).collect()
+}
+
+/// Describes a group with these overrides. What comes from the broker is shown as a default, as in Kafka.
+#[must_use]
+pub fn group(
+    overrides: &Overrides,
+    broker: &BrokerConfigLayers<'_>,
+    wanted: Option<&[Str]>,
+) -> Vec<ConfigEntry> {
+    let shown = definitions::GROUP.iter().filter(|definition| is_wanted(definition.name, wanted));
+    shown
+        .map(|definition| {
+            let value = group::value_of(definition.name, overrides, broker);
+            named_entry(definition, overrides, value, Source::DynamicGroup)
+        })
+        .collect()
+}
+
+/// Describes a client metrics subscription with these overrides.
+#[must_use]
+pub fn client_metrics(overrides: &Overrides, wanted: Option<&[Str]>) -> Vec<ConfigEntry> {
+    let shown = definitions::CLIENT_METRICS.iter().filter(|definition| is_wanted(definition.name, wanted));
+    shown
+        .map(|definition| {
+            let value = client_metrics::value_of(definition.name, overrides);
+            named_entry(definition, overrides, value, Source::DynamicClientMetrics)
+        })
+        .collect()
+}
+
+/// A key of a resource that has its own values and defaults, and no layers between them.
+fn named_entry(
+    definition: &Definition,
+    overrides: &Overrides,
+    value: Option<Value>,
+    source: Source,
+) -> ConfigEntry {
+    let name = Str::from_static(definition.name);
+    let value = value.map(|value| Str::from(value.to_string()));
+    let own = overrides.contains_key(definition.name);
+    let synonym = own.then(|| Synonym { name: name.clone(), value: value.clone(), source });
+    ConfigEntry {
+        name,
+        value,
+        read_only: false,
+        source: if own { source } else { Source::Default },
+        is_sensitive: definition.is_sensitive(),
+        synonyms: synonym.into_iter().collect(),
+        kind: Some(definition.kind),
+        documentation: definition.doc(),
+    }
 }
 
 /// Describes the broker that these layers belong to.
@@ -216,7 +272,7 @@ fn broker_synonyms(
             DefaultValue::Is(text) => Some(Str::from_static(text)),
             DefaultValue::Required | DefaultValue::Null => None,
         },
-        Source::DynamicTopic => None,
+        Source::DynamicTopic | Source::DynamicClientMetrics | Source::DynamicGroup => None,
     };
     [Source::DynamicBroker, Source::DynamicDefaultBroker, Source::StaticBroker, Source::Default]
         .into_iter()

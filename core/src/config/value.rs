@@ -249,6 +249,50 @@ pub enum ConfigError {
         /// How it may change.
         mode: DynamicMode,
     },
+    /// No resource of this kind has the key.
+    #[error("Unknown {resource} configuration: {key}")]
+    UnknownKey {
+        /// The kind of resource.
+        resource: &'static str,
+        /// The key.
+        key: String,
+    },
+    /// A group's value is beyond what the broker allows.
+    #[error("Invalid value {value} for configuration {key}: the broker's {bound_key} is {bound}")]
+    BeyondBound {
+        /// The group's key.
+        key: String,
+        /// Its value.
+        value: i64,
+        /// The broker's key.
+        bound_key: String,
+        /// Its value.
+        bound: i64,
+    },
+    /// The members of a group would be thrown out before they are heard of.
+    #[error(
+        "{kind}.session.timeout.ms ({session}) must be greater than {kind}.heartbeat.interval.ms ({heartbeat})"
+    )]
+    SessionWithinHeartbeat {
+        /// The kind of group.
+        kind: &'static str,
+        /// The session timeout.
+        session: i64,
+        /// The interval.
+        heartbeat: i64,
+    },
+    /// An element of a client metrics subscription's `match` is no choice of clients.
+    #[error("Illegal client matching pattern: '{element}' is not of the form selector=pattern")]
+    NotASelector {
+        /// The element.
+        element: String,
+    },
+    /// A resource of a kind that has no default for all was given no name.
+    #[error("Default {resource} resources are not allowed: a name is needed")]
+    Unnamed {
+        /// The kind of resource.
+        resource: &'static str,
+    },
     /// A security key was set for all listeners at once.
     #[error("Cannot update {key} dynamically for all listeners: set it as listener.name.<listener>.{key}")]
     NeedsListenerPrefix {
@@ -296,10 +340,15 @@ impl ConfigError {
             | Self::UnknownTopicKey { .. }
             | Self::CompactionLags { .. }
             | Self::TieredStorageDisabled
+            | Self::UnknownKey { .. }
+            | Self::BeyondBound { .. }
+            | Self::SessionWithinHeartbeat { .. }
+            | Self::NotASelector { .. }
             | Self::NotAList { .. } => ErrorKind::InvalidConfig,
             Self::UnknownOperation { .. }
             | Self::NullValue { .. }
             | Self::DuplicateKey { .. }
+            | Self::Unnamed { .. }
             | Self::NotDynamic { .. }
             | Self::NeedsListenerPrefix { .. }
             | Self::ThreadPoolStep { .. }

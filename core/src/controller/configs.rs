@@ -1,4 +1,4 @@
-//! Dynamic configuration of topics and brokers (KIP-226, KIP-339).
+//! Dynamic configuration of topics, brokers, groups and client metrics subscriptions (KIP-226, KIP-339, KIP-714).
 
 use super::image::ConfigResource;
 use super::{Controller, Decision, Refusal, text};
@@ -132,8 +132,13 @@ impl Controller {
             }
             Some(ConfigResource::Broker) => Resource::of_broker_name(name, self.node)
                 .map_err(|error| Self::config_refusal(Resource::Broker, &error))?,
-            Some(ConfigResource::BrokerLogger | ConfigResource::ClientMetrics | ConfigResource::Group)
-            | None => {
+            Some(ConfigResource::ClientMetrics) => Resource::ClientMetrics
+                .named(name)
+                .map_err(|error| Self::config_refusal(Resource::ClientMetrics, &error))?,
+            Some(ConfigResource::Group) => {
+                Resource::Group.named(name).map_err(|error| Self::config_refusal(Resource::Group, &error))?
+            }
+            Some(ConfigResource::BrokerLogger) | None => {
                 let message = format!("resources of type {kind} cannot be configured on this broker");
                 return Err(Refusal::new(ErrorCode::InvalidRequest, message));
             }

@@ -1,9 +1,9 @@
 //! What clients ask about the broker itself: ApiVersions, DescribeConfigs, DescribeLogDirs; and ids for producers.
 
 use super::broker::{Broker, Committed, ReplyTo, dir_index};
-use crate::config::Overrides;
 use crate::config::alter::Resource;
 use crate::config::describe::{self, ConfigEntry};
+use crate::config::{ConfigError, Overrides};
 use crate::controller::cluster::{KRAFT_VERSION, METADATA_VERSION};
 use crate::controller::image::ConfigResource;
 use crate::mark::Mark;
@@ -27,17 +27,18 @@ use sordini_protocol::messages::describe_configs_response::{
 use sordini_protocol::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
+use sordini_protocol::messages::list_config_resources_response::ConfigResource as ListedResource;
 use sordini_protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, CreateAclsRequest, CreateAclsResponse, DeleteAclsRequest,
     DeleteAclsResponse, DescribeAclsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
     DescribeLogDirsRequest, DescribeLogDirsResponse, FindCoordinatorResponse, InitProducerIdRequest,
-    InitProducerIdResponse,
+    InitProducerIdResponse, ListConfigResourcesRequest, ListConfigResourcesResponse,
 };
 use sordini_protocol::request::AnyResponse;
 use sordini_protocol::wire::Str;
 
 /// The APIs that this broker serves, in Kafka's versions except for those of [`served_versions`].
-const SERVED: [ApiKey; 26] = [
+const SERVED: [ApiKey; 27] = [
     ApiKey::Produce,
     ApiKey::Fetch,
     ApiKey::ListOffsets,
@@ -62,6 +63,7 @@ const SERVED: [ApiKey; 26] = [
     ApiKey::DescribeUserScramCredentials,
     ApiKey::AlterUserScramCredentials,
     ApiKey::DescribeCluster,
+    ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
     ApiKey::DescribeQuorum,
 ];
@@ -268,11 +270,22 @@ impl Broker {
             }
             Some(ConfigResource::Broker) => match Resource::of_broker_name(name, self.node_id()) {
                 Ok(Resource::ClusterDefault) => Ok(describe::cluster_default(&layers, wanted)),
-                Ok(Resource::Broker | Resource::Topic) => Ok(describe::broker(&layers, wanted)),
+                Ok(_) => Ok(describe::broker(&layers, wanted)),
                 Err(error) => Err((ErrorCode::InvalidRequest, error.to_string())),
             },
-            Some(ConfigResource::BrokerLogger | ConfigResource::ClientMetrics | ConfigResource::Group)
-            | None => {
+            Some(ConfigResource::ClientMetrics) => {
+                let refusal = |error: ConfigError| (ErrorCode::InvalidRequest, error.to_string());
+                Resource::ClientMetrics.named(name).map_err(refusal)?;
+                let overrides = self.image.config(ConfigResource::ClientMetrics, name).unwrap_or(&none);
+                Ok(describe::client_metrics(overrides, wanted))
+            }
+            Some(ConfigResource::Group) => {
+                let refusal = |error: ConfigError| (ErrorCode::InvalidRequest, error.to_string());
+                Resource::Group.named(name).map_err(refusal)?;
+                let overrides = self.image.config(ConfigResource::Group, name).unwrap_or(&none);
+                Ok(describe::group(overrides, &layers, wanted))
+            }
+            Some(ConfigResource::BrokerLogger) | None => {
                 let kind = resource.resource_type;
                 Err((
                     ErrorCode::InvalidRequest,
@@ -280,6 +293,62 @@ impl Broker {
                 ))
             }
         }
+    }
+
+    /// Answers which resources there are that have, or could have, a configuration. Loggers are not configured through
+    /// the protocol here, so that there is none to list.
+    pub(super) fn on_list_config_resources(
+        &self,
+        reply_to: &ReplyTo,
+        listener: &Str,
+        request: &ListConfigResourcesRequest,
+        out: &mut Outbox,
+    ) {
+        let mut respond = |response| reply_to.respond(AnyResponse::ListConfigResources(response), out);
+        const ALL: [ConfigResource; 5] = [
+            ConfigResource::Group,
+            ConfigResource::ClientMetrics,
+            ConfigResource::BrokerLogger,
+            ConfigResource::Broker,
+            ConfigResource::Topic,
+        ];
+        // The API began as the list of client metrics subscriptions, and version 0 still is.
+        let wanted: Option<BTreeSet<ConfigResource>> = if reply_to.version == 0 {
+            Some(BTreeSet::from([ConfigResource::ClientMetrics]))
+        } else if request.resource_types.is_empty() {
+            Some(BTreeSet::from(ALL))
+        } else {
+            request.resource_types.iter().map(|code| ConfigResource::from_code(*code)).collect()
+        };
+        let Some(wanted) = wanted else {
+            return respond(ListConfigResourcesResponse {
+                error_code: ErrorCode::UnsupportedVersion.as_i16(),
+                ..ListConfigResourcesResponse::default()
+            });
+        };
+        let live = self.image.live_brokers().map(|(id, _)| id).collect();
+        let mut config_resources = Vec::new();
+        for resource in ALL.into_iter().filter(|resource| wanted.contains(resource)) {
+            let mut list = |resource_name: Str| {
+                let resource_type = resource.code();
+                config_resources.push(ListedResource { resource_name, resource_type, ..Default::default() });
+            };
+            match resource {
+                ConfigResource::Group | ConfigResource::ClientMetrics => {
+                    let configured = self.image.configs().keys().filter(|(of, _)| *of == resource);
+                    configured.for_each(|(_, name)| list(name.clone()));
+                }
+                ConfigResource::Broker => {
+                    let known = self.endpoints_on(&live, listener);
+                    known.into_iter().for_each(|(id, ..)| list(Str::from(id.to_string())));
+                }
+                ConfigResource::Topic => {
+                    self.image.topics_by_name().for_each(|topic| list(topic.name.clone()));
+                }
+                ConfigResource::BrokerLogger => {}
+            }
+        }
+        respond(ListConfigResourcesResponse { config_resources, ..ListConfigResourcesResponse::default() });
     }
 
     pub(super) fn on_describe_log_dirs(

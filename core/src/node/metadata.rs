@@ -171,7 +171,11 @@ impl Broker {
     }
 
     /// Addresses of brokers on a listener; a broker without it is not reachable for who asks, and left out.
-    fn endpoints_on(&self, of: &BTreeSet<NodeId>, listener: &str) -> Vec<(NodeId, Str, i32, Option<Str>)> {
+    pub(super) fn endpoints_on(
+        &self,
+        of: &BTreeSet<NodeId>,
+        listener: &str,
+    ) -> Vec<(NodeId, Str, i32, Option<Str>)> {
         self.image
             .brokers()
             .iter()

@@ -311,6 +311,9 @@ fn on_request(
         }
         AnyRequest::DeleteRecords(request) => broker.on_delete_records(&reply_to, &request, now, out),
         AnyRequest::InitProducerId(request) => broker.on_init_producer_id(reply_to, &request, now, out),
+        AnyRequest::ListConfigResources(request) => {
+            broker.on_list_config_resources(&reply_to, &context.listener, &request, out);
+        }
         AnyRequest::DescribeConfigs(request) => broker.on_describe_configs(&reply_to, &request, out),
         AnyRequest::DescribeLogDirs(request) => broker.on_describe_log_dirs(&reply_to, &request, out),
         _ => return false,
