@@ -15,10 +15,12 @@ use sordini_protocol::messages::describe_client_quotas_request::ComponentData;
 use sordini_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use sordini_protocol::messages::describe_user_scram_credentials_request::UserName;
 use sordini_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use sordini_protocol::messages::update_features_request::FeatureUpdateKey;
 use sordini_protocol::messages::{
-    AlterClientQuotasRequest, AlterUserScramCredentialsRequest, CreateAclsRequest, DeleteAclsRequest,
-    DescribeAclsRequest, DescribeClientQuotasRequest, DescribeConfigsRequest,
+    AlterClientQuotasRequest, AlterUserScramCredentialsRequest, ApiVersionsRequest, CreateAclsRequest,
+    DeleteAclsRequest, DescribeAclsRequest, DescribeClientQuotasRequest, DescribeConfigsRequest,
     DescribeUserScramCredentialsRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest,
+    UpdateFeaturesRequest,
 };
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::Str;
@@ -412,4 +414,51 @@ fn groups_and_subscriptions_refuse_what_cannot_be() {
     for kind in [GROUP, CLIENT_METRICS] {
         assert_eq!(described_config(&mut host, kind, "", "match"), Err(INVALID_REQUEST));
     }
+}
+
+/// Error code and how many features are answered for one by one.
+fn update_feature(host: &mut Host, version: i16, update: FeatureUpdateKey) -> (i16, usize) {
+    let request = UpdateFeaturesRequest { feature_updates: vec![update], ..UpdateFeaturesRequest::default() };
+    let AnyResponse::UpdateFeatures(response) = host.ask(version, AnyRequest::UpdateFeatures(request)) else {
+        panic!("a response is of its request's API")
+    };
+    assert_eq!(response.error_code == 0, response.error_message.is_none(), "a refusal says why");
+    (response.error_code, response.results.len())
+}
+
+fn finalized_metadata_version(host: &mut Host) -> i16 {
+    let request = ApiVersionsRequest {
+        client_software_name: Str::from_static("test"),
+        client_software_version: Str::from_static("1"),
+        ..ApiVersionsRequest::default()
+    };
+    let AnyResponse::ApiVersions(response) = host.ask(4, AnyRequest::ApiVersions(request)) else {
+        panic!("a response is of its request's API")
+    };
+    let features = &response.finalized_features;
+    let version = features.iter().find(|feature| &*feature.name == "metadata.version");
+    version.expect("a cluster has one").max_version_level
+}
+
+#[test]
+fn levels_of_features_are_answered_for_in_the_way_of_each_version() {
+    let mut host = Host::formatted(&[]);
+    let invalid = ErrorCode::InvalidUpdateVersion.as_i16();
+    let update = |feature: &str, level, upgrade_type| FeatureUpdateKey {
+        feature: Str::from(feature),
+        max_version_level: level,
+        upgrade_type,
+        ..FeatureUpdateKey::default()
+    };
+    assert_eq!(finalized_metadata_version(&mut host), 30);
+    assert_eq!(update_feature(&mut host, 2, update("metadata.version", 30, 1)), (0, 0));
+    assert_eq!(update_feature(&mut host, 1, update("metadata.version", 30, 1)), (0, 1));
+    assert_eq!(update_feature(&mut host, 0, update("metadata.version", 30, 1)), (0, 1));
+    assert_eq!(update_feature(&mut host, 2, update("metadata.version", 29, 1)), (invalid, 0));
+    assert_eq!(update_feature(&mut host, 1, update("metadata.version", 29, 3)), (invalid, 0));
+    let v0 = FeatureUpdateKey { allow_downgrade: true, ..update("metadata.version", 29, 1) };
+    assert_eq!(update_feature(&mut host, 0, v0), (invalid, 0));
+    assert_eq!(update_feature(&mut host, 2, update("kraft.version", 1, 1)), (invalid, 0));
+    assert_eq!(update_feature(&mut host, 2, update("group.version", 1, 1)), (invalid, 0));
+    assert_eq!(finalized_metadata_version(&mut host), 30);
 }

@@ -8,6 +8,7 @@ mod acls;
 pub(crate) mod client_quotas;
 pub(crate) mod cluster;
 mod configs;
+mod features;
 pub(crate) mod image;
 pub(crate) mod scram;
 mod snapshot;
@@ -33,9 +34,9 @@ use sordini_protocol::messages::{
     AlterClientQuotasRequest, AlterConfigsRequest, AlterConfigsResponse, AlterUserScramCredentialsRequest,
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
     DeleteTopicsRequest, DeleteTopicsResponse, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse, alter_configs_request, alter_configs_response,
-    create_partitions_request, create_topics_request, incremental_alter_configs_request,
-    incremental_alter_configs_response,
+    IncrementalAlterConfigsResponse, UpdateFeaturesRequest, UpdateFeaturesResponse, alter_configs_request,
+    alter_configs_response, create_partitions_request, create_topics_request,
+    incremental_alter_configs_request, incremental_alter_configs_response,
 };
 use sordini_protocol::records::{MetadataRecord, ProducerIdsRecord};
 use sordini_protocol::request::AnyResponse;
@@ -67,6 +68,7 @@ pub(crate) enum ControllerRequest {
     AlterConfigs(AlterConfigsRequest),
     AlterClientQuotas(AlterClientQuotasRequest),
     AlterUserScramCredentials(AlterUserScramCredentialsRequest),
+    UpdateFeatures(UpdateFeaturesRequest),
 }
 
 /// A refusal, in the two forms in which responses carry it.
@@ -145,6 +147,9 @@ impl Controller {
             }
             ControllerRequest::AlterUserScramCredentials(request) => {
                 (None, self.alter_user_scram_credentials(request).map(AnyResponse::AlterUserScramCredentials))
+            }
+            ControllerRequest::UpdateFeatures(request) => {
+                (None, self.update_features(request, version).map(AnyResponse::UpdateFeatures))
             }
         };
         if let Some(mark) = mark {
@@ -228,6 +233,11 @@ impl Controller {
             ControllerRequest::AlterUserScramCredentials(request) => {
                 AnyResponse::AlterUserScramCredentials(scram::refuse(request, code))
             }
+            ControllerRequest::UpdateFeatures(_) => AnyResponse::UpdateFeatures(UpdateFeaturesResponse {
+                error_code,
+                error_message: None,
+                ..UpdateFeaturesResponse::default()
+            }),
         }
     }
 
@@ -274,4 +284,27 @@ impl Controller {
 /// Text of a response.
 fn text(text: &str) -> Option<Str> {
     Some(Str::from(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::broker::Origin;
+
+    /// The controller of node 1, in a cluster that these records make.
+    pub(super) fn controller(records: impl IntoIterator<Item = MetadataRecord>) -> Controller {
+        let entries = [
+            ("node.id", "1"),
+            ("process.roles", "broker,controller"),
+            ("listeners", "PLAINTEXT://localhost:9092"),
+            ("log.dirs", "data"),
+        ];
+        let entries = entries.map(|(key, value)| (key.into(), value.into(), Origin::CommandLine));
+        let (config, _) = BrokerConfig::from_entries(entries).expect("the configuration is right");
+        let mut controller = Controller::new(NodeId(1), config, Museum::NONE);
+        for record in records {
+            controller.apply(&record);
+        }
+        controller
+    }
 }

@@ -38,7 +38,7 @@ use sordini_protocol::request::AnyResponse;
 use sordini_protocol::wire::Str;
 
 /// The APIs that this broker serves, in Kafka's versions except for those of [`served_versions`].
-const SERVED: [ApiKey; 27] = [
+const SERVED: [ApiKey; 28] = [
     ApiKey::Produce,
     ApiKey::Fetch,
     ApiKey::ListOffsets,
@@ -62,6 +62,7 @@ const SERVED: [ApiKey; 27] = [
     ApiKey::AlterClientQuotas,
     ApiKey::DescribeUserScramCredentials,
     ApiKey::AlterUserScramCredentials,
+    ApiKey::UpdateFeatures,
     ApiKey::DescribeCluster,
     ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
@@ -69,7 +70,7 @@ const SERVED: [ApiKey; 27] = [
 ];
 
 /// What is served on a controller's listener: to other controllers, and to tools that ask one (KIP-919).
-const SERVED_TO_PEERS: [ApiKey; 18] = [
+const SERVED_TO_PEERS: [ApiKey; 19] = [
     ApiKey::Fetch,
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
@@ -83,6 +84,7 @@ const SERVED_TO_PEERS: [ApiKey; 18] = [
     ApiKey::IncrementalAlterConfigs,
     ApiKey::AlterClientQuotas,
     ApiKey::AlterUserScramCredentials,
+    ApiKey::UpdateFeatures,
     ApiKey::Vote,
     ApiKey::BeginQuorumEpoch,
     ApiKey::EndQuorumEpoch,

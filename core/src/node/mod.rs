@@ -278,6 +278,9 @@ fn on_request(
         AnyRequest::AlterUserScramCredentials(request) => {
             broker.decide(&ControllerRequest::AlterUserScramCredentials(request), reply_to, now, out);
         }
+        AnyRequest::UpdateFeatures(request) => {
+            broker.decide(&ControllerRequest::UpdateFeatures(request), reply_to, now, out);
+        }
         AnyRequest::DescribeClientQuotas(request) => {
             let response = client_quotas::describe(&broker.image, &request);
             reply_to.respond(AnyResponse::DescribeClientQuotas(response), out);
