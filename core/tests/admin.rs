@@ -6,21 +6,27 @@ mod support;
 use bytes::Bytes;
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
+use sordini_protocol::messages::alter_partition_reassignments_request::{
+    ReassignablePartition, ReassignableTopic,
+};
 use sordini_protocol::messages::alter_user_scram_credentials_request::{
     ScramCredentialDeletion, ScramCredentialUpsertion,
 };
 use sordini_protocol::messages::create_acls_request::AclCreation;
+use sordini_protocol::messages::create_topics_request::CreatableTopic;
 use sordini_protocol::messages::delete_acls_request::DeleteAclsFilter;
 use sordini_protocol::messages::describe_client_quotas_request::ComponentData;
 use sordini_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use sordini_protocol::messages::describe_user_scram_credentials_request::UserName;
+use sordini_protocol::messages::elect_leaders_request::TopicPartitions;
 use sordini_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use sordini_protocol::messages::update_features_request::FeatureUpdateKey;
 use sordini_protocol::messages::{
-    AlterClientQuotasRequest, AlterUserScramCredentialsRequest, ApiVersionsRequest, CreateAclsRequest,
-    DeleteAclsRequest, DescribeAclsRequest, DescribeClientQuotasRequest, DescribeConfigsRequest,
-    DescribeUserScramCredentialsRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest,
-    UpdateFeaturesRequest,
+    AlterClientQuotasRequest, AlterPartitionReassignmentsRequest, AlterUserScramCredentialsRequest,
+    ApiVersionsRequest, CreateAclsRequest, CreateTopicsRequest, DeleteAclsRequest, DescribeAclsRequest,
+    DescribeClientQuotasRequest, DescribeConfigsRequest, DescribeUserScramCredentialsRequest,
+    ElectLeadersRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest,
+    ListPartitionReassignmentsRequest, UnregisterBrokerRequest, UpdateFeaturesRequest,
 };
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::Str;
@@ -461,4 +467,115 @@ fn levels_of_features_are_answered_for_in_the_way_of_each_version() {
     assert_eq!(update_feature(&mut host, 2, update("kraft.version", 1, 1)), (invalid, 0));
     assert_eq!(update_feature(&mut host, 2, update("group.version", 1, 1)), (invalid, 0));
     assert_eq!(finalized_metadata_version(&mut host), 30);
+}
+
+fn create_topic(host: &mut Host, name: &str, partitions: i32) {
+    let topic = CreatableTopic {
+        name: Str::from(name),
+        num_partitions: partitions,
+        replication_factor: 1,
+        ..CreatableTopic::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], ..CreateTopicsRequest::default() };
+    let AnyResponse::CreateTopics(response) = host.ask(7, AnyRequest::CreateTopics(request)) else {
+        panic!("a response is of its request's API")
+    };
+    assert_eq!(response.topics[0].error_code, 0);
+}
+
+/// Partition and error code of each result, over all topics.
+fn elect(host: &mut Host, version: i16, election_type: i8, of: Option<(&str, &[i32])>) -> Vec<(i32, i16)> {
+    let wanted = of.map(|(topic, partitions)| {
+        vec![TopicPartitions {
+            topic: Str::from(topic),
+            partitions: partitions.to_vec(),
+            ..TopicPartitions::default()
+        }]
+    });
+    let request = ElectLeadersRequest { election_type, topic_partitions: wanted, ..Default::default() };
+    let AnyResponse::ElectLeaders(response) = host.ask(version, AnyRequest::ElectLeaders(request)) else {
+        panic!("a response is of its request's API")
+    };
+    let results = response.replica_election_results.iter().flat_map(|topic| &topic.partition_result);
+    results.map(|result| (result.partition_id, result.error_code)).collect()
+}
+
+#[test]
+fn a_broker_that_is_alone_leads_everything_without_an_election() {
+    let mut host = Host::formatted(&[]);
+    create_topic(&mut host, "orders", 2);
+    let not_needed = ErrorCode::ElectionNotNeeded.as_i16();
+    let unknown = ErrorCode::UnknownTopicOrPartition.as_i16();
+    let expected = [(0, not_needed), (1, not_needed), (2, unknown)];
+    for (version, election_type) in [(0, 0), (1, 0), (2, 0), (2, 1)] {
+        assert_eq!(elect(&mut host, version, election_type, Some(("orders", &[0, 1, 2]))), expected);
+        assert_eq!(elect(&mut host, version, election_type, None), []);
+    }
+    assert_eq!(elect(&mut host, 2, 0, Some(("bills", &[0]))), [(0, unknown)]);
+    assert_eq!(elect(&mut host, 2, 2, Some(("orders", &[0]))), [(0, INVALID_REQUEST)]);
+}
+
+fn reassign(host: &mut Host, topic: &str, replicas: Option<&[i32]>) -> i16 {
+    let partition = ReassignablePartition {
+        partition_index: 0,
+        replicas: replicas.map(<[i32]>::to_vec),
+        ..ReassignablePartition::default()
+    };
+    let topic = ReassignableTopic {
+        name: Str::from(topic),
+        partitions: vec![partition],
+        ..ReassignableTopic::default()
+    };
+    let request = AlterPartitionReassignmentsRequest { topics: vec![topic], ..Default::default() };
+    let AnyResponse::AlterPartitionReassignments(response) =
+        host.ask(1, AnyRequest::AlterPartitionReassignments(request))
+    else {
+        panic!("a response is of its request's API")
+    };
+    assert!(response.allow_replication_factor_change);
+    response.responses[0].partitions[0].error_code
+}
+
+#[test]
+fn a_partition_stays_on_the_broker_that_is_alone() {
+    let mut host = Host::formatted(&[]);
+    create_topic(&mut host, "orders", 1);
+    assert_eq!(reassign(&mut host, "orders", Some(&[1])), 0);
+    let table = [
+        ("orders", Some(&[2][..]), ErrorCode::InvalidReplicaAssignment),
+        ("orders", Some(&[]), ErrorCode::InvalidReplicaAssignment),
+        ("orders", None, ErrorCode::NoReassignmentInProgress),
+        ("bills", Some(&[1]), ErrorCode::UnknownTopicOrPartition),
+    ];
+    for (topic, replicas, code) in table {
+        assert_eq!(reassign(&mut host, topic, replicas), code.as_i16(), "{topic} {replicas:?}");
+    }
+    let request = ListPartitionReassignmentsRequest::default();
+    let AnyResponse::ListPartitionReassignments(response) =
+        host.ask(0, AnyRequest::ListPartitionReassignments(request))
+    else {
+        panic!("a response is of its request's API")
+    };
+    assert_eq!((response.error_code, response.topics), (0, vec![]));
+}
+
+fn unregister(host: &mut Host, broker_id: i32) -> i16 {
+    let request = UnregisterBrokerRequest { broker_id, ..UnregisterBrokerRequest::default() };
+    let AnyResponse::UnregisterBroker(response) = host.ask(0, AnyRequest::UnregisterBroker(request)) else {
+        panic!("a response is of its request's API")
+    };
+    response.error_code
+}
+
+#[test]
+fn an_unregistered_broker_is_forgotten_until_it_registers_again() {
+    let mut host = Host::formatted(&[]);
+    create_topic(&mut host, "orders", 1);
+    assert_eq!(unregister(&mut host, 2), ErrorCode::BrokerIdNotRegistered.as_i16());
+    assert_eq!(unregister(&mut host, 1), 0);
+    assert_eq!(unregister(&mut host, 1), ErrorCode::BrokerIdNotRegistered.as_i16());
+    let gone = ErrorCode::PreferredLeaderNotAvailable.as_i16();
+    assert_eq!(elect(&mut host, 2, 0, Some(("orders", &[0]))), [(0, gone)]);
+    host.restart();
+    assert_eq!(elect(&mut host, 2, 0, Some(("orders", &[0]))), [(0, ErrorCode::ElectionNotNeeded.as_i16())]);
 }

@@ -1,12 +1,17 @@
 //! Brokers of the cluster: registration and what it does to the partitions they lead.
 
 use super::image::MetadataImage;
+use super::{Controller, Decision, text};
 use crate::config::broker::Listener;
 use crate::ids::{BrokerEpoch, NodeId};
+use alloc::format;
 use alloc::vec::Vec;
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::{UnregisterBrokerRequest, UnregisterBrokerResponse};
 use sordini_protocol::records::register_broker_record::{BrokerEndpoint, BrokerFeature};
 use sordini_protocol::records::{
     BrokerRegistrationChangeRecord, MetadataRecord, PartitionChangeRecord, RegisterBrokerRecord,
+    UnregisterBrokerRecord,
 };
 use sordini_protocol::wire::{Str, Uuid};
 
@@ -53,6 +58,34 @@ pub(crate) fn register(registration: &Registration, record_offset: i64) -> Metad
         ..RegisterBrokerRecord::default()
     }
     .into()
+}
+
+impl Controller {
+    /// Forgets a broker, whether it lives or not: it is in sync with nothing any more and leads nothing.
+    pub(super) fn unregister_broker(
+        &self,
+        request: &UnregisterBrokerRequest,
+    ) -> Decision<UnregisterBrokerResponse> {
+        let mut response = UnregisterBrokerResponse { error_message: None, ..Default::default() };
+        let mut records = Vec::new();
+        let node = NodeId(request.broker_id);
+        match self.image.brokers().get(&node) {
+            Some(broker) => {
+                records.extend(self.leave_isrs(node).into_iter().map(MetadataRecord::from));
+                let record = UnregisterBrokerRecord {
+                    broker_id: node.0,
+                    broker_epoch: broker.epoch.0,
+                    ..UnregisterBrokerRecord::default()
+                };
+                records.push(record.into());
+            }
+            None => {
+                response.error_code = ErrorCode::BrokerIdNotRegistered.as_i16();
+                response.error_message = text(&format!("broker {node} is not registered"));
+            }
+        }
+        Decision { records, response }
+    }
 }
 
 /// Lets a registered broker serve. It is elected again for every partition of which it is the only in-sync replica:

@@ -8,8 +8,11 @@ mod acls;
 pub(crate) mod client_quotas;
 pub(crate) mod cluster;
 mod configs;
+mod elections;
 mod features;
 pub(crate) mod image;
+mod partition_change;
+pub(crate) mod reassignment;
 pub(crate) mod scram;
 mod snapshot;
 mod topics;
@@ -31,10 +34,11 @@ use sordini_protocol::messages::create_partitions_response::CreatePartitionsTopi
 use sordini_protocol::messages::create_topics_response::CreatableTopicResult;
 use sordini_protocol::messages::delete_topics_response::DeletableTopicResult;
 use sordini_protocol::messages::{
-    AlterClientQuotasRequest, AlterConfigsRequest, AlterConfigsResponse, AlterUserScramCredentialsRequest,
-    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
-    DeleteTopicsRequest, DeleteTopicsResponse, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse, UpdateFeaturesRequest, UpdateFeaturesResponse, alter_configs_request,
+    AlterClientQuotasRequest, AlterConfigsRequest, AlterConfigsResponse, AlterPartitionReassignmentsRequest,
+    AlterUserScramCredentialsRequest, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest,
+    CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, ElectLeadersRequest,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, UnregisterBrokerRequest,
+    UnregisterBrokerResponse, UpdateFeaturesRequest, UpdateFeaturesResponse, alter_configs_request,
     alter_configs_response, create_partitions_request, create_topics_request,
     incremental_alter_configs_request, incremental_alter_configs_response,
 };
@@ -69,6 +73,9 @@ pub(crate) enum ControllerRequest {
     AlterClientQuotas(AlterClientQuotasRequest),
     AlterUserScramCredentials(AlterUserScramCredentialsRequest),
     UpdateFeatures(UpdateFeaturesRequest),
+    ElectLeaders(ElectLeadersRequest),
+    AlterPartitionReassignments(AlterPartitionReassignmentsRequest),
+    UnregisterBroker(UnregisterBrokerRequest),
 }
 
 /// A refusal, in the two forms in which responses carry it.
@@ -150,6 +157,16 @@ impl Controller {
             }
             ControllerRequest::UpdateFeatures(request) => {
                 (None, self.update_features(request, version).map(AnyResponse::UpdateFeatures))
+            }
+            ControllerRequest::ElectLeaders(request) => {
+                (None, self.elect_leaders(request, version).map(AnyResponse::ElectLeaders))
+            }
+            ControllerRequest::AlterPartitionReassignments(request) => (
+                None,
+                self.alter_partition_reassignments(request).map(AnyResponse::AlterPartitionReassignments),
+            ),
+            ControllerRequest::UnregisterBroker(request) => {
+                (None, self.unregister_broker(request).map(AnyResponse::UnregisterBroker))
             }
         };
         if let Some(mark) = mark {
@@ -233,6 +250,19 @@ impl Controller {
             ControllerRequest::AlterUserScramCredentials(request) => {
                 AnyResponse::AlterUserScramCredentials(scram::refuse(request, code))
             }
+            ControllerRequest::ElectLeaders(request) => {
+                AnyResponse::ElectLeaders(elections::refuse(request, code))
+            }
+            ControllerRequest::AlterPartitionReassignments(request) => {
+                AnyResponse::AlterPartitionReassignments(reassignment::refuse(request, code))
+            }
+            ControllerRequest::UnregisterBroker(_) => {
+                AnyResponse::UnregisterBroker(UnregisterBrokerResponse {
+                    error_code,
+                    error_message: None,
+                    ..UnregisterBrokerResponse::default()
+                })
+            }
             ControllerRequest::UpdateFeatures(_) => AnyResponse::UpdateFeatures(UpdateFeaturesResponse {
                 error_code,
                 error_message: None,
@@ -290,6 +320,14 @@ fn text(text: &str) -> Option<Str> {
 mod tests {
     use super::*;
     use crate::config::broker::Origin;
+    use crate::ids::TopicIdPartition;
+    use image::PartitionState;
+    use sordini_protocol::records::{
+        ConfigRecord, FeatureLevelRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord,
+    };
+    use sordini_protocol::wire::Uuid;
+
+    const ORDERS: Uuid = Uuid([7; 16]);
 
     /// The controller of node 1, in a cluster that these records make.
     pub(super) fn controller(records: impl IntoIterator<Item = MetadataRecord>) -> Controller {
@@ -306,5 +344,104 @@ mod tests {
             controller.apply(&record);
         }
         controller
+    }
+
+    /// A cluster of live brokers, from number 1 on, and partition 0 of topic `orders`.
+    pub(super) fn cluster(brokers: u8, partition: PartitionRecord) -> Controller {
+        let version = FeatureLevelRecord {
+            name: Str::from_static("metadata.version"),
+            feature_level: 30,
+            ..FeatureLevelRecord::default()
+        };
+        let broker = |id: u8| RegisterBrokerRecord {
+            broker_id: id.into(),
+            fenced: false,
+            log_dirs: alloc::vec![Uuid([id; 16])],
+            ..RegisterBrokerRecord::default()
+        };
+        let topic =
+            TopicRecord { name: Str::from_static("orders"), topic_id: ORDERS, ..TopicRecord::default() };
+        let directory = |id: &i32| Uuid([u8::try_from(*id).expect("brokers have small numbers"); 16]);
+        let partition = PartitionRecord {
+            partition_id: 0,
+            topic_id: ORDERS,
+            directories: partition.replicas.iter().map(directory).collect(),
+            leader_epoch: 0,
+            partition_epoch: 0,
+            ..partition
+        };
+        let brokers = (1..=brokers).map(|id| broker(id).into());
+        let rest = [version.into(), topic.into(), partition.into()];
+        controller(brokers.chain(rest))
+    }
+
+    pub(super) fn set_topic_config(controller: &mut Controller, key: &str, value: &str) {
+        let record = ConfigRecord {
+            resource_type: ConfigResource::Topic.code(),
+            resource_name: Str::from_static("orders"),
+            name: Str::from(key),
+            value: Some(Str::from(value)),
+            ..ConfigRecord::default()
+        };
+        controller.apply(&record.into());
+    }
+
+    /// The partition of [`cluster`] as it has become.
+    pub(super) fn partition(controller: &Controller) -> &PartitionState {
+        let id = TopicIdPartition { topic: ORDERS, partition: 0 };
+        controller.image().partition(id).expect("it is there")
+    }
+
+    #[test]
+    fn a_controller_that_is_not_active_refuses_every_part_of_a_request() {
+        use sordini_protocol::messages::alter_partition_reassignments_request::{
+            ReassignablePartition, ReassignableTopic,
+        };
+        use sordini_protocol::messages::alter_user_scram_credentials_request::ScramCredentialUpsertion;
+        use sordini_protocol::messages::elect_leaders_request::TopicPartitions;
+        use sordini_protocol::messages::{
+            alter_client_quotas_request as quotas, alter_user_scram_credentials_request as scram_request,
+        };
+        let code = ErrorCode::NotController;
+        let expected = code.as_i16();
+
+        let request = AlterClientQuotasRequest {
+            entries: alloc::vec![quotas::EntryData::default(); 2],
+            ..Default::default()
+        };
+        let response = client_quotas::refuse(&request, code);
+        assert!(response.entries.len() == 2 && response.entries.iter().all(|it| it.error_code == expected));
+
+        let named = |name| ScramCredentialUpsertion { name: Str::from_static(name), ..Default::default() };
+        let deletion =
+            scram_request::ScramCredentialDeletion { name: Str::from_static("ada"), ..Default::default() };
+        let request = AlterUserScramCredentialsRequest {
+            deletions: alloc::vec![deletion],
+            upsertions: alloc::vec![named("ada"), named("bob")],
+            ..Default::default()
+        };
+        let response = scram::refuse(&request, code);
+        assert!(response.results.len() == 2 && response.results.iter().all(|it| it.error_code == expected));
+
+        let topic = TopicPartitions { partitions: alloc::vec![0, 1], ..TopicPartitions::default() };
+        let request = ElectLeadersRequest {
+            topic_partitions: Some(alloc::vec![topic]),
+            ..ElectLeadersRequest::default()
+        };
+        let response = elections::refuse(&request, code);
+        assert_eq!(response.error_code, expected);
+        let results = &response.replica_election_results[0].partition_result;
+        assert!(results.len() == 2 && results.iter().all(|it| it.error_code == expected));
+
+        let topic = ReassignableTopic {
+            partitions: alloc::vec![ReassignablePartition::default()],
+            ..ReassignableTopic::default()
+        };
+        let request = AlterPartitionReassignmentsRequest { topics: alloc::vec![topic], ..Default::default() };
+        let response = reassignment::refuse(&request, code);
+        assert_eq!(
+            (response.error_code, response.responses[0].partitions[0].error_code),
+            (expected, expected)
+        );
     }
 }

@@ -186,14 +186,7 @@ impl Controller {
 
     fn new_partition(&self, topic_id: Uuid, partition_id: i32, replicas: &[NodeId]) -> PartitionRecord {
         let ids: Vec<i32> = replicas.iter().map(|id| id.0).collect();
-        let directories = replicas
-            .iter()
-            .map(|id| match self.image.brokers().get(id).map(|broker| &broker.log_dirs[..]) {
-                // With one directory there is nothing to choose; with several the broker reports its choice.
-                Some([only]) => *only,
-                Some(_) | None => Uuid::ZERO,
-            })
-            .collect();
+        let directories = replicas.iter().map(|id| self.image.directory_of_new_replica(*id)).collect();
         PartitionRecord {
             partition_id,
             topic_id,
@@ -281,7 +274,7 @@ impl Controller {
         Ok((0..partitions).map(replicas).collect())
     }
 
-    fn check_replicas(&self, ids: &[i32]) -> Result<Vec<NodeId>, Refusal> {
+    pub(super) fn check_replicas(&self, ids: &[i32]) -> Result<Vec<NodeId>, Refusal> {
         if ids.is_empty() {
             let message = "a partition has at least one replica";
             return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, message));

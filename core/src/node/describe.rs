@@ -38,7 +38,7 @@ use sordini_protocol::request::AnyResponse;
 use sordini_protocol::wire::Str;
 
 /// The APIs that this broker serves, in Kafka's versions except for those of [`served_versions`].
-const SERVED: [ApiKey; 28] = [
+const SERVED: [ApiKey; 32] = [
     ApiKey::Produce,
     ApiKey::Fetch,
     ApiKey::ListOffsets,
@@ -57,12 +57,16 @@ const SERVED: [ApiKey; 28] = [
     ApiKey::AlterConfigs,
     ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
+    ApiKey::ElectLeaders,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::AlterPartitionReassignments,
+    ApiKey::ListPartitionReassignments,
     ApiKey::DescribeClientQuotas,
     ApiKey::AlterClientQuotas,
     ApiKey::DescribeUserScramCredentials,
     ApiKey::AlterUserScramCredentials,
     ApiKey::UpdateFeatures,
+    ApiKey::UnregisterBroker,
     ApiKey::DescribeCluster,
     ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
@@ -70,7 +74,7 @@ const SERVED: [ApiKey; 28] = [
 ];
 
 /// What is served on a controller's listener: to other controllers, and to tools that ask one (KIP-919).
-const SERVED_TO_PEERS: [ApiKey; 19] = [
+const SERVED_TO_PEERS: [ApiKey; 23] = [
     ApiKey::Fetch,
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
@@ -81,10 +85,14 @@ const SERVED_TO_PEERS: [ApiKey; 19] = [
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
     ApiKey::CreatePartitions,
+    ApiKey::ElectLeaders,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::AlterPartitionReassignments,
+    ApiKey::ListPartitionReassignments,
     ApiKey::AlterClientQuotas,
     ApiKey::AlterUserScramCredentials,
     ApiKey::UpdateFeatures,
+    ApiKey::UnregisterBroker,
     ApiKey::Vote,
     ApiKey::BeginQuorumEpoch,
     ApiKey::EndQuorumEpoch,

@@ -20,7 +20,7 @@ pub use input::{Input, RequestBody, RequestContext};
 pub use output::Output;
 
 use crate::config::broker::BrokerConfig;
-use crate::controller::{ControllerRequest, client_quotas, scram};
+use crate::controller::{ControllerRequest, client_quotas, reassignment, scram};
 use crate::ids::{Offset, TopicIdPartition};
 use crate::mark::Mark;
 use crate::museum::Museum;
@@ -280,6 +280,19 @@ fn on_request(
         }
         AnyRequest::UpdateFeatures(request) => {
             broker.decide(&ControllerRequest::UpdateFeatures(request), reply_to, now, out);
+        }
+        AnyRequest::ElectLeaders(request) => {
+            broker.decide(&ControllerRequest::ElectLeaders(request), reply_to, now, out);
+        }
+        AnyRequest::AlterPartitionReassignments(request) => {
+            broker.decide(&ControllerRequest::AlterPartitionReassignments(request), reply_to, now, out);
+        }
+        AnyRequest::ListPartitionReassignments(request) => {
+            let response = reassignment::list(&broker.image, &request);
+            reply_to.respond(AnyResponse::ListPartitionReassignments(response), out);
+        }
+        AnyRequest::UnregisterBroker(request) => {
+            broker.decide(&ControllerRequest::UnregisterBroker(request), reply_to, now, out);
         }
         AnyRequest::DescribeClientQuotas(request) => {
             let response = client_quotas::describe(&broker.image, &request);
