@@ -79,3 +79,53 @@ impl Settings {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sordini_protocol::wire::Str;
+
+    const KEY: &str = "log.cleaner.backoff.ms";
+
+    fn settings(entries: &[(u64, u64, Stage)]) -> Settings {
+        let mut settings = Settings::default();
+        for (at_us, value, stage) in entries {
+            let entry = Entry::new(*at_us, 30, *stage, Operation::SetConfig, Str::from_static(KEY));
+            settings.note(&Entry { values: vec![(*value, 1)], ..entry });
+        }
+        settings
+    }
+
+    /// What is said of a reading by two controllers at 100.
+    fn judge(entries: &[(u64, u64, Stage)], read: [Option<&str>; 2]) -> Result<(), String> {
+        let read = read.map(|value| value.map(|value| (KEY.to_owned(), value.to_owned())));
+        let [first, second] = read.map(|value| value.into_iter().collect::<BTreeMap<_, _>>());
+        let judged = settings(entries).check(&[(0, 100, &first), (1, 100, &second)]);
+        judged.map_err(|violation| violation.sentence)
+    }
+
+    #[test]
+    fn what_was_answered_to_be_set_is_read_until_another_is_asked_for() {
+        let set = [(1, 7, Stage::Invoke), (2, 7, Stage::Ok)];
+        assert_eq!(judge(&set, [Some("7"); 2]), Ok(()));
+        assert!(judge(&set, [None; 2]).is_err_and(|why| why.contains("answered to be set to 7")));
+        let unknown = [&set[..], &[(3, 8, Stage::Invoke), (4, 8, Stage::Info)]].concat();
+        assert_eq!((judge(&unknown, [Some("7"); 2]), judge(&unknown, [Some("8"); 2])), (Ok(()), Ok(())));
+        let later = [&set[..], &[(3, 8, Stage::Invoke), (4, 8, Stage::Ok)]].concat();
+        assert_eq!(judge(&later, [Some("8"); 2]), Ok(()));
+        assert!(judge(&later, [Some("7"); 2]).is_err_and(|why| why.contains("8 was asked for later")));
+    }
+
+    #[test]
+    fn two_that_were_asked_for_at_one_time_may_have_come_in_either_order() {
+        let both = [(1, 7, Stage::Invoke), (2, 8, Stage::Invoke), (3, 7, Stage::Ok), (4, 8, Stage::Ok)];
+        assert_eq!((judge(&both, [Some("7"); 2]), judge(&both, [Some("8"); 2])), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_not_read_and_all_controllers_say_the_same() {
+        let set = [(1, 7, Stage::Invoke), (2, 7, Stage::Ok)];
+        assert!(judge(&set, [Some("9"); 2]).is_err_and(|why| why.contains("nobody asked for")));
+        assert!(judge(&set, [Some("7"), None]).is_err_and(|why| why.contains("node 1 {}")));
+    }
+}
