@@ -882,7 +882,10 @@ impl PartitionLog {
         ];
         active.truncate(place.position);
         for (file, len) in cuts {
-            self.push_aside(StorageOp::Truncate { file, len }, out);
+            self.push_aside(StorageOp::Truncate { file: file.clone(), len }, out);
+            // Before anything is appended: a batch in the place of one that was cut, of the same length, would be followed by
+            // what followed that one, should a loss of power bring it back.
+            self.push_aside(StorageOp::Sync { file }, out);
         }
         while self.recent.back().is_some_and(|batch| batch.base >= to) {
             self.recent.pop_back();

@@ -261,7 +261,7 @@ pub(crate) struct Quorum {
     /// Epoch, vote and leader. Every change is written before anybody hears of it.
     election: ElectionState,
     role: Role,
-    /// How many writes of the election state were begun, and how many are durable. They complete in their order.
+    /// How many writes of the election state were begun, and how many are durable.
     state_writes: u64,
     state_written: u64,
     state_owner: u32,
@@ -515,13 +515,14 @@ impl Quorum {
 
     /// The write of the election state of this number is durable.
     pub(crate) fn on_state_written(&mut self, number: u64, now: Now, out: &mut Outbox) {
-        assert!(number == self.state_written + 1, "writes of one file complete in their order");
-        self.state_written = number;
-        while self.held.front().is_some_and(|(after, _)| *after <= number) {
+        // Operations on one file take effect in their order, and are answered in any.
+        self.state_written = self.state_written.max(number);
+        let written = self.state_written;
+        while self.held.front().is_some_and(|(after, _)| *after <= written) {
             out.push(self.held.pop_front().expect("it has a front").1);
         }
         if let Role::Candidate { tally, vote_write, .. } = &mut self.role
-            && *vote_write == number
+            && *vote_write <= written
         {
             tally.note(self.identity.node, true);
             self.maybe_win(now, out);
@@ -1422,8 +1423,8 @@ impl Quorum {
     /// When [`Self::on_deadline`] has something to do.
     pub(crate) fn next_deadline(&self, now: Now) -> Option<Instant> {
         let role = match &self.role {
-            // It needs nobody and nobody waits for it.
-            Role::Leader(_) if self.is_sole_voter() => None,
+            // It needs nobody but its disk, and nobody waits for it.
+            _ if self.is_sole_voter() => None,
             Role::Leader(leader) => Some(leader.check_quorum_at.min(leader.begin_epoch_at)),
             Role::Unattached { election_at: at }
             | Role::Prospective { until: at, .. }
@@ -1446,7 +1447,7 @@ impl Quorum {
         self.give_up_on_silent_peers(now, out);
         let at = now.monotonic;
         match &self.role {
-            Role::Leader(_) if self.is_sole_voter() => {}
+            _ if self.is_sole_voter() => {}
             Role::Leader(leader) => {
                 if leader.check_quorum_at <= at && !self.museum.has(Exhibit::A18NoCheckQuorum) {
                     out.sometimes(Mark::QuorumCheckQuorum);

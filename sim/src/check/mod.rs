@@ -240,6 +240,12 @@ impl Checks {
         if self.abandoned.contains(file.parent()) {
             return Ok(());
         }
+        if file.parent() == METADATA_DIR && disk.has_unsynced_cut(file.as_str()) {
+            return Err(log_prefix::violation(format!(
+                "{file} is appended to while a loss of power may bring back what was cut off it: behind the new batch what \
+                 followed the old one would stand"
+            )));
+        }
         if disk.is_damaged() {
             self.check_damaged(&Arc::from(file.parent()), disk)?;
             if self.abandoned.contains(file.parent()) {

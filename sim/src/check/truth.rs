@@ -132,6 +132,8 @@ pub(super) fn batches_of(
 pub struct LogTruth {
     /// All that was appended and not lost, what was deleted since at the log's beginning included.
     batches: Vec<TrueBatch>,
+    /// What was cut off the end, as long as nothing was appended there: until the cut is durable a crash may bring it back.
+    cut_off: Vec<TrueBatch>,
     /// The offset at which `batches` begin.
     origin: i64,
     /// How many batches, from the first, lie in segments that the node has deleted.
@@ -297,6 +299,7 @@ impl LogTruth {
                 self.end()
             ));
         }
+        self.cut_off.clear();
         self.batches.push(batch);
         Ok(())
     }
@@ -305,7 +308,7 @@ impl LogTruth {
     pub(super) fn cut(&mut self, file: &str, len: u64) {
         let is_cut = |batch: &TrueBatch| *batch.file == *file && batch.end() > len;
         let Some(first) = self.batches.iter().position(is_cut) else { return };
-        self.batches.truncate(first);
+        self.cut_off = self.batches.split_off(first);
         self.deleted = self.deleted.min(first);
         self.applied = self.applied.min(first);
         self.durable = self.durable.min(first);
@@ -474,6 +477,7 @@ impl LogTruth {
             CrashKind::Kill | CrashKind::Stop => applied_end.max(durable_end),
         };
         self.must_keep = Some(MustKeep { durable_end, end, kind });
+        self.batches.append(&mut self.cut_off);
     }
 
     /// How many batches, from the first, are on the disk, or were deleted; and how many of these are durable.
