@@ -64,9 +64,9 @@ exhibits! {
     /// before anybody could read them, the log begins above what is committed, and readers at its end are sent away
     /// from offsets that were never out of range.
     A13RetentionIgnoresHighWatermark = "A13", "retention_ignores_hw";
-    /// KAFKA-10661: a leader that comes back has forgotten that it led. It may vote for a rival in the epoch that it won, and
-    /// then there are two leaders of one epoch, each with records of its own at the same offsets.
-    A14RestartAsUnattached = "A14", "restart_as_unattached";
+    /// KAFKA-10661: a leader that comes back goes on leading its epoch. What it had written and not synced may be with others,
+    /// and it gives the same offsets of the same epoch to other records: two histories that nobody can tell apart.
+    A14ResumeLeadershipSameEpoch = "A14", "resume_leadership_same_epoch";
     /// KAFKA-10533: a voter fetches on before what it has is synced. The fetch counts as its word that it has it, the leader
     /// commits, and power that is lost on enough nodes takes what was committed.
     A15VoterSkipsFlush = "A15", "voter_skips_flush";

@@ -165,11 +165,15 @@ impl Marks {
 }
 
 /// The marks that no plan of today can come by, each with what it would take.
-const OUT_OF_REACH: [(&str, &str); 4] = [
-    ("fetch.diverging", "only a follower says which epoch it fetched last, and the nodes are standalone"),
+const OUT_OF_REACH: [(&str, &str); 5] = [
+    ("fetch.diverging", "only a follower says which epoch it fetched last, and brokers are standalone"),
     (
         "log.lookup.segment_deleted",
         "a disk does what is asked of one file in that order, and a segment is not searched once its deletion began",
+    ),
+    (
+        "log.truncated_segment",
+        "the metadata log is the only one that is cut, and no run fills a segment of it",
     ),
     ("produce.offline", "a node goes on without a partition only if it has a second log directory"),
     ("produce.timed_out", "producers wait for half a minute, and no disk stalls that long"),

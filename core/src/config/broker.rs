@@ -90,6 +90,12 @@ impl BrokerConfigLayers<'_> {
     /// The value set for a broker key in the strongest layer that has a readable one; `None` when only a default is left.
     #[must_use]
     pub fn set_value(&self, key: &str) -> Option<Value> {
+        // Hardly any key is set, and all are asked for whenever one changes.
+        let is_set = [self.broker, self.cluster_default].iter().any(|layer| layer.contains_key(key))
+            || self.static_entries.contains_key(key);
+        if !is_set {
+            return None;
+        }
         let definition = definitions::broker(key)?;
         let dynamic = [self.broker, self.cluster_default].into_iter().find_map(|layer| {
             let value = definition.parse(layer.get(key)?).ok()?;

@@ -333,11 +333,13 @@ impl Quorum {
         };
         quorum.log.flush(out);
         let me = quorum.identity.node;
-        if quorum.museum.has(Exhibit::A14RestartAsUnattached) && quorum.election.leader == Some(me) {
-            quorum.election = ElectionState { leader: None, voted: None, ..quorum.election };
-        }
         match quorum.election.leader {
             _ if quorum.is_sole_voter() => quorum.transition_to_candidate(now, out),
+            Some(leader) if leader == me && quorum.museum.has(Exhibit::A14ResumeLeadershipSameEpoch) => {
+                let (tally, until) = (Tally::default(), now.monotonic);
+                quorum.role = Role::Candidate { tally, until, vote_write: 0 };
+                quorum.transition_to_leader(alloc::vec![me], now, out);
+            }
             Some(leader) if leader == me => {
                 // What it wrote in this epoch and did not live to see durable may be with others: it must not write other
                 // records at the same offsets (KAFKA-10661).

@@ -132,12 +132,13 @@ impl CheckpointFiles {
         let before = self.quorum.get(&file.shared()).copied();
         self.quorum.insert(file.shared(), before.filter(remembered).unwrap_or((epoch, vote)));
         match before {
-            Some((last, voted))
-                if last > epoch || (last == epoch && voted != -1 && voted != vote && !is_won) =>
-            {
-                Err(violation(format!(
-                    "{file} gets the epoch {epoch} with a vote for {vote}, and had {last} with one for {voted}"
-                )))
+            Some((last, voted)) if last > epoch => Err(violation(format!(
+                "{file} gets the epoch {epoch} with a vote for {vote}, and had {last} with one for {voted}"
+            ))),
+            Some((last, voted)) if last == epoch && voted != -1 && voted != vote && !is_won => {
+                let sentence =
+                    format!("{file} gets a vote for {vote} in epoch {epoch}, and had one for {voted}");
+                Err(Violation { property: "one_vote", sentence })
             }
             Some(_) | None => Ok(()),
         }
@@ -366,11 +367,7 @@ mod tests {
         write(3, -1).expect("an epoch begins without a vote");
         write(3, 1).expect("then there is one");
         write(3, 1).expect("which stays");
-        assert_violates(
-            write(3, 2),
-            PROPERTY,
-            "gets the epoch 3 with a vote for 2, and had 3 with one for 1",
-        );
+        assert_violates(write(3, 2), "one_vote", "gets a vote for 2 in epoch 3, and had one for 1");
         write(4, 2).expect("every epoch has its own");
         assert_violates(write(3, 2), PROPERTY, "gets the epoch 3 with a vote for 2, and had 4");
     }
