@@ -33,13 +33,18 @@ macro_rules! found {
 found! {
     a_log_cut_to_an_old_high_watermark_is_found: A01TruncateToOwnHighWatermark, from 0, within 30;
     a_fetch_that_looks_at_the_log_twice_is_found: A10TwoPhaseFetchBound, from 0, within 30;
-    retention_of_what_is_not_committed_is_found: A13RetentionIgnoresHighWatermark, from 57, within 174;
+    retention_of_what_is_not_committed_is_found: A13RetentionIgnoresHighWatermark, from 118, within 357;
+    a_leader_that_resumes_its_epoch_is_found: A14ResumeLeadershipSameEpoch, from 3, within 30;
+    a_voter_that_fetches_before_it_syncs_is_found: A15VoterSkipsFlush, from 3, within 30;
+    a_commit_by_what_earlier_epochs_wrote_is_found: A16HighWatermarkAtEpochStart, from 3, within 30;
+    a_vote_that_is_forgotten_is_found: A17ClearVoteOnStepDown, from 653, within 1_962;
+    a_leader_that_nobody_follows_is_found: A18NoCheckQuorum, from 29, within 90;
     a_metadata_log_that_time_shortens_is_found: A23MetadataLogTimeRetention, from 1, within 30;
     a_resent_batch_that_is_refused_is_found: A32DedupeWindowZero, from 0, within 30;
     producer_ids_handed_out_twice_are_found: A37PersistCurrentProducerIdBlock, from 16, within 51;
     a_marker_that_is_left_in_place_is_found: A42MarkerDeletedAfterLoad, from 13, within 42;
     an_epoch_file_that_is_not_synced_is_found: A43EpochFileNoSync, from 0, within 30;
-    an_epoch_zero_that_is_passed_over_is_found: A44SkipEpochZero, from 1784, within 5_355;
+    an_epoch_zero_that_is_passed_over_is_found: A44SkipEpochZero, from 6712, within 20_139;
     state_that_changes_before_the_append_is_found: A45MutateStateBeforeAppend, from 1, within 30;
     a_log_that_ends_where_its_index_ends_is_found: A46AdvanceLogEndAfterIndex, from 4, within 30;
     an_append_behind_a_failed_one_is_found: A47AppendAfterIoError, from 35, within 108;
@@ -51,7 +56,7 @@ found! {
     a_clean_stop_without_a_sync_is_found: B05CleanShutdownWithoutFlush, from 0, within 30;
     a_sync_that_vouches_for_another_file_is_found: B06LaterFlushVouchesForEarlier, from 7, within 30;
     a_recovery_without_checksums_is_found: B07RecoverySkipsChecksum, from 45, within 138;
-    a_hole_between_two_segments_is_found: B08HoleBetweenSegments, from 96, within 291;
+    a_hole_between_two_segments_is_found: B08HoleBetweenSegments, from 154, within 465;
     a_duplicate_acknowledged_too_early_is_found: B09DuplicateAckedBeforeWritten, from 0, within 30;
     a_cut_that_is_not_synced_is_found: B10CutNotSynced, from 15, within 48;
 }
