@@ -290,6 +290,14 @@ pub struct BrokerConfig {
     pub log_retention_check_interval_ms: i64,
     /// `log.initial.task.delay.ms`.
     pub log_initial_task_delay_ms: i64,
+    /// `broker.session.timeout.ms`: how long the controller waits for a heartbeat of a broker.
+    pub broker_session_timeout_ms: u64,
+    /// `leader.imbalance.check.interval.seconds`, in milliseconds; `None` when `auto.leader.rebalance.enable` is off.
+    pub leader_imbalance_check_interval_ms: Option<i64>,
+    /// `unclean.leader.election.interval.ms`
+    pub unclean_leader_election_interval_ms: i64,
+    /// `metadata.max.idle.interval.ms`; `None` lets the metadata log be silent.
+    pub metadata_max_idle_interval_ms: Option<i64>,
     /// What holds for a topic without overrides.
     pub topic_defaults: TopicConfig,
     /// The static entries as they were written, for descriptions and for building layers.
@@ -883,6 +891,13 @@ impl Rules<'_> {
                 .i64("log.flush.start.offset.checkpoint.interval.ms"),
             log_retention_check_interval_ms: read.i64("log.retention.check.interval.ms"),
             log_initial_task_delay_ms: read.i64("log.initial.task.delay.ms"),
+            broker_session_timeout_ms: u64::from(read.u32("broker.session.timeout.ms")),
+            leader_imbalance_check_interval_ms: read
+                .flag("auto.leader.rebalance.enable")
+                .then(|| read.i64("leader.imbalance.check.interval.seconds").saturating_mul(1000)),
+            unclean_leader_election_interval_ms: read.i64("unclean.leader.election.interval.ms"),
+            metadata_max_idle_interval_ms: Some(read.i64("metadata.max.idle.interval.ms"))
+                .filter(|millis| *millis > 0),
             topic_defaults: TopicConfig::resolve(&Overrides::new(), &self.layers),
             entries: StaticEntries::new(),
         })

@@ -1,6 +1,6 @@
 //! Brokers of the cluster: registration and what it does to the partitions they lead.
 
-use super::image::MetadataImage;
+use super::image::PartitionState;
 use super::{Controller, Decision, text};
 use crate::config::broker::Listener;
 use crate::ids::{BrokerEpoch, NodeId};
@@ -10,8 +10,7 @@ use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::{UnregisterBrokerRequest, UnregisterBrokerResponse};
 use sordini_protocol::records::register_broker_record::{BrokerEndpoint, BrokerFeature};
 use sordini_protocol::records::{
-    BrokerRegistrationChangeRecord, MetadataRecord, PartitionChangeRecord, RegisterBrokerRecord,
-    UnregisterBrokerRecord,
+    MetadataRecord, PartitionChangeRecord, RegisterBrokerRecord, UnregisterBrokerRecord,
 };
 use sordini_protocol::wire::{Str, Uuid};
 
@@ -63,7 +62,7 @@ pub(crate) fn register(registration: &Registration, record_offset: i64) -> Metad
 impl Controller {
     /// Forgets a broker, whether it lives or not: it is in sync with nothing any more and leads nothing.
     pub(super) fn unregister_broker(
-        &self,
+        &mut self,
         request: &UnregisterBrokerRequest,
     ) -> Decision<UnregisterBrokerResponse> {
         let mut response = UnregisterBrokerResponse { error_message: None, ..Default::default() };
@@ -78,6 +77,7 @@ impl Controller {
                     ..UnregisterBrokerRecord::default()
                 };
                 records.push(record.into());
+                self.heartbeats.end(node);
             }
             None => {
                 response.error_code = ErrorCode::BrokerIdNotRegistered.as_i16();
@@ -86,32 +86,33 @@ impl Controller {
         }
         Decision { records, response }
     }
-}
 
-/// Lets a registered broker serve. It is elected again for every partition of which it is the only in-sync replica:
-/// under a new epoch, so that a reader of its earlier life notices when a crash has taken what it had read (KIP-320).
-pub(crate) fn unfence(image: &MetadataImage, node: NodeId, epoch: BrokerEpoch) -> Vec<MetadataRecord> {
-    let mut records = alloc::vec![
-        BrokerRegistrationChangeRecord {
-            broker_id: node.0,
-            broker_epoch: epoch.0,
-            fenced: -1,
-            ..BrokerRegistrationChangeRecord::default()
-        }
-        .into(),
-    ];
-    for topic in image.topics_by_name() {
-        for (index, partition) in &topic.partitions {
-            if partition.isr == [node] {
-                let record = PartitionChangeRecord {
-                    partition_id: *index,
-                    topic_id: topic.id,
-                    leader: node.0,
-                    ..PartitionChangeRecord::default()
-                };
-                records.push(record.into());
+    /// What the life before of the broker in this process was in sync with, together with others, is theirs alone when it
+    /// begins anew.
+    pub(crate) fn begin_own_life(&self) -> Vec<MetadataRecord> {
+        let is_shared = |_, state: &PartitionState| state.isr.len() > 1;
+        self.leave_isrs_of(self.node, is_shared).into_iter().map(MetadataRecord::from).collect()
+    }
+
+    /// Lets the broker in this process serve. It is elected again for every partition of which it is the only in-sync
+    /// replica: under a new epoch, so that a reader of its earlier life notices when a crash has taken what it had read
+    /// (KIP-320). And it leads what nobody else could.
+    pub(crate) fn unfence_own(&self, epoch: BrokerEpoch) -> Vec<MetadataRecord> {
+        let node = self.node;
+        let mut records = self.unfence(node, epoch);
+        for topic in self.image.topics_by_name() {
+            for (index, partition) in &topic.partitions {
+                if partition.isr == [node] && partition.leader == Some(node) {
+                    let record = PartitionChangeRecord {
+                        partition_id: *index,
+                        topic_id: topic.id,
+                        leader: node.0,
+                        ..PartitionChangeRecord::default()
+                    };
+                    records.push(record.into());
+                }
             }
         }
+        records
     }
-    records
 }

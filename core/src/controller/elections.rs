@@ -12,6 +12,9 @@ use sordini_protocol::messages::{ElectLeadersRequest, ElectLeadersResponse};
 use sordini_protocol::records::{MetadataRecord, PartitionChangeRecord};
 use sordini_protocol::wire::Str;
 
+/// So many partitions are given back at one check, and the others at the next: every one of them moves clients.
+const ELECTIONS_PER_CHECK_MAX: usize = 1000;
+
 /// The answer to a request that is not decided on.
 pub(super) fn refuse(request: &ElectLeadersRequest, code: ErrorCode) -> ElectLeadersResponse {
     let error_code = code.as_i16();
@@ -94,6 +97,32 @@ impl Controller {
             }
         }
         Decision { records, response }
+    }
+
+    /// Gives partitions back to the first of their replicas where that one can lead and does not.
+    pub(crate) fn elect_preferred_leaders(&self) -> Vec<MetadataRecord> {
+        let mut records = Vec::new();
+        for topic in self.image.topics_by_name() {
+            for (index, state) in &topic.partitions {
+                let preferred = state.replicas.first().copied();
+                if state.leader == preferred || !preferred.is_some_and(|node| state.isr.contains(&node)) {
+                    continue;
+                }
+                let id = TopicIdPartition { topic: topic.id, partition: *index };
+                let mut change = PartitionChange::new(&self.image, id, state);
+                change.election = Election::Preferred;
+                records.extend(change.record().map(MetadataRecord::from));
+                if records.len() == ELECTIONS_PER_CHECK_MAX {
+                    return records;
+                }
+            }
+        }
+        records
+    }
+
+    /// Tries once more to find leaders for partitions without one, where a replica that lacks records will do.
+    pub(crate) fn retry_elections(&self) -> Vec<MetadataRecord> {
+        self.elect_for_leaderless(None).into_iter().map(MetadataRecord::from).collect()
     }
 
     fn elect_leader(

@@ -124,6 +124,13 @@ pub(crate) struct Broker {
     pub(crate) features: BTreeMap<Str, SupportedLevels>,
 }
 
+impl Broker {
+    /// Whether the broker may lead and be in sync: it is there, and not about to go (KIP-841).
+    pub(crate) const fn is_active(&self) -> bool {
+        !self.fenced && !self.in_controlled_shutdown
+    }
+}
+
 /// A registered controller (KIP-919).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ControllerRegistration {
@@ -164,6 +171,35 @@ pub(crate) enum Change {
     Config { resource: ConfigResource, name: Str },
     /// A broker's registration changed.
     Broker(NodeId),
+}
+
+impl PartitionState {
+    /// Takes a change of the partition.
+    pub(super) fn change(&mut self, record: &PartitionChangeRecord) {
+        let replace = |list: &mut Vec<NodeId>, with: &Option<Vec<i32>>| {
+            if let Some(with) = with {
+                *list = nodes(with);
+            }
+        };
+        replace(&mut self.isr, &record.isr);
+        replace(&mut self.replicas, &record.replicas);
+        replace(&mut self.removing_replicas, &record.removing_replicas);
+        replace(&mut self.adding_replicas, &record.adding_replicas);
+        replace(&mut self.eligible_leader_replicas, &record.eligible_leader_replicas);
+        replace(&mut self.last_known_elr, &record.last_known_elr);
+        if let Some(directories) = &record.directories {
+            self.directories.clone_from(directories);
+        }
+        if record.leader_recovery_state >= 0 {
+            self.leader_recovery_state = record.leader_recovery_state;
+        }
+        // Whoever takes a replica away names the leader for this reason alone, be it the same one.
+        if record.leader != LEADER_UNCHANGED {
+            self.leader = leader(record.leader);
+            self.leader_epoch = LeaderEpoch(self.leader_epoch.0 + 1);
+        }
+        self.partition_epoch = PartitionEpoch(self.partition_epoch.0 + 1);
+    }
 }
 
 impl MetadataImage {
@@ -431,29 +467,7 @@ impl MetadataImage {
     fn change_partition(&mut self, record: &PartitionChangeRecord) -> Option<Change> {
         let id = TopicIdPartition { topic: record.topic_id, partition: record.partition_id };
         let state = self.topics.get_mut(&id.topic)?.partitions.get_mut(&id.partition)?;
-        let replace = |list: &mut Vec<NodeId>, with: &Option<Vec<i32>>| {
-            if let Some(with) = with {
-                *list = nodes(with);
-            }
-        };
-        replace(&mut state.isr, &record.isr);
-        replace(&mut state.replicas, &record.replicas);
-        replace(&mut state.removing_replicas, &record.removing_replicas);
-        replace(&mut state.adding_replicas, &record.adding_replicas);
-        replace(&mut state.eligible_leader_replicas, &record.eligible_leader_replicas);
-        replace(&mut state.last_known_elr, &record.last_known_elr);
-        if let Some(directories) = &record.directories {
-            state.directories.clone_from(directories);
-        }
-        if record.leader_recovery_state >= 0 {
-            state.leader_recovery_state = record.leader_recovery_state;
-        }
-        // Whoever takes a replica away names the leader for this reason alone, be it the same one.
-        if record.leader != LEADER_UNCHANGED {
-            state.leader = leader(record.leader);
-            state.leader_epoch = LeaderEpoch(state.leader_epoch.0 + 1);
-        }
-        state.partition_epoch = PartitionEpoch(state.partition_epoch.0 + 1);
+        state.change(record);
         Some(Change::Partition(id))
     }
 

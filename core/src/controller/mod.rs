@@ -5,11 +5,15 @@
 //! passed them. A decision without records waits in the same way: what it was based on must be committed first.
 
 mod acls;
+mod alter_partition;
+mod brokers;
 pub(crate) mod client_quotas;
 pub(crate) mod cluster;
 mod configs;
+mod directories;
 mod elections;
 mod features;
+mod heartbeats;
 pub(crate) mod image;
 mod partition_change;
 pub(crate) mod reassignment;
@@ -21,26 +25,33 @@ pub(crate) use topics::{is_internal, topic_name_problem};
 
 use crate::config::broker::{BrokerConfig, BrokerConfigLayers};
 use crate::config::{ConfigError, Overrides};
-use crate::ids::{BrokerEpoch, NodeId};
+use crate::ids::{BrokerEpoch, NodeId, Offset};
 use crate::mark::Mark;
 use crate::museum::{Exhibit, Museum};
 use crate::outbox::Outbox;
 use crate::rng::Rng;
+use crate::time::Now;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
+use heartbeats::Heartbeats;
 use image::{ConfigResource, MetadataImage};
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use sordini_protocol::messages::create_topics_response::CreatableTopicResult;
 use sordini_protocol::messages::delete_topics_response::DeletableTopicResult;
 use sordini_protocol::messages::{
-    AlterClientQuotasRequest, AlterConfigsRequest, AlterConfigsResponse, AlterPartitionReassignmentsRequest,
-    AlterUserScramCredentialsRequest, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest,
-    CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, ElectLeadersRequest,
-    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, UnregisterBrokerRequest,
-    UnregisterBrokerResponse, UpdateFeaturesRequest, UpdateFeaturesResponse, alter_configs_request,
-    alter_configs_response, create_partitions_request, create_topics_request,
-    incremental_alter_configs_request, incremental_alter_configs_response,
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterClientQuotasRequest, AlterConfigsRequest,
+    AlterConfigsResponse, AlterPartitionReassignmentsRequest, AlterPartitionRequest, AlterPartitionResponse,
+    AlterUserScramCredentialsRequest, AssignReplicasToDirsRequest, AssignReplicasToDirsResponse,
+    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
+    ControllerRegistrationRequest, ControllerRegistrationResponse, CreatePartitionsRequest,
+    CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
+    DeleteTopicsResponse, ElectLeadersRequest, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse, UnregisterBrokerRequest, UnregisterBrokerResponse,
+    UpdateFeaturesRequest, UpdateFeaturesResponse, alter_configs_request, alter_configs_response,
+    create_partitions_request, create_topics_request, incremental_alter_configs_request,
+    incremental_alter_configs_response,
 };
 use sordini_protocol::records::{MetadataRecord, ProducerIdsRecord};
 use sordini_protocol::request::AnyResponse;
@@ -76,6 +87,29 @@ pub(crate) enum ControllerRequest {
     ElectLeaders(ElectLeadersRequest),
     AlterPartitionReassignments(AlterPartitionReassignmentsRequest),
     UnregisterBroker(UnregisterBrokerRequest),
+    BrokerRegistration(BrokerRegistrationRequest),
+    BrokerHeartbeat(BrokerHeartbeatRequest),
+    AlterPartition(AlterPartitionRequest),
+    AllocateProducerIds(AllocateProducerIdsRequest),
+    AssignReplicasToDirs(AssignReplicasToDirsRequest),
+    ControllerRegistration(ControllerRegistrationRequest),
+}
+
+/// How a request was asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    /// Version of its API.
+    pub(crate) version: i16,
+    /// Where the decision's records will be in the log.
+    pub(crate) end: Offset,
+    pub(crate) now: Now,
+}
+
+impl Asked {
+    /// The offset of a record that so many records of the decision come before.
+    fn offset_after(&self, records: usize) -> i64 {
+        self.end.0 + i64::try_from(records).expect("records are counted in 63 bits")
+    }
 }
 
 /// A refusal, in the two forms in which responses carry it.
@@ -96,23 +130,33 @@ impl Refusal {
 pub(crate) struct Controller {
     /// The cluster at the end of the metadata log.
     image: MetadataImage,
+    heartbeats: Heartbeats,
     node: NodeId,
+    cluster_id: Str,
     config: BrokerConfig,
     museum: Museum,
 }
 
 impl Controller {
-    pub(crate) fn new(node: NodeId, config: BrokerConfig, museum: Museum) -> Self {
-        Self { image: MetadataImage::default(), node, config, museum }
+    pub(crate) fn new(node: NodeId, cluster_id: Str, config: BrokerConfig, museum: Museum) -> Self {
+        let (image, heartbeats) = (MetadataImage::default(), Heartbeats::default());
+        Self { image, heartbeats, node, cluster_id, config, museum }
     }
 
     pub(crate) const fn image(&self) -> &MetadataImage {
         &self.image
     }
 
-    /// Begins with what the log said when it was loaded.
-    pub(crate) fn replace_image(&mut self, image: MetadataImage) {
+    /// Becomes the active controller, with what the log says to its end.
+    pub(crate) fn activate(&mut self, image: MetadataImage, now: Now) {
+        let timeout = Duration::from_millis(self.config.broker_session_timeout_ms);
+        self.heartbeats = Heartbeats::begin(&image, self.own_broker(), timeout, now);
         self.image = image;
+    }
+
+    /// The broker that is in this process.
+    fn own_broker(&self) -> Option<NodeId> {
+        self.config.process_roles.broker.then_some(self.node)
     }
 
     /// Applies a record that is in the log.
@@ -120,14 +164,15 @@ impl Controller {
         self.image.apply(record);
     }
 
-    /// Decides about a request of a client. `version` is that of its API.
+    /// Decides about a request.
     pub(crate) fn decide(
-        &self,
+        &mut self,
         request: &ControllerRequest,
-        version: i16,
+        asked: &Asked,
         rng: &mut Rng,
         out: &mut Outbox,
     ) -> Decision<AnyResponse> {
+        let version = asked.version;
         let (mark, decision) = match request {
             ControllerRequest::CreateTopics(request) => (
                 Some(Mark::ControllerTopicCreated),
@@ -167,6 +212,24 @@ impl Controller {
             ),
             ControllerRequest::UnregisterBroker(request) => {
                 (None, self.unregister_broker(request).map(AnyResponse::UnregisterBroker))
+            }
+            ControllerRequest::BrokerRegistration(request) => {
+                (None, self.register_broker(request, asked).map(AnyResponse::BrokerRegistration))
+            }
+            ControllerRequest::BrokerHeartbeat(request) => {
+                (None, self.on_broker_heartbeat(request, asked).map(AnyResponse::BrokerHeartbeat))
+            }
+            ControllerRequest::AlterPartition(request) => {
+                (None, self.alter_partition(request).map(AnyResponse::AlterPartition))
+            }
+            ControllerRequest::AllocateProducerIds(request) => {
+                (None, self.allocate_producer_ids_for(request).map(AnyResponse::AllocateProducerIds))
+            }
+            ControllerRequest::AssignReplicasToDirs(request) => {
+                (None, self.assign_replicas_to_dirs(request).map(AnyResponse::AssignReplicasToDirs))
+            }
+            ControllerRequest::ControllerRegistration(request) => {
+                (None, self.register_controller(request).map(AnyResponse::ControllerRegistration))
             }
         };
         if let Some(mark) = mark {
@@ -268,11 +331,37 @@ impl Controller {
                 error_message: None,
                 ..UpdateFeaturesResponse::default()
             }),
+            ControllerRequest::BrokerRegistration(_) => {
+                let response = BrokerRegistrationResponse { error_code, ..Default::default() };
+                AnyResponse::BrokerRegistration(response)
+            }
+            ControllerRequest::BrokerHeartbeat(_) => {
+                let response = BrokerHeartbeatResponse { error_code, ..Default::default() };
+                AnyResponse::BrokerHeartbeat(response)
+            }
+            ControllerRequest::AlterPartition(_) => {
+                AnyResponse::AlterPartition(AlterPartitionResponse { error_code, ..Default::default() })
+            }
+            ControllerRequest::AllocateProducerIds(_) => {
+                let response = AllocateProducerIdsResponse { error_code, ..Default::default() };
+                AnyResponse::AllocateProducerIds(response)
+            }
+            ControllerRequest::AssignReplicasToDirs(_) => {
+                let response = AssignReplicasToDirsResponse { error_code, ..Default::default() };
+                AnyResponse::AssignReplicasToDirs(response)
+            }
+            ControllerRequest::ControllerRegistration(_) => {
+                AnyResponse::ControllerRegistration(ControllerRegistrationResponse {
+                    error_code,
+                    error_message: None,
+                    ..ControllerRegistrationResponse::default()
+                })
+            }
         }
     }
 
     /// Reserves the next block of producer ids for a broker; answers its first id. Blocks are never used again (KIP-98).
-    pub(crate) fn allocate_producer_ids(&self, broker_epoch: BrokerEpoch) -> Decision<i64> {
+    pub(crate) fn allocate_producer_ids(&self, broker: NodeId, broker_epoch: BrokerEpoch) -> Decision<i64> {
         let first = self.image.next_producer_id();
         let next = if self.museum.has(Exhibit::A37PersistCurrentProducerIdBlock) {
             first
@@ -280,7 +369,7 @@ impl Controller {
             first + PRODUCER_ID_BLOCK
         };
         let record = ProducerIdsRecord {
-            broker_id: self.node.0,
+            broker_id: broker.0,
             broker_epoch: broker_epoch.0,
             next_producer_id: next,
             ..ProducerIdsRecord::default()
@@ -327,7 +416,9 @@ mod tests {
     };
     use sordini_protocol::wire::Uuid;
 
-    const ORDERS: Uuid = Uuid([7; 16]);
+    pub(super) const ORDERS: Uuid = Uuid([7; 16]);
+
+    pub(super) const CLUSTER: Str = Str::from_static("5L6g3nShT-eMCtK--X86sw");
 
     /// The controller of node 1, in a cluster that these records make.
     pub(super) fn controller(records: impl IntoIterator<Item = MetadataRecord>) -> Controller {
@@ -339,7 +430,7 @@ mod tests {
         ];
         let entries = entries.map(|(key, value)| (key.into(), value.into(), Origin::CommandLine));
         let (config, _) = BrokerConfig::from_entries(entries).expect("the configuration is right");
-        let mut controller = Controller::new(NodeId(1), config, Museum::NONE);
+        let mut controller = Controller::new(NodeId(1), CLUSTER, config, Museum::NONE);
         for record in records {
             controller.apply(&record);
         }

@@ -10,15 +10,15 @@ use sordini_protocol::records::PartitionChangeRecord;
 use sordini_protocol::wire::Uuid;
 
 /// Directories that stand for no directory, or for one that is gone.
-const LOST: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-const MIGRATING: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+pub(super) const LOST: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+pub(super) const MIGRATING: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
 
 /// The leader was elected from outside the in-sync replicas: what it lacks is lost.
-const RECOVERING: i8 = 1;
+pub(super) const RECOVERING: i8 = 1;
 
 /// The levels of metadata.version from which on replicas have directories, and below which a smaller ISR needs another
 /// leader epoch.
-const DIRECTORIES_FROM: i16 = 17;
+pub(super) const DIRECTORIES_FROM: i16 = 17;
 const ISR_SHRINK_RAISES_EPOCH_BELOW: i16 = 12;
 
 /// Which leader is looked for.
@@ -40,6 +40,11 @@ pub(super) struct PartitionChange<'a> {
     now: &'a PartitionState,
     /// The broker that is not to lead, whatever the image says of it.
     without: Option<NodeId>,
+    /// The broker that may lead, whatever the image says of it.
+    with: Option<NodeId>,
+    /// The directory in which a replica lies from here on.
+    pub(super) directory: Option<(NodeId, Uuid)>,
+    pub(super) leader_recovery_state: i8,
     pub(super) election: Election,
     pub(super) isr: Vec<NodeId>,
     pub(super) replicas: Vec<NodeId>,
@@ -55,12 +60,21 @@ impl<'a> PartitionChange<'a> {
             id,
             now,
             without: None,
+            with: None,
+            directory: None,
+            leader_recovery_state: now.leader_recovery_state,
             election: Election::Online,
             isr: now.isr.clone(),
             replicas: now.replicas.clone(),
             removing: now.removing_replicas.clone(),
             adding: now.adding_replicas.clone(),
         }
+    }
+
+    /// A broker is not to be in sync any more, nor to lead.
+    pub(super) fn leave_isr(&mut self, node: NodeId) {
+        self.without = Some(node);
+        self.isr.retain(|replica| *replica != node);
     }
 
     /// The record that changes the partition; `None` when nothing changes.
@@ -78,10 +92,11 @@ impl<'a> PartitionChange<'a> {
             record.leader = leader.map_or(NO_LEADER, |leader| leader.0);
             if !is_clean {
                 self.isr = leader.into_iter().collect();
-                if now.leader_recovery_state != RECOVERING {
-                    record.leader_recovery_state = RECOVERING;
-                }
+                self.leader_recovery_state = RECOVERING;
             }
+        }
+        if self.leader_recovery_state != now.leader_recovery_state {
+            record.leader_recovery_state = self.leader_recovery_state;
         }
         let loses = |old: &[NodeId], new: &[NodeId]| old.iter().any(|node| !new.contains(node));
         // A partition keeps its last in-sync replica: without one, nobody would know who has all the records.
@@ -100,7 +115,8 @@ impl<'a> PartitionChange<'a> {
         record.replicas = changed(&self.replicas, &now.replicas);
         record.removing_replicas = changed(&self.removing, &now.removing_replicas);
         record.adding_replicas = changed(&self.adding, &now.adding_replicas);
-        if record.replicas.is_some() && version >= DIRECTORIES_FROM {
+        let has_moved = self.directory.is_some() || record.replicas.is_some();
+        if has_moved && version >= DIRECTORIES_FROM {
             let directories: Vec<Uuid> = self.replicas.iter().map(|node| self.directory(*node)).collect();
             record.directories = (directories != now.directories).then_some(directories);
         }
@@ -151,20 +167,22 @@ impl<'a> PartitionChange<'a> {
     /// Whether a replica's broker is there to lead and has the directory of the replica.
     fn can_lead(&self, node: NodeId) -> bool {
         let is_online = |broker: &Broker| {
-            let at = self.now.replicas.iter().position(|replica| *replica == node);
-            let directory = at.and_then(|at| self.now.directories.get(at)).copied().unwrap_or(Uuid::ZERO);
+            let directory = self.directory(node);
             directory != LOST
                 && (directory.is_zero()
                     || directory == MIGRATING
                     || broker.log_dirs.is_empty()
                     || broker.log_dirs.contains(&directory))
         };
-        let is_active = |broker: &&Broker| !broker.fenced && !broker.in_controlled_shutdown;
+        let is_active = |broker: &&Broker| self.with == Some(node) || broker.is_active();
         self.without != Some(node) && self.image.brokers().get(&node).filter(is_active).is_some_and(is_online)
     }
 
     /// Where a replica lies: where it lay, or where a new one would.
     fn directory(&self, node: NodeId) -> Uuid {
+        if let Some((_, directory)) = self.directory.filter(|(moved, _)| *moved == node) {
+            return directory;
+        }
         let at = self.now.replicas.iter().position(|replica| *replica == node);
         at.and_then(|at| self.now.directories.get(at))
             .copied()
@@ -198,16 +216,42 @@ impl Controller {
     /// What becomes of the partitions of which a broker is an in-sync replica when it is one no longer: others lead them,
     /// and the others alone are in sync.
     pub(super) fn leave_isrs(&self, node: NodeId) -> Vec<PartitionChangeRecord> {
+        self.leave_isrs_of(node, |_, _| true)
+    }
+
+    /// As [`Self::leave_isrs`], of the partitions alone for which `is_left` holds.
+    pub(super) fn leave_isrs_of(
+        &self,
+        node: NodeId,
+        is_left: impl Fn(TopicIdPartition, &PartitionState) -> bool,
+    ) -> Vec<PartitionChangeRecord> {
         let mut records = Vec::new();
         for topic in self.image.topics_by_name() {
             for (index, state) in &topic.partitions {
-                if !state.isr.contains(&node) {
+                let id = TopicIdPartition { topic: topic.id, partition: *index };
+                if !state.isr.contains(&node) || !is_left(id, state) {
                     continue;
                 }
+                let mut change = PartitionChange::new(&self.image, id, state);
+                change.leave_isr(node);
+                if self.is_unclean_election_enabled(&topic.name) {
+                    change.election = Election::Unclean;
+                }
+                records.extend(change.record());
+            }
+        }
+        records
+    }
+
+    /// Elects leaders for partitions that have none; `with` may lead, whatever the image says of it. None of them is worse
+    /// off than before: a partition for which nobody is found stays as it is.
+    pub(super) fn elect_for_leaderless(&self, with: Option<NodeId>) -> Vec<PartitionChangeRecord> {
+        let mut records = Vec::new();
+        for topic in self.image.topics_by_name() {
+            for (index, state) in topic.partitions.iter().filter(|(_, state)| state.leader.is_none()) {
                 let id = TopicIdPartition { topic: topic.id, partition: *index };
                 let mut change = PartitionChange::new(&self.image, id, state);
-                change.without = Some(node);
-                change.isr.retain(|replica| *replica != node);
+                change.with = with;
                 if self.is_unclean_election_enabled(&topic.name) {
                     change.election = Election::Unclean;
                 }

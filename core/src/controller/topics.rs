@@ -1,6 +1,6 @@
 //! Topics: created, deleted, given more partitions (KIP-4, KIP-195, KIP-516).
 
-use super::image::{ConfigResource, MetadataImage, Topic};
+use super::image::{Broker, ConfigResource, MetadataImage, Topic};
 use super::{Controller, Decision, Refusal, text};
 use crate::config::alter::Resource;
 use crate::config::{Overrides, describe, topic};
@@ -161,7 +161,7 @@ impl Controller {
             records.push(record.into());
         }
         for (partition, replicas) in (0..).zip(&assignments) {
-            records.push(self.new_partition(topic_id, partition, replicas).into());
+            records.push(self.new_partition(topic_id, partition, replicas)?.into());
         }
         let configs =
             describe::topic(&overrides, &layers, None).into_iter().map(|entry| CreatableTopicConfigs {
@@ -184,20 +184,31 @@ impl Controller {
         Ok((records, result))
     }
 
-    fn new_partition(&self, topic_id: Uuid, partition_id: i32, replicas: &[NodeId]) -> PartitionRecord {
-        let ids: Vec<i32> = replicas.iter().map(|id| id.0).collect();
+    fn new_partition(
+        &self,
+        topic_id: Uuid,
+        partition_id: i32,
+        replicas: &[NodeId],
+    ) -> Result<PartitionRecord, Refusal> {
+        // Who cannot lead is not in sync either, or it would be elected later without having the records.
+        let is_active = |id: &&NodeId| self.image.brokers().get(*id).is_some_and(Broker::is_active);
+        let isr: Vec<i32> = replicas.iter().filter(is_active).map(|id| id.0).collect();
+        let Some(leader) = isr.first().copied() else {
+            let message = format!("no broker that partition {partition_id} would be on is alive");
+            return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, message));
+        };
         let directories = replicas.iter().map(|id| self.image.directory_of_new_replica(*id)).collect();
-        PartitionRecord {
+        Ok(PartitionRecord {
             partition_id,
             topic_id,
-            leader: ids[0],
-            isr: ids.clone(),
-            replicas: ids,
+            leader,
+            isr,
+            replicas: replicas.iter().map(|id| id.0).collect(),
             leader_epoch: 0,
             partition_epoch: 0,
             directories,
             ..PartitionRecord::default()
-        }
+        })
     }
 
     fn assign(&self, wanted: &CreatableTopic, rng: &mut Rng) -> Result<Vec<Vec<NodeId>>, Refusal> {
@@ -258,18 +269,31 @@ impl Controller {
         self.place(count, factor, rng)
     }
 
-    /// Spreads replicas over the brokers that are alive, round robin from a random one.
+    /// Spreads replicas over the brokers, round robin from a random one. Those that are not alive get some only when the
+    /// others are too few, and never the first.
     fn place(&self, partitions: usize, factor: usize, rng: &mut Rng) -> Result<Vec<Vec<NodeId>>, Refusal> {
-        let live: Vec<NodeId> = self.image.live_brokers().map(|(id, _)| id).collect();
-        if live.len() < factor {
-            return Err(Refusal::new(
-                ErrorCode::InvalidReplicationFactor,
-                format!("replication factor {factor} needs as many brokers, and {} are alive", live.len()),
+        let brokers = self.image.brokers();
+        let refusal = |message| Err(Refusal::new(ErrorCode::InvalidReplicationFactor, message));
+        if brokers.len() < factor {
+            let count = brokers.len();
+            return refusal(format!(
+                "replication factor {factor} needs as many brokers, and there are {count}"
             ));
         }
+        let with = |is_active: bool| -> Vec<NodeId> {
+            brokers.iter().filter(|(_, broker)| broker.is_active() == is_active).map(|(id, _)| *id).collect()
+        };
+        let (live, gone) = (with(true), with(false));
+        if live.is_empty() {
+            return refusal("no broker is alive".into());
+        }
         let first = rng.index(live.len());
+        let from = |nodes: &[NodeId], partition: usize| -> Vec<NodeId> {
+            let round = nodes.iter().cycle().skip((first + partition) % nodes.len().max(1));
+            round.take(nodes.len()).copied().collect()
+        };
         let replicas = |partition: usize| -> Vec<NodeId> {
-            (0..factor).map(|replica| live[(first + partition + replica) % live.len()]).collect()
+            from(&live, partition).into_iter().chain(from(&gone, partition)).take(factor).collect()
         };
         Ok((0..partitions).map(replicas).collect())
     }
@@ -432,10 +456,10 @@ impl Controller {
             }
         };
         let first = partition_count(present);
-        Ok((first..)
+        (first..)
             .zip(&assignments)
-            .map(|(index, replicas)| self.new_partition(topic.id, index, replicas).into())
-            .collect())
+            .map(|(index, replicas)| Ok(self.new_partition(topic.id, index, replicas)?.into()))
+            .collect()
     }
 }
 

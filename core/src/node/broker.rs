@@ -2,6 +2,8 @@
 //!
 //! The rules of each API stand in files of their own beside this one; here is what they share.
 
+use super::active_controller::ControllerTask;
+use super::envelope::{self, Forwarded};
 use super::fetch::ParkedFetch;
 use super::list_offsets::ParkedListOffsets;
 use super::metadata::ParkedMetadata;
@@ -12,7 +14,7 @@ use crate::config::topic::TopicConfig;
 use crate::config::{BrokerConfigLayers, Overrides};
 use crate::controller::cluster::{self, Registration};
 use crate::controller::image::{Change, ConfigResource, MetadataImage, Topic};
-use crate::controller::{Controller, ControllerRequest, PRODUCER_ID_BLOCK};
+use crate::controller::{Asked, Controller, ControllerRequest, PRODUCER_ID_BLOCK};
 use crate::coordinator::UntilCommitted;
 use crate::fetch_session::FetchSessions;
 use crate::ids::{BrokerEpoch, ConnectionId, LeaderEpoch, NodeId, Offset, RequestId, TopicIdPartition};
@@ -49,17 +51,24 @@ pub(super) const OWNER_ELECTION: u32 = u32::MAX;
 pub(crate) struct ReplyTo {
     pub(crate) connection: ConnectionId,
     pub(crate) request: RequestId,
+    /// Of the API that is answered.
     pub(crate) version: i16,
+    /// The request came in an envelope, and so does the answer go.
+    pub(crate) forwarded: Option<Forwarded>,
 }
 
 impl ReplyTo {
+    /// The answer as it leaves the node.
+    pub(crate) fn answer(&self, body: AnyResponse) -> Output {
+        let (version, body) = match &self.forwarded {
+            None => (self.version, body),
+            Some(forwarded) => (envelope::VERSION, forwarded.wrap(self.version, &body)),
+        };
+        Output::Respond { connection: self.connection, request: self.request, version, body }
+    }
+
     pub(crate) fn respond(&self, body: AnyResponse, out: &mut Outbox) {
-        out.push(Output::Respond {
-            connection: self.connection,
-            request: self.request,
-            version: self.version,
-            body,
-        });
+        out.push(self.answer(body));
     }
 }
 
@@ -101,8 +110,8 @@ pub(super) enum Committed {
     Registered(BrokerEpoch),
     /// The broker may serve.
     Unfenced,
-    /// The log has what it begins with.
-    Bootstrapped,
+    /// Nobody waits for it.
+    Nothing,
     /// A block of producer ids is reserved, from this one on.
     ProducerIds(i64),
 }
@@ -126,6 +135,8 @@ pub(super) enum Timer {
     ProducerExpiration,
     /// The quorum has something to do.
     Quorum,
+    /// The active controller has something to do.
+    Controller(ControllerTask),
 }
 
 /// How far serving has come.
@@ -171,7 +182,11 @@ pub(crate) struct Broker {
     pub(super) quorum: Quorum,
     pub(super) controller: Controller,
     /// The epoch in which the controller is the active one, if it is.
-    active_epoch: Option<LeaderEpoch>,
+    pub(super) active_epoch: Option<LeaderEpoch>,
+    /// The active controller looks after other nodes at intervals.
+    pub(super) has_company: bool,
+    /// The end of the metadata log when it was last looked at for being idle.
+    pub(super) idle_since: Offset,
     /// The cluster as far as it is committed: what clients are told.
     pub(super) image: MetadataImage,
     pub(super) broker_epoch: BrokerEpoch,
@@ -221,8 +236,7 @@ impl Broker {
             next_owner,
             next_node_sequence,
         } = found;
-        let mut controller = Controller::new(config.node_id, config.clone(), museum);
-        controller.replace_image(image.clone());
+        let controller = Controller::new(config.node_id, cluster_id.clone(), config.clone(), museum);
         let slots = config.max_incremental_fetch_session_cache_slots as usize;
         let mut broker = Self {
             cluster_id,
@@ -233,6 +247,8 @@ impl Broker {
             quorum,
             controller,
             active_epoch: None,
+            has_company: false,
+            idle_since: Offset(0),
             image,
             broker_epoch: BrokerEpoch(-1),
             bootstrap_records,
@@ -404,7 +420,7 @@ impl Broker {
                 for record in self.quorum.uncommitted() {
                     image.apply(record);
                 }
-                self.controller.replace_image(image);
+                self.controller.activate(image, now);
                 self.on_elected(now, out);
             }
         }
@@ -418,6 +434,7 @@ impl Broker {
 
     /// Another node leads: whether what was decided here survives is not for this one to say.
     fn on_deposed(&mut self, out: &mut Outbox) {
+        self.stop_controller_tasks();
         for committed in self.until_committed.take_all() {
             match committed {
                 Committed::Respond(ReplyTo { connection, .. }, _)
@@ -427,7 +444,7 @@ impl Broker {
                 }
                 Committed::Registered(_)
                 | Committed::Unfenced
-                | Committed::Bootstrapped
+                | Committed::Nothing
                 | Committed::ProducerIds(_) => {}
             }
         }
@@ -449,9 +466,10 @@ impl Broker {
             records.push(record.into());
         }
         if !self.config.process_roles.broker {
-            return self.commit(records, Committed::Bootstrapped, now, out);
+            return self.commit(records, Committed::Nothing, now, out);
         }
         let incarnation = self.rng.uuid();
+        records.extend(self.controller.begin_own_life());
         let record_offset = self.quorum.log().next_offset().0
             + i64::try_from(records.len()).expect("records are counted in 63 bits");
         let registration = Registration {
@@ -479,6 +497,7 @@ impl Broker {
         }
         let end = self.quorum.append(records, now, out);
         self.until_committed.park(end, then);
+        self.arm_controller_tasks(now);
         self.release_committed(now, out);
     }
 
@@ -489,7 +508,7 @@ impl Broker {
                 Committed::Metadata(parked) => self.answer_metadata(parked, out),
                 Committed::Registered(epoch) => {
                     self.broker_epoch = epoch;
-                    let records = cluster::unfence(self.controller.image(), self.config.node_id, epoch);
+                    let records = self.controller.unfence_own(epoch);
                     self.commit(records, Committed::Unfenced, now, out);
                 }
                 Committed::Unfenced => {
@@ -497,7 +516,7 @@ impl Broker {
                         self.stage = Stage::Running;
                     }
                 }
-                Committed::Bootstrapped => {}
+                Committed::Nothing => {}
                 Committed::ProducerIds(first) => {
                     self.producer_ids_requested = false;
                     self.producer_ids = first..first + PRODUCER_ID_BLOCK;
@@ -519,8 +538,14 @@ impl Broker {
             out.sometimes(Mark::ControllerNotActive);
             return reply_to.respond(Controller::refuse(request, ErrorCode::NotController), out);
         }
-        let decision = self.controller.decide(request, reply_to.version, &mut self.rng, out);
+        let asked = self.asked(reply_to.version, now);
+        let decision = self.controller.decide(request, &asked, &mut self.rng, out);
         self.commit(decision.records, Committed::Respond(reply_to, decision.response), now, out);
+    }
+
+    /// What the controller is told with a request that comes to it at this time.
+    pub(super) fn asked(&self, version: i16, now: Now) -> Asked {
+        Asked { version, end: self.quorum.log().next_offset(), now }
     }
 
     /// Acts on a committed change of the cluster.
@@ -792,11 +817,12 @@ impl Broker {
                     self.quorum.on_deadline(now, out);
                     self.after_quorum(now, out);
                 }
+                Timer::Controller(task) => self.on_controller_task(task, now, out),
             }
         }
     }
 
-    fn arm_again(&mut self, timer: Timer, interval_ms: i64, now: Now) {
+    pub(super) fn arm_again(&mut self, timer: Timer, interval_ms: i64, now: Now) {
         // An interval of 0 would never let time go on.
         self.timers.arm(timer, now.monotonic.plus_millis(interval_ms.max(1)));
     }

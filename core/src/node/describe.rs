@@ -73,8 +73,8 @@ const SERVED: [ApiKey; 32] = [
     ApiKey::DescribeQuorum,
 ];
 
-/// What is served on a controller's listener: to other controllers, and to tools that ask one (KIP-919).
-const SERVED_TO_PEERS: [ApiKey; 23] = [
+/// What is served on a controller's listener: to other controllers, to brokers, and to tools that ask one (KIP-919).
+const SERVED_TO_PEERS: [ApiKey; 30] = [
     ApiKey::Fetch,
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
@@ -97,7 +97,14 @@ const SERVED_TO_PEERS: [ApiKey; 23] = [
     ApiKey::BeginQuorumEpoch,
     ApiKey::EndQuorumEpoch,
     ApiKey::DescribeQuorum,
+    ApiKey::AlterPartition,
+    ApiKey::Envelope,
     ApiKey::DescribeCluster,
+    ApiKey::BrokerRegistration,
+    ApiKey::BrokerHeartbeat,
+    ApiKey::AllocateProducerIds,
+    ApiKey::ControllerRegistration,
+    ApiKey::AssignReplicasToDirs,
 ];
 
 /// What is served on a listener.
@@ -454,7 +461,7 @@ impl Broker {
         }
         if !self.waiting_for_producer_ids.is_empty() && !self.producer_ids_requested {
             self.producer_ids_requested = true;
-            let decision = self.controller.allocate_producer_ids(self.broker_epoch);
+            let decision = self.controller.allocate_producer_ids(self.config.node_id, self.broker_epoch);
             out.sometimes_if(decision.response > 0, Mark::ControllerProducerIdsReserved);
             self.commit(decision.records, Committed::ProducerIds(decision.response), now, out);
         }

@@ -50,7 +50,8 @@ impl Broker {
         // topics meanwhile finds them in the controller's image and waits behind.
         let creation =
             ControllerRequest::CreateTopics(CreateTopicsRequest { topics: missing, ..Default::default() });
-        let decision = self.controller.decide(&creation, 0, &mut self.rng, out);
+        let asked = self.asked(0, now);
+        let decision = self.controller.decide(&creation, &asked, &mut self.rng, out);
         self.commit(decision.records, Committed::Metadata(parked), now, out);
     }
 

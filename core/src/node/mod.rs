@@ -4,9 +4,11 @@
 //! serves (`broker`: everything else), each a state machine of its own; the files beside them hold the rules of one group
 //! of APIs each.
 
+mod active_controller;
 mod boot;
 mod broker;
 mod describe;
+mod envelope;
 mod fetch;
 mod input;
 mod list_offsets;
@@ -201,7 +203,7 @@ fn serve(broker: &mut Broker, now: Now, input: Input, out: &mut Outbox) {
                 out.push(Output::Close { connection });
                 return;
             }
-            let reply_to = ReplyTo { connection, request, version: context.api_version };
+            let reply_to = ReplyTo { connection, request, version: context.api_version, forwarded: None };
             match body {
                 RequestBody::Produce(produce) => broker.on_produce(reply_to, produce, now, out),
                 RequestBody::UnsupportedApiVersions => {
@@ -294,6 +296,31 @@ fn on_request(
         AnyRequest::UnregisterBroker(request) => {
             broker.decide(&ControllerRequest::UnregisterBroker(request), reply_to, now, out);
         }
+        AnyRequest::BrokerRegistration(request) => {
+            broker.decide(&ControllerRequest::BrokerRegistration(request), reply_to, now, out);
+        }
+        AnyRequest::BrokerHeartbeat(request) => {
+            broker.decide(&ControllerRequest::BrokerHeartbeat(request), reply_to, now, out);
+        }
+        AnyRequest::AlterPartition(request) => {
+            broker.decide(&ControllerRequest::AlterPartition(request), reply_to, now, out);
+        }
+        AnyRequest::AllocateProducerIds(request) => {
+            broker.decide(&ControllerRequest::AllocateProducerIds(request), reply_to, now, out);
+        }
+        AnyRequest::AssignReplicasToDirs(request) => {
+            broker.decide(&ControllerRequest::AssignReplicasToDirs(request), reply_to, now, out);
+        }
+        AnyRequest::ControllerRegistration(request) => {
+            broker.decide(&ControllerRequest::ControllerRegistration(request), reply_to, now, out);
+        }
+        AnyRequest::Envelope(request) => match broker.unwrap(&reply_to, request) {
+            Ok((reply_to, body)) => {
+                let context = RequestContext { api_version: reply_to.version, ..context };
+                return on_request(broker, reply_to, context, body, now, out);
+            }
+            Err(code) => reply_to.respond(envelope::refuse(code), out),
+        },
         AnyRequest::DescribeClientQuotas(request) => {
             let response = client_quotas::describe(&broker.image, &request);
             reply_to.respond(AnyResponse::DescribeClientQuotas(response), out);

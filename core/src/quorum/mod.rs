@@ -492,13 +492,7 @@ impl Quorum {
     }
 
     fn respond(&mut self, reply_to: &ReplyTo, body: AnyResponse, out: &mut Outbox) {
-        let output = Output::Respond {
-            connection: reply_to.connection,
-            request: reply_to.request,
-            version: reply_to.version,
-            body,
-        };
-        self.say(output, out);
+        self.say(reply_to.answer(body), out);
     }
 
     fn write_election_state(&mut self, out: &mut Outbox) {

@@ -27,14 +27,19 @@ pub static BROKER: [Definition; 360] = [
         .documented("Authorizer that judges requests; none can be chosen yet."),
     define("auto.create.topics.enable", Boolean, Is("true"), Any, ReadOnly, High)
         .effective("Whether a metadata request may create a topic that does not exist."),
-    define("auto.leader.rebalance.enable", Boolean, Is("true"), Any, ReadOnly, High),
+    define("auto.leader.rebalance.enable", Boolean, Is("true"), Any, ReadOnly, High).effective(
+        "Whether the controller gives partitions back to the first of their replicas.",
+    ),
     define("background.threads", Int, Is("10"), AtLeast(1), ClusterWide, High),
     define("broker.heartbeat.interval.ms", Int, Is("2000"), Any, ReadOnly, Medium),
     define("broker.id", Int, Is("-1"), Any, ReadOnly, High)
         .effective("Old name of node.id; when set, it must be the same number."),
     define("broker.rack", String, Null, Any, ReadOnly, Medium)
         .effective("Rack, or any other failure domain, in which this broker stands."),
-    define("broker.session.timeout.ms", Int, Is("9000"), Any, ReadOnly, Medium),
+    define("broker.session.timeout.ms", Int, Is("9000"), Any, ReadOnly, Medium).effective(
+        "Milliseconds without a heartbeat after which the controller takes a broker \
+             for gone.",
+    ),
     define("client.quota.callback.class", Class, Null, Any, ReadOnly, Low),
     define("compression.gzip.level", Int, Is("-1"), MinusOneOrBetween(1, 9), ClusterWide, Medium)
         .effective("Default of the topic key compression.gzip.level."),
@@ -239,7 +244,10 @@ pub static BROKER: [Definition; 360] = [
     define("internal.metadata.max.batch.size.in.bytes", Int, Is("8388608"), Any, ReadOnly, Low).internal(),
     define("kafka.metrics.polling.interval.secs", Int, Is("10"), AtLeast(1), ReadOnly, Low),
     define("kafka.metrics.reporters", List, Is(""), Any, ReadOnly, Low),
-    define("leader.imbalance.check.interval.seconds", Long, Is("300"), AtLeast(1), ReadOnly, High),
+    define("leader.imbalance.check.interval.seconds", Long, Is("300"), AtLeast(1), ReadOnly, High).effective(
+        "Seconds between two looks of the controller for partitions that the first of \
+             their replicas does not lead.",
+    ),
     define(
         "listener.security.protocol.map",
         String,
@@ -375,7 +383,10 @@ pub static BROKER: [Definition; 360] = [
     define("metadata.log.max.snapshot.interval.ms", Long, Is("3600000"), AtLeast(0), ReadOnly, High),
     define("metadata.log.segment.bytes", Int, Is("1073741824"), AtLeast(8_388_608), ReadOnly, High),
     define("metadata.log.segment.ms", Long, Is("604800000"), Any, ReadOnly, High),
-    define("metadata.max.idle.interval.ms", Int, Is("500"), AtLeast(0), ReadOnly, Low),
+    define("metadata.max.idle.interval.ms", Int, Is("500"), AtLeast(0), ReadOnly, Low).effective(
+        "Milliseconds without a record after which the controller writes one that says \
+             nothing, if there are other nodes; 0 never does.",
+    ),
     define("metadata.max.retention.bytes", Long, Is("104857600"), Any, ReadOnly, High),
     define("metadata.max.retention.ms", Long, Is("604800000"), Any, ReadOnly, High),
     define(
@@ -689,6 +700,7 @@ pub static BROKER: [Definition; 360] = [
     define("transactional.id.expiration.ms", Int, Is("604800000"), AtLeast(1), ReadOnly, High),
     define("unclean.leader.election.enable", Boolean, Is("false"), Any, ClusterWide, High),
     define("unclean.leader.election.interval.ms", Long, Is("300000"), AtLeast(1), ReadOnly, Medium)
+        .effective("Milliseconds between two tries to find a leader where there is none.")
         .internal(),
     define("unstable.api.versions.enable", Boolean, Is("false"), Any, ReadOnly, High).internal(),
     define("unstable.feature.versions.enable", Boolean, Is("false"), Any, ReadOnly, High).internal(),

@@ -1,0 +1,357 @@
+//! Brokers that are other processes: they register, send heartbeats, and are fenced when they fall silent (KIP-631,
+//! KIP-841). What each of them may do follows from its registration in the image; that it is there, from its heartbeats.
+
+use super::cluster::METADATA_VERSION;
+use super::image::{Broker, MetadataImage};
+use super::partition_change::{DIRECTORIES_FROM, LOST, MIGRATING};
+use super::{Asked, Controller, Decision, PRODUCER_ID_BLOCK, Refusal, text};
+use crate::ids::{BrokerEpoch, NodeId};
+use crate::time::{Instant, Now};
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::{
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse,
+    BrokerRegistrationRequest, BrokerRegistrationResponse, ControllerRegistrationRequest,
+    ControllerRegistrationResponse,
+};
+use sordini_protocol::records::register_broker_record::{BrokerEndpoint, BrokerFeature};
+use sordini_protocol::records::register_controller_record::{ControllerEndpoint, ControllerFeature};
+use sordini_protocol::records::{
+    BrokerRegistrationChangeRecord, MetadataRecord, PartitionChangeRecord, RegisterBrokerRecord,
+    RegisterControllerRecord,
+};
+use sordini_protocol::wire::Uuid;
+
+/// The level of metadata.version from which on controllers register.
+const CONTROLLERS_REGISTER_FROM: i16 = 15;
+
+/// In a `BrokerRegistrationChangeRecord`.
+const FENCED: i8 = 1;
+const UNFENCED: i8 = -1;
+const IN_CONTROLLED_SHUTDOWN: i8 = 1;
+
+/// What becomes of a broker that has sent a heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Fenced,
+    Unfenced,
+    /// It leads nothing any more and goes when the others know it.
+    ControlledShutdown,
+    ShutdownNow,
+}
+
+impl Controller {
+    /// The broker of a request, if it is the one that registered last: another life of the process, or another process of
+    /// the same number, decides nothing.
+    pub(super) fn check_broker_epoch(&self, id: i32, epoch: i64) -> Result<(NodeId, &Broker), ErrorCode> {
+        let node = NodeId(id);
+        match self.image.brokers().get(&node) {
+            Some(broker) if broker.epoch == BrokerEpoch(epoch) => Ok((node, broker)),
+            Some(_) | None => Err(ErrorCode::StaleBrokerEpoch),
+        }
+    }
+
+    /// Registers a broker, fenced. Its epoch is the offset of the record that says so, which no other record ever has.
+    pub(super) fn register_broker(
+        &mut self,
+        request: &BrokerRegistrationRequest,
+        asked: &Asked,
+    ) -> Decision<BrokerRegistrationResponse> {
+        let mut response = BrokerRegistrationResponse::default();
+        if let Err(refusal) = self.check_registration(request, asked.now) {
+            response.error_code = refusal.code.as_i16();
+            return Decision { records: Vec::new(), response };
+        }
+        let node = NodeId(request.broker_id);
+        let end_points = request.listeners.iter().map(|listener| BrokerEndpoint {
+            name: listener.name.clone(),
+            host: listener.host.clone(),
+            port: listener.port,
+            security_protocol: listener.security_protocol,
+            ..BrokerEndpoint::default()
+        });
+        let features = request.features.iter().map(|feature| BrokerFeature {
+            name: feature.name.clone(),
+            min_supported_version: feature.min_supported_version,
+            max_supported_version: feature.max_supported_version,
+            ..BrokerFeature::default()
+        });
+        let mut record = RegisterBrokerRecord {
+            broker_id: node.0,
+            incarnation_id: request.incarnation_id,
+            end_points: end_points.collect(),
+            features: features.collect(),
+            rack: request.rack.clone(),
+            fenced: true,
+            log_dirs: request.log_dirs.clone(),
+            ..RegisterBrokerRecord::default()
+        };
+        let mut records = Vec::new();
+        let existing = self.image.brokers().get(&node);
+        match existing.filter(|broker| broker.incarnation == request.incarnation_id) {
+            // The same process, which has not heard the answer or has something to correct, is what it was.
+            Some(existing) => {
+                record.broker_epoch = existing.epoch.0;
+                record.fenced = existing.fenced;
+                record.in_controlled_shutdown = existing.in_controlled_shutdown;
+            }
+            // The life before it is over, whether or not anybody noticed.
+            None => {
+                records.extend(self.leave_isrs(node).into_iter().map(MetadataRecord::from));
+                record.broker_epoch = asked.offset_after(records.len());
+                self.heartbeats.register(node, asked.now);
+            }
+        }
+        response.broker_epoch = record.broker_epoch;
+        records.push(record.into());
+        Decision { records, response }
+    }
+
+    fn check_registration(&self, request: &BrokerRegistrationRequest, now: Now) -> Result<(), Refusal> {
+        let node = NodeId(request.broker_id);
+        if request.cluster_id != self.cluster_id {
+            let message = format!("this is cluster {}", self.cluster_id);
+            return Err(Refusal::new(ErrorCode::InconsistentClusterId, message));
+        }
+        let is_other_life = |broker: &&Broker| broker.incarnation != request.incarnation_id;
+        let is_there = self.own_broker() == Some(node) || self.heartbeats.has_session(node, now);
+        if is_there && self.image.brokers().get(&node).filter(is_other_life).is_some() {
+            let message = format!("another process is broker {node}");
+            return Err(Refusal::new(ErrorCode::DuplicateBrokerRegistration, message));
+        }
+        if self.image.metadata_version() >= DIRECTORIES_FROM {
+            check_log_dirs(&self.image, node, &request.log_dirs)?;
+        }
+        for (name, level) in self.image.features() {
+            let feature = request.features.iter().find(|feature| feature.name == *name);
+            let is_supported = feature.is_some_and(|feature| {
+                (feature.min_supported_version..=feature.max_supported_version).contains(level)
+            });
+            if !is_supported {
+                let message = format!("the broker does not support level {level} of {name}");
+                return Err(Refusal::new(ErrorCode::UnsupportedVersion, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Hears of a broker, and lets it serve or go when it asks for that and may.
+    pub(super) fn on_broker_heartbeat(
+        &mut self,
+        request: &BrokerHeartbeatRequest,
+        asked: &Asked,
+    ) -> Decision<BrokerHeartbeatResponse> {
+        let refused = |code: ErrorCode| {
+            let response = BrokerHeartbeatResponse { error_code: code.as_i16(), ..Default::default() };
+            Decision { records: Vec::new(), response }
+        };
+        let (node, broker) = match self.check_broker_epoch(request.broker_id, request.broker_epoch) {
+            Ok(found) => found,
+            Err(code) => return refused(code),
+        };
+        let (epoch, was_fenced, was_leaving) = (broker.epoch, broker.fenced, broker.in_controlled_shutdown);
+        // Its epoch is the offset of its registration: before it has acted on that it knows of no partition it may host.
+        let is_caught_up = request.current_metadata_offset >= epoch.0;
+        let log_dirs = self.change_log_dirs(node, epoch, request);
+        let next = match self.next_state(node, broker, request, is_caught_up) {
+            // It would be elected for what lies in a directory that has failed. It asks again, from the image that knows.
+            Next::Unfenced if was_fenced && !log_dirs.is_empty() => Next::Fenced,
+            next => next,
+        };
+        let records = match next {
+            Next::Fenced if !was_fenced => self.fence(node, epoch),
+            Next::ShutdownNow if !was_fenced => self.fence(node, epoch),
+            Next::Unfenced if was_fenced => self.unfence(node, epoch),
+            Next::ControlledShutdown => self.leave(node, epoch, was_leaving),
+            Next::Fenced | Next::ShutdownNow | Next::Unfenced => log_dirs,
+        };
+        if next == Next::ShutdownNow {
+            // The number is free for the next life of the broker.
+            self.heartbeats.end(node);
+        } else {
+            self.heartbeats.touch(node, request.current_metadata_offset, asked.now);
+        }
+        if next == Next::ControlledShutdown
+            && (!records.is_empty() || self.heartbeats.shutdown_offset(node).is_none())
+        {
+            self.heartbeats.shut_down_after(node, asked.offset_after(records.len()) - 1);
+        }
+        let response = BrokerHeartbeatResponse {
+            is_caught_up,
+            is_fenced: matches!(next, Next::Fenced | Next::ShutdownNow),
+            should_shut_down: next == Next::ShutdownNow,
+            ..BrokerHeartbeatResponse::default()
+        };
+        Decision { records, response }
+    }
+
+    fn next_state(
+        &self,
+        node: NodeId,
+        broker: &Broker,
+        request: &BrokerHeartbeatRequest,
+        is_caught_up: bool,
+    ) -> Next {
+        match (request.want_shut_down, request.want_fence) {
+            (true, _) if broker.fenced => Next::ShutdownNow,
+            (false, false) if broker.fenced && is_caught_up => Next::Unfenced,
+            (false, _) if broker.fenced => Next::Fenced,
+            (_, _) if broker.in_controlled_shutdown => {
+                let waits_for = self.heartbeats.shutdown_offset(node).unwrap_or(i64::MAX);
+                let reached = self.heartbeats.lowest_active_offset(&self.image);
+                let all_know = reached.is_none_or(|reached| reached >= waits_for);
+                if all_know && !self.leads(node) { Next::ShutdownNow } else { Next::ControlledShutdown }
+            }
+            (true, true) => Next::ShutdownNow,
+            (true, false) if self.leads(node) => Next::ControlledShutdown,
+            (true, false) => Next::ShutdownNow,
+            (false, true) => Next::Fenced,
+            (false, false) => Next::Unfenced,
+        }
+    }
+
+    fn leads(&self, node: NodeId) -> bool {
+        let mut partitions = self.image.topics_by_name().flat_map(|topic| topic.partitions.values());
+        partitions.any(|partition| partition.leader == Some(node))
+    }
+
+    /// A broker may not lead, nor be in sync, until it asks for it again.
+    fn fence(&self, node: NodeId, epoch: BrokerEpoch) -> Vec<MetadataRecord> {
+        let change = BrokerRegistrationChangeRecord { fenced: FENCED, ..registration_change(node, epoch) };
+        with_partitions(change, self.leave_isrs(node))
+    }
+
+    /// A broker may lead from here on, and leads what nobody else could.
+    pub(super) fn unfence(&self, node: NodeId, epoch: BrokerEpoch) -> Vec<MetadataRecord> {
+        let change = BrokerRegistrationChangeRecord { fenced: UNFENCED, ..registration_change(node, epoch) };
+        with_partitions(change, self.elect_for_leaderless(Some(node)))
+    }
+
+    /// A broker is about to go: others lead what it leads.
+    fn leave(&self, node: NodeId, epoch: BrokerEpoch, was_leaving: bool) -> Vec<MetadataRecord> {
+        let partitions = self.leave_isrs(node);
+        if was_leaving {
+            return partitions.into_iter().map(MetadataRecord::from).collect();
+        }
+        let change = BrokerRegistrationChangeRecord {
+            in_controlled_shutdown: IN_CONTROLLED_SHUTDOWN,
+            ..registration_change(node, epoch)
+        };
+        with_partitions(change, partitions)
+    }
+
+    /// Fences the next broker that is silent for too long. Each is decided on by itself, from an image that has the
+    /// decisions about those before it: what two of them had in common is else given to the other that is gone
+    /// (KAFKA-13173).
+    pub(crate) fn fence_next_expired(&mut self, now: Now) -> Option<Vec<MetadataRecord>> {
+        loop {
+            let node = self.heartbeats.take_expired(now)?;
+            if let Some(broker) = self.image.brokers().get(&node).filter(|broker| !broker.fenced) {
+                return Some(self.fence(node, broker.epoch));
+            }
+        }
+    }
+
+    /// When [`Self::fence_next_expired`] may have something to do.
+    pub(crate) fn next_session_expiry(&self) -> Option<Instant> {
+        self.heartbeats.next_expiry()
+    }
+
+    /// Reserves a block of producer ids for a broker.
+    pub(super) fn allocate_producer_ids_for(
+        &self,
+        request: &AllocateProducerIdsRequest,
+    ) -> Decision<AllocateProducerIdsResponse> {
+        let mut response = AllocateProducerIdsResponse::default();
+        match self.check_broker_epoch(request.broker_id, request.broker_epoch) {
+            Ok((node, broker)) => self.allocate_producer_ids(node, broker.epoch).map(|first| {
+                response.producer_id_start = first;
+                response.producer_id_len = i32::try_from(PRODUCER_ID_BLOCK).expect("blocks are small");
+                response
+            }),
+            Err(code) => {
+                response.error_code = code.as_i16();
+                Decision { records: Vec::new(), response }
+            }
+        }
+    }
+
+    /// Writes down which levels a controller can live with, and where it is (KIP-919).
+    pub(super) fn register_controller(
+        &self,
+        request: &ControllerRegistrationRequest,
+    ) -> Decision<ControllerRegistrationResponse> {
+        let mut response = ControllerRegistrationResponse { error_message: None, ..Default::default() };
+        if self.image.metadata_version() < CONTROLLERS_REGISTER_FROM {
+            response.error_code = ErrorCode::UnsupportedVersion.as_i16();
+            let (name, ..) = METADATA_VERSION;
+            response.error_message = text(&format!("{name} is too low for controllers to register"));
+            return Decision { records: Vec::new(), response };
+        }
+        let end_points = request.listeners.iter().map(|listener| ControllerEndpoint {
+            name: listener.name.clone(),
+            host: listener.host.clone(),
+            port: listener.port,
+            security_protocol: listener.security_protocol,
+            ..ControllerEndpoint::default()
+        });
+        let features = request.features.iter().map(|feature| ControllerFeature {
+            name: feature.name.clone(),
+            min_supported_version: feature.min_supported_version,
+            max_supported_version: feature.max_supported_version,
+            ..ControllerFeature::default()
+        });
+        let record = RegisterControllerRecord {
+            controller_id: request.controller_id,
+            incarnation_id: request.incarnation_id,
+            zk_migration_ready: request.zk_migration_ready,
+            end_points: end_points.collect(),
+            features: features.collect(),
+            ..RegisterControllerRecord::default()
+        };
+        Decision { records: vec![record.into()], response }
+    }
+
+    /// Whether brokers that are other processes are registered.
+    pub(crate) fn has_remote_brokers(&self) -> bool {
+        self.image.brokers().keys().any(|id| self.own_broker() != Some(*id))
+    }
+}
+
+fn registration_change(node: NodeId, epoch: BrokerEpoch) -> BrokerRegistrationChangeRecord {
+    BrokerRegistrationChangeRecord { broker_id: node.0, broker_epoch: epoch.0, ..Default::default() }
+}
+
+fn with_partitions(
+    change: BrokerRegistrationChangeRecord,
+    partitions: Vec<PartitionChangeRecord>,
+) -> Vec<MetadataRecord> {
+    let mut records = vec![change.into()];
+    records.extend(partitions.into_iter().map(MetadataRecord::from));
+    records
+}
+
+/// A log directory belongs to one broker: if its disk is moved to another, that one would take the replicas in it for its
+/// own.
+fn check_log_dirs(image: &MetadataImage, node: NodeId, log_dirs: &[Uuid]) -> Result<(), Refusal> {
+    let refusal = |message| Err(Refusal::new(ErrorCode::InvalidRegistration, message));
+    if log_dirs.is_empty() {
+        return refusal("the broker has no log directory".into());
+    }
+    let is_reserved = |dir: &Uuid| dir.is_zero() || *dir == LOST || *dir == MIGRATING;
+    if log_dirs.iter().any(is_reserved) {
+        return refusal("a log directory has a reserved id".into());
+    }
+    let distinct: BTreeSet<&Uuid> = log_dirs.iter().collect();
+    if distinct.len() != log_dirs.len() {
+        return refusal("two log directories have the same id".into());
+    }
+    let mut others = image.brokers().iter().filter(|(id, _)| **id != node);
+    match others.find(|(_, broker)| broker.log_dirs.iter().any(|dir| log_dirs.contains(dir))) {
+        Some((other, _)) => refusal(format!("a log directory is that of broker {other}")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,115 @@
+//! In which log directory of a broker a replica lies: AssignReplicasToDirs, and directories that fail (KIP-858).
+
+use super::image::Broker;
+use super::partition_change::{DIRECTORIES_FROM, PartitionChange};
+use super::{Controller, Decision};
+use crate::ids::{BrokerEpoch, NodeId, TopicIdPartition};
+use alloc::vec::Vec;
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::assign_replicas_to_dirs_response::{DirectoryData, PartitionData, TopicData};
+use sordini_protocol::messages::{
+    AssignReplicasToDirsRequest, AssignReplicasToDirsResponse, BrokerHeartbeatRequest,
+};
+use sordini_protocol::records::{BrokerRegistrationChangeRecord, MetadataRecord, PartitionChangeRecord};
+use sordini_protocol::wire::Uuid;
+
+impl Controller {
+    /// Writes down where a broker has put its replicas.
+    pub(super) fn assign_replicas_to_dirs(
+        &self,
+        request: &AssignReplicasToDirsRequest,
+    ) -> Decision<AssignReplicasToDirsResponse> {
+        let mut response = AssignReplicasToDirsResponse::default();
+        let mut records = Vec::new();
+        let broker = self.check_broker_epoch(request.broker_id, request.broker_epoch);
+        let broker = match broker {
+            Ok(_) if self.image.metadata_version() < DIRECTORIES_FROM => Err(ErrorCode::UnsupportedVersion),
+            Ok(_) | Err(_) => broker,
+        };
+        let (node, broker) = match broker {
+            Ok(found) => found,
+            Err(code) => {
+                response.error_code = code.as_i16();
+                return Decision { records, response };
+            }
+        };
+        for directory in &request.directories {
+            let mut topics = Vec::new();
+            for topic in &directory.topics {
+                let mut partitions = Vec::new();
+                for partition in &topic.partitions {
+                    let id = TopicIdPartition { topic: topic.topic_id, partition: partition.partition_index };
+                    let outcome = self.assign_replica((node, broker), id, directory.id);
+                    let error_code = outcome.as_ref().map_or_else(|code| code.as_i16(), |_| 0);
+                    records.extend(outcome.ok().flatten().map(MetadataRecord::from));
+                    partitions.push(PartitionData {
+                        partition_index: id.partition,
+                        error_code,
+                        ..Default::default()
+                    });
+                }
+                topics.push(TopicData { topic_id: topic.topic_id, partitions, ..Default::default() });
+            }
+            response.directories.push(DirectoryData { id: directory.id, topics, ..Default::default() });
+        }
+        Decision { records, response }
+    }
+
+    fn assign_replica(
+        &self,
+        (node, broker): (NodeId, &Broker),
+        id: TopicIdPartition,
+        directory: Uuid,
+    ) -> Result<Option<PartitionChangeRecord>, ErrorCode> {
+        let topic = self.image.topic(id.topic).ok_or(ErrorCode::UnknownTopicId)?;
+        let state = topic.partitions.get(&id.partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        if !state.replicas.contains(&node) {
+            return Err(ErrorCode::NotLeaderOrFollower);
+        }
+        let mut change = PartitionChange::new(&self.image, id, state);
+        change.directory = Some((node, directory));
+        if !broker.log_dirs.contains(&directory) {
+            // The directory has failed meanwhile, and the replica with it.
+            change.leave_isr(node);
+        }
+        Ok(change.record())
+    }
+
+    /// What a heartbeat says of log directories: those that have failed hold no replica that is in sync, those that are
+    /// cordoned get no new one (KIP-1066).
+    pub(super) fn change_log_dirs(
+        &self,
+        node: NodeId,
+        epoch: BrokerEpoch,
+        request: &BrokerHeartbeatRequest,
+    ) -> Vec<MetadataRecord> {
+        let Some(broker) = self.image.brokers().get(&node) else { return Vec::new() };
+        if self.image.metadata_version() < DIRECTORIES_FROM {
+            return Vec::new();
+        }
+        let is_offline = |dir: &Uuid| request.offline_log_dirs.contains(dir);
+        let online: Vec<Uuid> = broker.log_dirs.iter().copied().filter(|dir| !is_offline(dir)).collect();
+        let mut change = BrokerRegistrationChangeRecord {
+            broker_id: node.0,
+            broker_epoch: epoch.0,
+            ..BrokerRegistrationChangeRecord::default()
+        };
+        let unchanged = change.clone();
+        let mut records = Vec::new();
+        // A record without directories changes none: a broker that has lost all of them stops by itself.
+        if online != broker.log_dirs && !online.is_empty() {
+            let failed = self.leave_isrs_of(node, |_, state| {
+                let at = state.replicas.iter().position(|replica| *replica == node);
+                at.and_then(|at| state.directories.get(at)).is_some_and(is_offline)
+            });
+            records.extend(failed.into_iter().map(MetadataRecord::from));
+            change.log_dirs = online;
+        }
+        change.cordoned_log_dirs =
+            request.cordoned_log_dirs.clone().filter(|cordoned| *cordoned != broker.cordoned_log_dirs);
+        if change != unchanged {
+            records.push(change.into());
+        }
+        records
+    }
+}
