@@ -156,11 +156,11 @@ impl Controller {
         // Its epoch is the offset of its registration: before it has acted on that it knows of no partition it may host.
         let is_caught_up = request.current_metadata_offset >= epoch.0;
         let log_dirs = self.change_log_dirs(node, epoch, request);
-        let next = match self.next_state(node, broker, request, is_caught_up) {
-            // It would be elected for what lies in a directory that has failed. It asks again, from the image that knows.
-            Next::Unfenced if was_fenced && !log_dirs.is_empty() => Next::Fenced,
-            next => next,
-        };
+        let mut next = self.next_state(node, broker, request, is_caught_up);
+        if next == Next::Unfenced && was_fenced && !log_dirs.is_empty() {
+            // It would be elected for what lies in a directory that has failed. It asks again, of an image that knows.
+            next = Next::Fenced;
+        }
         let records = match next {
             Next::Fenced if !was_fenced => self.fence(node, epoch),
             Next::ShutdownNow if !was_fenced => self.fence(node, epoch),

@@ -14,7 +14,7 @@ use sordini_protocol::messages::describe_quorum_response::{
 };
 use sordini_protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
 use sordini_protocol::request::AnyResponse;
-use sordini_protocol::wire::Str;
+use sordini_protocol::wire::{Str, Uuid};
 
 /// Offset and timestamps that are not known.
 const UNKNOWN: i64 = -1;
@@ -39,6 +39,12 @@ impl Quorum {
             DescribeQuorumResponse { topics: topics.collect(), ..DescribeQuorumResponse::default() };
         let is_answered =
             response.topics.iter().flat_map(|topic| &topic.partitions).all(|data| data.error_code == 0);
+        if reply_to.version < 2 {
+            let partitions = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+            for observer in partitions.flat_map(|data| &mut data.observers) {
+                observer.replica_directory_id = Uuid::ZERO;
+            }
+        }
         if reply_to.version >= 2 && is_answered {
             let nodes = self.voters.ids().filter_map(|id| Some((id, self.voters.address(id)?)));
             let node = |(id, address): (NodeId, &super::Address)| Node {
@@ -75,7 +81,15 @@ impl Quorum {
             };
         };
         let me = self.identity.node;
-        let state = |id: NodeId| {
+        let described = |id: NodeId, directory: Uuid, replica: Replica| ReplicaState {
+            replica_id: id.0,
+            replica_directory_id: directory,
+            log_end_offset: replica.end.map_or(UNKNOWN, |end| end.0),
+            last_fetch_timestamp: replica.fetched_ms.unwrap_or(UNKNOWN),
+            last_caught_up_timestamp: replica.caught_up_ms.unwrap_or(UNKNOWN),
+            ..ReplicaState::default()
+        };
+        let voter = |id: NodeId| {
             let replica = if id == me {
                 let at = Some(now.wall_ms);
                 Replica {
@@ -87,20 +101,16 @@ impl Quorum {
             } else {
                 leader.replicas.get(&id).copied().unwrap_or_default()
             };
-            ReplicaState {
-                replica_id: id.0,
-                log_end_offset: replica.end.map_or(UNKNOWN, |end| end.0),
-                last_fetch_timestamp: replica.fetched_ms.unwrap_or(UNKNOWN),
-                last_caught_up_timestamp: replica.caught_up_ms.unwrap_or(UNKNOWN),
-                ..ReplicaState::default()
-            }
+            described(id, Uuid::ZERO, replica)
         };
+        let observers = leader.observers(now);
         PartitionData {
             partition_index: index,
             leader_id: me.0,
             leader_epoch: self.election.epoch.0,
             high_watermark: self.high_watermark.map_or(UNKNOWN, |at| at.0),
-            current_voters: self.voters.ids().map(state).collect(),
+            current_voters: self.voters.ids().map(voter).collect(),
+            observers: observers.map(|(id, directory, replica)| described(id, directory, replica)).collect(),
             ..PartitionData::default()
         }
     }

@@ -5,6 +5,11 @@ use crate::ids::{NodeId, Offset};
 use crate::time::{Instant, Now};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::time::Duration;
+use sordini_protocol::wire::Uuid;
+
+/// An observer that was silent for so long is forgotten.
+const OBSERVER_SESSION: Duration = Duration::from_secs(300);
 
 /// A voter as its leader sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,12 +35,31 @@ pub(crate) struct Leader {
     pub(crate) epoch_start: Offset,
     /// The other voters.
     pub(crate) replicas: BTreeMap<NodeId, Replica>,
+    /// Nodes without a vote that fetch, by themselves and the directory of their log.
+    observers: BTreeMap<(NodeId, Uuid), Replica>,
     /// When the leader steps down if it has not heard from a majority until then.
     pub(crate) check_quorum_at: Instant,
     /// Voters that were heard of since the last majority was.
     heard: Vec<NodeId>,
     /// When voters that do not fetch are told again who leads.
     pub(crate) begin_epoch_at: Instant,
+}
+
+impl Replica {
+    /// It fetched from `end` on when the leader's log ended at `log_end`.
+    fn on_fetch(&mut self, end: Offset, log_end: Offset, now: Now) {
+        self.end = Some(end);
+        self.heard = Some(now.monotonic);
+        self.fetched_ms = Some(now.wall_ms);
+        if end >= log_end {
+            self.caught_up_ms = Some(now.wall_ms);
+        } else if let Some((then_end, then)) = self.last_fetch
+            && end >= then_end
+        {
+            self.caught_up_ms = self.caught_up_ms.max(Some(then));
+        }
+        self.last_fetch = Some((log_end, now.wall_ms));
+    }
 }
 
 impl Leader {
@@ -46,7 +70,8 @@ impl Leader {
         begin_epoch_at: Instant,
     ) -> Self {
         let replicas = others.into_iter().map(|id| (id, Replica::default())).collect();
-        Self { epoch_start, replicas, check_quorum_at, heard: Vec::new(), begin_epoch_at }
+        let observers = BTreeMap::new();
+        Self { epoch_start, replicas, observers, check_quorum_at, heard: Vec::new(), begin_epoch_at }
     }
 
     /// A voter fetched from `end` on. Answers whether a majority was heard of, the leader included, since that was last so.
@@ -59,17 +84,7 @@ impl Leader {
         now: Now,
     ) -> bool {
         let Some(replica) = self.replicas.get_mut(&node) else { return false };
-        replica.end = Some(end);
-        replica.heard = Some(now.monotonic);
-        replica.fetched_ms = Some(now.wall_ms);
-        if end >= log_end {
-            replica.caught_up_ms = Some(now.wall_ms);
-        } else if let Some((then_end, then)) = replica.last_fetch
-            && end >= then_end
-        {
-            replica.caught_up_ms = replica.caught_up_ms.max(Some(then));
-        }
-        replica.last_fetch = Some((log_end, now.wall_ms));
+        replica.on_fetch(end, log_end, now);
         if !self.heard.contains(&node) {
             self.heard.push(node);
         }
@@ -78,6 +93,24 @@ impl Leader {
             self.heard.clear();
         }
         is_majority
+    }
+
+    /// Somebody fetched from `end` on who has no vote, from a log in this directory.
+    pub(crate) fn on_observer_fetch(
+        &mut self,
+        observer: (NodeId, Uuid),
+        end: Offset,
+        log_end: Offset,
+        now: Now,
+    ) {
+        self.observers.retain(|_, replica| !is_forgotten(replica, now));
+        self.observers.entry(observer).or_default().on_fetch(end, log_end, now);
+    }
+
+    /// Who fetches and has no vote, with the directory of its log.
+    pub(crate) fn observers(&self, now: Now) -> impl Iterator<Item = (NodeId, Uuid, Replica)> {
+        let heard_of = self.observers.iter().filter(move |(_, replica)| !is_forgotten(replica, now));
+        heard_of.map(|((node, directory), replica)| (*node, *directory, *replica))
     }
 
     /// The offset below which a majority of the voters has everything durable, this node up to `own_end`.
@@ -94,6 +127,10 @@ impl Leader {
         ids.sort_by_key(|id| core::cmp::Reverse(self.replicas[id].end));
         ids
     }
+}
+
+fn is_forgotten(observer: &Replica, now: Now) -> bool {
+    observer.heard.is_none_or(|heard| now.monotonic.since(heard) > OBSERVER_SESSION)
 }
 
 #[cfg(test)]
@@ -152,5 +189,22 @@ mod tests {
         assert_eq!(leader.replicas[&NodeId(2)].caught_up_ms, Some(100));
         leader.on_fetch(NodeId(2), Offset(8), Offset(8), &voters, now(300));
         assert_eq!(leader.replicas[&NodeId(2)].caught_up_ms, Some(300));
+    }
+
+    #[test]
+    fn an_observer_is_forgotten_when_it_was_silent_for_five_minutes() {
+        let voters = voters(2);
+        let mut leader = Leader::new(Offset(0), voters.others(NodeId(1)), Instant(0), Instant(0));
+        let at = |seconds: u64| Now { monotonic: Instant(seconds * 1_000_000), wall_ms: 0 };
+        let (first, second) = ((NodeId(7), Uuid([7; 16])), (NodeId(8), Uuid([8; 16])));
+        leader.on_observer_fetch(first, Offset(3), Offset(3), at(0));
+        leader.on_observer_fetch(second, Offset(1), Offset(3), at(200));
+        let seen = |leader: &Leader, seconds: u64| -> Vec<i32> {
+            leader.observers(at(seconds)).map(|(node, ..)| node.0).collect()
+        };
+        assert_eq!(seen(&leader, 300), [7, 8]);
+        assert_eq!(seen(&leader, 301), [8]);
+        leader.on_observer_fetch(second, Offset(3), Offset(3), at(400));
+        assert_eq!(leader.observers.len(), 1, "what is forgotten takes no room");
     }
 }

@@ -945,6 +945,11 @@ impl Quorum {
         }
         let replica =
             if reply_to.version >= 15 { request.replica_state.replica_id } else { request.replica_id };
+        // A negative number is that of nobody who keeps the log: a tool that reads it.
+        if replica >= 0 && !self.voters.contains(NodeId(replica)) {
+            let observer = (NodeId(replica), partition.replica_directory_id);
+            leader.on_observer_fetch(observer, offset, log_end, now);
+        }
         if leader.on_fetch(NodeId(replica), offset, log_end, &self.voters, now) {
             leader.check_quorum_at =
                 now.monotonic.plus_millis(self.config.fetch_timeout_ms.saturating_mul(3) / 2);
