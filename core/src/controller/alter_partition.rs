@@ -149,3 +149,136 @@ fn described(
         ..PartitionData::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{ORDERS, cluster, partition as partition_of};
+    use super::*;
+    use alloc::vec;
+    use sordini_protocol::messages::alter_partition_request::{BrokerState, TopicData as WantedTopic};
+    use sordini_protocol::records::{
+        BrokerRegistrationChangeRecord, FenceBrokerRecord, PartitionChangeRecord, PartitionRecord,
+    };
+    use sordini_protocol::wire::Uuid;
+
+    /// Leads in epoch 1, as of partition epoch 1.
+    fn led_by_1(isr: &[i32]) -> super::super::Controller {
+        let (replicas, isr) = (vec![1, 2, 3], isr.to_vec());
+        let mut controller = cluster(4, PartitionRecord { replicas, isr, leader: 1, ..Default::default() });
+        let change =
+            PartitionChangeRecord { partition_id: 0, topic_id: ORDERS, leader: 1, ..Default::default() };
+        controller.apply(&change.into());
+        controller
+    }
+
+    fn wanted(isr: &[i32]) -> Wanted {
+        let with_epoch = |id: &i32| BrokerState { broker_id: *id, broker_epoch: 0, ..Default::default() };
+        Wanted {
+            leader_epoch: 1,
+            partition_epoch: 1,
+            new_isr_with_epochs: isr.iter().map(with_epoch).collect(),
+            ..Wanted::default()
+        }
+    }
+
+    fn request(broker_id: i32, wanted: Wanted) -> AlterPartitionRequest {
+        let topic = WantedTopic { topic_id: ORDERS, partitions: vec![wanted], ..Default::default() };
+        AlterPartitionRequest { broker_id, broker_epoch: 0, topics: vec![topic], ..Default::default() }
+    }
+
+    #[test]
+    fn an_isr_is_refused_in_the_order_of_the_checks() {
+        let epochs = |leader_epoch, partition_epoch| Wanted {
+            leader_epoch,
+            partition_epoch,
+            // Wrong as well, which is looked at later.
+            ..wanted(&[9])
+        };
+        let recovering = |isr: &[i32]| Wanted { leader_recovery_state: 1, ..wanted(isr) };
+        let mut of_other_life = wanted(&[1, 2]);
+        of_other_life.new_isr_with_epochs[1].broker_epoch = 5;
+        let mut of_any_life = wanted(&[1, 2]);
+        of_any_life.new_isr_with_epochs[1].broker_epoch = -1;
+        let before_epochs = Wanted { new_isr: vec![1, 2], new_isr_with_epochs: vec![], ..wanted(&[]) };
+        let no_partition = Wanted { partition_index: 5, ..wanted(&[1]) };
+        let fenced: MetadataRecord = FenceBrokerRecord { id: 2, ..Default::default() }.into();
+        let leaving: MetadataRecord =
+            BrokerRegistrationChangeRecord { broker_id: 2, in_controlled_shutdown: 1, ..Default::default() }
+                .into();
+        let table = [
+            (1, wanted(&[1, 2]), None, ErrorCode::None),
+            (1, wanted(&[1]), None, ErrorCode::None),
+            (1, of_any_life, None, ErrorCode::None),
+            (1, before_epochs, None, ErrorCode::None),
+            (1, no_partition, None, ErrorCode::UnknownTopicOrPartition),
+            (1, epochs(2, 1), None, ErrorCode::NotController),
+            (1, epochs(1, 2), None, ErrorCode::NotController),
+            (1, epochs(0, 2), None, ErrorCode::NotController),
+            (2, epochs(0, 0), None, ErrorCode::FencedLeaderEpoch),
+            (2, epochs(1, 0), None, ErrorCode::InvalidRequest),
+            (1, epochs(1, 0), None, ErrorCode::InvalidUpdateVersion),
+            (1, wanted(&[1, 4]), None, ErrorCode::InvalidRequest),
+            (1, wanted(&[1, 2, 2]), None, ErrorCode::InvalidRequest),
+            (1, wanted(&[2, 3]), None, ErrorCode::InvalidRequest),
+            (1, recovering(&[1, 2]), None, ErrorCode::InvalidRequest),
+            (1, recovering(&[1]), None, ErrorCode::InvalidRequest),
+            (1, of_other_life, None, ErrorCode::IneligibleReplica),
+            (1, wanted(&[1, 2]), Some(fenced), ErrorCode::IneligibleReplica),
+            (1, wanted(&[1, 2]), Some(leaving), ErrorCode::IneligibleReplica),
+        ];
+        for (sender, wanted, event, code) in table {
+            let mut controller = led_by_1(&[1, 3]);
+            event.iter().for_each(|event| controller.apply(event));
+            let case = alloc::format!("{sender} {wanted:?} {event:?}");
+            let Decision { records, response } = controller.alter_partition(&request(sender, wanted));
+            let partition = &response.topics[0].partitions[0];
+            assert_eq!(partition.error_code, code.as_i16(), "{case}");
+            assert_eq!(records.is_empty(), code != ErrorCode::None, "{case}");
+            if code == ErrorCode::None {
+                records.iter().for_each(|record| controller.apply(record));
+                let state = partition_of(&controller);
+                let isr: Vec<i32> = state.isr.iter().map(|node| node.0).collect();
+                assert_eq!((&partition.isr, partition.partition_epoch), (&isr, 2), "{case}");
+                assert_eq!((partition.leader_id, partition.leader_epoch), (1, 1), "{case}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_isr_that_is_as_wanted_is_confirmed_without_a_record() {
+        let Decision { records, response } = led_by_1(&[1, 2]).alter_partition(&request(1, wanted(&[1, 2])));
+        let partition = &response.topics[0].partitions[0];
+        assert_eq!((records.len(), partition.error_code, partition.partition_epoch), (0, 0, 1));
+    }
+
+    #[test]
+    fn a_broker_of_another_life_is_refused_and_so_is_an_unknown_topic() {
+        let controller = led_by_1(&[1]);
+        let stale = AlterPartitionRequest { broker_epoch: 3, ..request(1, wanted(&[1])) };
+        let response = controller.alter_partition(&stale).response;
+        assert_eq!((response.error_code, response.topics.len()), (ErrorCode::StaleBrokerEpoch.as_i16(), 0));
+        let mut elsewhere = request(1, wanted(&[1]));
+        elsewhere.topics[0].topic_id = Uuid([9; 16]);
+        let response = controller.alter_partition(&elsewhere).response;
+        let code = response.topics[0].partitions[0].error_code;
+        assert_eq!(code, ErrorCode::UnknownTopicId.as_i16());
+    }
+
+    #[test]
+    fn a_leader_that_a_reassignment_removes_is_told_of_the_new_one() {
+        let partition = PartitionRecord {
+            replicas: vec![2, 1],
+            isr: vec![1],
+            leader: 1,
+            removing_replicas: vec![1],
+            adding_replicas: vec![2],
+            ..PartitionRecord::default()
+        };
+        let mut controller = cluster(2, partition);
+        let change = Wanted { leader_epoch: 0, partition_epoch: 0, ..wanted(&[1, 2]) };
+        let Decision { records, response } = controller.alter_partition(&request(1, change));
+        assert_eq!(response.topics[0].partitions[0].error_code, ErrorCode::NewLeaderElected.as_i16());
+        records.iter().for_each(|record| controller.apply(record));
+        assert_eq!(partition_of(&controller).leader, Some(NodeId(2)));
+    }
+}

@@ -355,3 +355,222 @@ fn check_log_dirs(image: &MetadataImage, node: NodeId, log_dirs: &[Uuid]) -> Res
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{CLUSTER, cluster, partition as partition_of};
+    use super::*;
+    use crate::ids::Offset;
+    use sordini_protocol::messages::broker_registration_request::Feature;
+    use sordini_protocol::records::{PartitionRecord, UnregisterBrokerRecord};
+    use sordini_protocol::wire::Str;
+
+    const LIFE: Uuid = Uuid([40; 16]);
+
+    fn asked(end: i64, seconds: u64) -> Asked {
+        let now = Now { monotonic: Instant(seconds * 1_000_000), wall_ms: 0 };
+        Asked { version: 1, end: Offset(end), now }
+    }
+
+    fn registration(id: u8) -> BrokerRegistrationRequest {
+        BrokerRegistrationRequest {
+            broker_id: id.into(),
+            cluster_id: CLUSTER,
+            incarnation_id: LIFE,
+            features: vec![Feature {
+                name: Str::from_static("metadata.version"),
+                min_supported_version: 7,
+                max_supported_version: 30,
+                ..Feature::default()
+            }],
+            log_dirs: vec![Uuid([id; 16])],
+            ..BrokerRegistrationRequest::default()
+        }
+    }
+
+    /// Three brokers, of which number 1 is in the controller's process, and a partition of all of them. All are just heard
+    /// of.
+    fn three(leader: i32) -> Controller {
+        let replicas = vec![1, 2, 3];
+        let partition = PartitionRecord { isr: replicas.clone(), replicas, leader, ..Default::default() };
+        let mut controller = cluster(3, partition);
+        controller.activate(controller.image().clone(), asked(0, 0).now);
+        controller
+    }
+
+    fn apply(controller: &mut Controller, records: &[MetadataRecord]) {
+        records.iter().for_each(|record| controller.apply(record));
+    }
+
+    fn heartbeat(id: i32, offset: i64) -> BrokerHeartbeatRequest {
+        BrokerHeartbeatRequest {
+            broker_id: id,
+            broker_epoch: 0,
+            current_metadata_offset: offset,
+            ..BrokerHeartbeatRequest::default()
+        }
+    }
+
+    /// Sends a heartbeat; answers whether the broker is fenced then and whether it may stop.
+    fn beat(controller: &mut Controller, request: &BrokerHeartbeatRequest, asked: &Asked) -> (bool, bool) {
+        let Decision { records, response } = controller.on_broker_heartbeat(request, asked);
+        assert_eq!(response.error_code, 0);
+        apply(controller, &records);
+        (response.is_fenced, response.should_shut_down)
+    }
+
+    #[test]
+    fn a_broker_is_registered_only_as_one_that_can_live_in_the_cluster() {
+        let other_cluster = BrokerRegistrationRequest { cluster_id: Str::from("other"), ..registration(4) };
+        let level = |min, max| {
+            let mut request = registration(4);
+            request.features[0].min_supported_version = min;
+            request.features[0].max_supported_version = max;
+            request
+        };
+        let dirs =
+            |log_dirs: &[Uuid]| BrokerRegistrationRequest { log_dirs: log_dirs.to_vec(), ..registration(4) };
+        let (own, others) = (Uuid([4; 16]), Uuid([2; 16]));
+        let table = [
+            (registration(4), 0, ErrorCode::None),
+            (other_cluster, 0, ErrorCode::InconsistentClusterId),
+            (level(7, 29), 0, ErrorCode::UnsupportedVersion),
+            (level(31, 31), 0, ErrorCode::UnsupportedVersion),
+            (
+                BrokerRegistrationRequest { features: vec![], ..registration(4) },
+                0,
+                ErrorCode::UnsupportedVersion,
+            ),
+            (dirs(&[]), 0, ErrorCode::InvalidRegistration),
+            (dirs(&[own, own]), 0, ErrorCode::InvalidRegistration),
+            (dirs(&[own, LOST]), 0, ErrorCode::InvalidRegistration),
+            (dirs(&[own, others]), 0, ErrorCode::InvalidRegistration),
+            (registration(2), 8, ErrorCode::DuplicateBrokerRegistration),
+            (registration(2), 9, ErrorCode::None),
+            (registration(1), 1000, ErrorCode::DuplicateBrokerRegistration),
+        ];
+        for (request, seconds, code) in table {
+            let Decision { records, response } = three(1).register_broker(&request, &asked(50, seconds));
+            assert_eq!(response.error_code, code.as_i16(), "{request:?}");
+            assert_eq!(records.is_empty(), code != ErrorCode::None, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn the_epoch_of_a_broker_is_the_offset_of_its_registration_and_the_life_before_leaves_the_isr() {
+        let mut controller = three(2);
+        let Decision { records, response } = controller.register_broker(&registration(2), &asked(50, 20));
+        assert_eq!((records.len(), response.broker_epoch), (2, 51));
+        apply(&mut controller, &records);
+        let state = partition_of(&controller);
+        assert_eq!((state.leader, &state.isr[..]), (Some(NodeId(1)), &[NodeId(1), NodeId(3)][..]));
+        let broker = &controller.image().brokers()[&NodeId(2)];
+        assert!(broker.fenced && broker.epoch == BrokerEpoch(51));
+
+        let again = controller.register_broker(&registration(2), &asked(60, 20));
+        assert_eq!((again.records.len(), again.response.broker_epoch), (1, 51), "the same life again");
+        let stale = controller.on_broker_heartbeat(&heartbeat(2, 99), &asked(61, 20));
+        assert_eq!(stale.response.error_code, ErrorCode::StaleBrokerEpoch.as_i16());
+    }
+
+    #[test]
+    fn a_fenced_broker_is_unfenced_when_it_asks_for_it_and_knows_of_its_registration() {
+        for (want_fence, offset, is_fenced) in [(true, 51, true), (false, 50, true), (false, 51, false)] {
+            let mut controller = three(1);
+            let records = controller.register_broker(&registration(4), &asked(51, 0)).records;
+            apply(&mut controller, &records);
+            let request = BrokerHeartbeatRequest { broker_epoch: 51, want_fence, ..heartbeat(4, offset) };
+            let Decision { records, response } = controller.on_broker_heartbeat(&request, &asked(52, 1));
+            assert_eq!((response.is_fenced, response.is_caught_up), (is_fenced, offset >= 51));
+            apply(&mut controller, &records);
+            assert_eq!(controller.image().brokers()[&NodeId(4)].fenced, is_fenced);
+        }
+    }
+
+    #[test]
+    fn brokers_that_expire_together_are_fenced_one_after_another() {
+        let mut controller = three(2);
+        assert_eq!(controller.fence_next_expired(asked(0, 8).now), None);
+        let mut fenced = 0;
+        while let Some(records) = controller.fence_next_expired(asked(0, 9).now) {
+            apply(&mut controller, &records);
+            fenced += 1;
+        }
+        assert_eq!((fenced, controller.next_session_expiry()), (2, None), "the own broker has no session");
+        let state = partition_of(&controller);
+        assert_eq!((state.leader, &state.isr[..]), (Some(NodeId(1)), &[NodeId(1)][..]));
+    }
+
+    #[test]
+    fn who_leads_again_gives_every_broker_a_full_session() {
+        let mut controller = three(1);
+        controller.activate(controller.image().clone(), asked(0, 100).now);
+        assert_eq!(controller.fence_next_expired(asked(0, 108).now), None);
+        assert!(controller.fence_next_expired(asked(0, 109).now).is_some());
+    }
+
+    #[test]
+    fn a_broker_stops_when_it_leads_nothing_and_the_others_know_it() {
+        let mut controller = three(2);
+        beat(&mut controller, &heartbeat(3, 10), &asked(20, 1));
+        let leaving = BrokerHeartbeatRequest { want_shut_down: true, ..heartbeat(2, 10) };
+        assert_eq!(beat(&mut controller, &leaving, &asked(20, 1)), (false, false));
+        let state = partition_of(&controller);
+        assert_eq!((state.leader, &state.isr[..]), (Some(NodeId(1)), &[NodeId(1), NodeId(3)][..]));
+        // Two records were written, at 20 and 21.
+        assert_eq!(beat(&mut controller, &leaving, &asked(22, 2)), (false, false));
+        beat(&mut controller, &heartbeat(3, 20), &asked(22, 2));
+        assert_eq!(beat(&mut controller, &leaving, &asked(22, 2)), (false, false), "one record is not known");
+        beat(&mut controller, &heartbeat(3, 21), &asked(22, 3));
+        assert_eq!(beat(&mut controller, &leaving, &asked(22, 3)), (true, true));
+        assert!(controller.image().brokers()[&NodeId(2)].fenced);
+        let next_life = controller.register_broker(&registration(2), &asked(30, 3));
+        assert_eq!(next_life.response.error_code, 0, "the number is free at once");
+    }
+
+    #[test]
+    fn a_broker_that_leads_nothing_stops_at_once() {
+        let mut controller = three(1);
+        let leaving = BrokerHeartbeatRequest { want_shut_down: true, ..heartbeat(2, 10) };
+        assert_eq!(beat(&mut controller, &leaving, &asked(20, 1)), (true, true));
+        assert_eq!(partition_of(&controller).isr, [NodeId(1), NodeId(3)]);
+    }
+
+    #[test]
+    fn a_partition_whose_last_broker_was_gone_is_led_by_it_again() {
+        let partition = PartitionRecord { replicas: vec![2], isr: vec![2], leader: 2, ..Default::default() };
+        let mut controller = cluster(2, partition);
+        controller.activate(controller.image().clone(), asked(0, 0).now);
+        let records = controller.fence_next_expired(asked(0, 9).now).expect("it is silent");
+        apply(&mut controller, &records);
+        assert_eq!(partition_of(&controller).leader, None);
+        assert_eq!(beat(&mut controller, &heartbeat(2, 10), &asked(20, 10)), (false, false));
+        let state = partition_of(&controller);
+        assert_eq!(
+            (state.leader, state.leader_epoch.0, &state.isr[..]),
+            (Some(NodeId(2)), 2, &[NodeId(2)][..])
+        );
+    }
+
+    #[test]
+    fn blocks_of_producer_ids_follow_each_other_and_are_for_registered_brokers() {
+        let mut controller = three(1);
+        let request = |broker_id, broker_epoch| AllocateProducerIdsRequest {
+            broker_id,
+            broker_epoch,
+            ..AllocateProducerIdsRequest::default()
+        };
+        for first in [0, 1000] {
+            let Decision { records, response } = controller.allocate_producer_ids_for(&request(2, 0));
+            assert_eq!((response.producer_id_start, response.producer_id_len), (first, 1000));
+            apply(&mut controller, &records);
+        }
+        let gone = UnregisterBrokerRecord { broker_id: 3, ..Default::default() };
+        controller.apply(&gone.into());
+        for (id, epoch) in [(2, 7), (3, 0)] {
+            let refused = controller.allocate_producer_ids_for(&request(id, epoch));
+            assert_eq!(refused.response.error_code, ErrorCode::StaleBrokerEpoch.as_i16());
+            assert!(refused.records.is_empty());
+        }
+    }
+}

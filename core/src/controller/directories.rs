@@ -113,3 +113,98 @@ impl Controller {
         records
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Asked;
+    use super::super::tests::{ORDERS, cluster, partition as partition_of};
+    use super::*;
+    use crate::ids::Offset;
+    use crate::time::{Instant, Now};
+    use alloc::vec;
+    use sordini_protocol::messages::assign_replicas_to_dirs_request as request;
+    use sordini_protocol::records::{PartitionRecord, RegisterBrokerRecord};
+
+    const FIRST: Uuid = Uuid([21; 16]);
+    const SECOND: Uuid = Uuid([22; 16]);
+
+    /// Broker 2 has two directories and leads a partition that lies in the first.
+    fn led_by_2() -> Controller {
+        let partition =
+            PartitionRecord { replicas: vec![2, 1], isr: vec![2, 1], leader: 2, ..Default::default() };
+        let mut controller = cluster(2, partition);
+        let two_dirs = RegisterBrokerRecord {
+            broker_id: 2,
+            fenced: false,
+            log_dirs: vec![FIRST, SECOND],
+            ..RegisterBrokerRecord::default()
+        };
+        controller.apply(&two_dirs.into());
+        let records = controller.assign_replicas_to_dirs(&assignment(2, FIRST)).records;
+        records.iter().for_each(|record| controller.apply(record));
+        controller
+    }
+
+    fn assignment(broker_id: i32, id: Uuid) -> AssignReplicasToDirsRequest {
+        let topic = |topic_id, partition_index| request::TopicData {
+            topic_id,
+            partitions: vec![request::PartitionData { partition_index, ..Default::default() }],
+            ..request::TopicData::default()
+        };
+        let topics = vec![topic(ORDERS, 0), topic(ORDERS, 3), topic(Uuid([9; 16]), 0)];
+        let directory = request::DirectoryData { id, topics, ..Default::default() };
+        AssignReplicasToDirsRequest {
+            broker_id,
+            broker_epoch: 0,
+            directories: vec![directory],
+            ..AssignReplicasToDirsRequest::default()
+        }
+    }
+
+    #[test]
+    fn a_broker_says_where_its_replica_lies() {
+        let mut controller = led_by_2();
+        assert_eq!(partition_of(&controller).directories, [FIRST, Uuid([1; 16])]);
+        let Decision { records, response } = controller.assign_replicas_to_dirs(&assignment(2, SECOND));
+        let codes: Vec<i16> =
+            response.directories[0].topics.iter().map(|topic| topic.partitions[0].error_code).collect();
+        let unknown = [ErrorCode::UnknownTopicOrPartition.as_i16(), ErrorCode::UnknownTopicId.as_i16()];
+        assert_eq!(codes, [0, unknown[0], unknown[1]]);
+        records.iter().for_each(|record| controller.apply(record));
+        let state = partition_of(&controller);
+        assert_eq!((&state.directories[..], state.leader), (&[SECOND, Uuid([1; 16])][..], Some(NodeId(2))));
+        assert!(controller.assign_replicas_to_dirs(&assignment(2, SECOND)).records.is_empty(), "as it is");
+
+        let lost = Uuid([23; 16]);
+        let records = controller.assign_replicas_to_dirs(&assignment(2, lost)).records;
+        records.iter().for_each(|record| controller.apply(record));
+        let state = partition_of(&controller);
+        assert_eq!(
+            (state.leader, &state.isr[..]),
+            (Some(NodeId(1)), &[NodeId(1)][..]),
+            "it has failed since"
+        );
+    }
+
+    #[test]
+    fn a_directory_that_fails_takes_its_replicas_out_of_their_isrs() {
+        for (offline, leader) in [(FIRST, NodeId(1)), (SECOND, NodeId(2))] {
+            let mut controller = led_by_2();
+            let request = BrokerHeartbeatRequest {
+                broker_id: 2,
+                broker_epoch: 0,
+                current_metadata_offset: 10,
+                offline_log_dirs: vec![offline],
+                ..BrokerHeartbeatRequest::default()
+            };
+            let now = Now { monotonic: Instant(0), wall_ms: 0 };
+            let asked = Asked { version: 1, end: Offset(10), now };
+            let Decision { records, .. } = controller.on_broker_heartbeat(&request, &asked);
+            records.iter().for_each(|record| controller.apply(record));
+            assert_eq!(partition_of(&controller).leader, Some(leader));
+            assert_eq!(controller.image().brokers()[&NodeId(2)].log_dirs.len(), 1);
+            let again = controller.on_broker_heartbeat(&request, &asked);
+            assert!(again.records.is_empty(), "it is known");
+        }
+    }
+}
