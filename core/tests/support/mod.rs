@@ -208,10 +208,15 @@ impl Host {
 
     /// Sends a request on connection 1; answers its number.
     pub(crate) fn send(&mut self, version: i16, body: RequestBody) -> u64 {
+        self.send_to("PLAINTEXT", version, body)
+    }
+
+    /// As [`Self::send`], to a listener of this name.
+    pub(crate) fn send_to(&mut self, listener: &'static str, version: i16, body: RequestBody) -> u64 {
         self.next_request += 1;
         let request = self.next_request;
-        let context =
-            RequestContext { api_version: version, client_id: None, listener: Str::from_static("PLAINTEXT") };
+        let listener = Str::from_static(listener);
+        let context = RequestContext { api_version: version, client_id: None, listener };
         self.step(Input::Request { connection: ConnectionId(1), request: RequestId(request), context, body });
         request
     }
