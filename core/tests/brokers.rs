@@ -60,10 +60,8 @@ fn register(host: &mut Host, id: u8, life: u8) -> Result<i64, ErrorCode> {
     };
     let answer = ask(host, 4, AnyRequest::BrokerRegistration(request));
     let AnyResponse::BrokerRegistration(response) = answer else { panic!("another answer: {answer:?}") };
-    match ErrorCode::from_i16(response.error_code) {
-        ErrorCode::None => Ok(response.broker_epoch),
-        code => Err(code),
-    }
+    let code = ErrorCode::from_i16(response.error_code);
+    if code == ErrorCode::None { Ok(response.broker_epoch) } else { Err(code) }
 }
 
 fn heartbeat(host: &mut Host, id: u8, epoch: i64) -> BrokerHeartbeatResponse {

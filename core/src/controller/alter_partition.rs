@@ -162,7 +162,7 @@ mod tests {
     use sordini_protocol::wire::Uuid;
 
     /// Leads in epoch 1, as of partition epoch 1.
-    fn led_by_1(isr: &[i32]) -> super::super::Controller {
+    fn led_by_1(isr: &[i32]) -> Controller {
         let (replicas, isr) = (vec![1, 2, 3], isr.to_vec());
         let mut controller = cluster(4, PartitionRecord { replicas, isr, leader: 1, ..Default::default() });
         let change =

@@ -149,6 +149,8 @@ impl Controller {
             Decision { records: Vec::new(), response }
         };
         let (node, broker) = match self.check_broker_epoch(request.broker_id, request.broker_epoch) {
+            // The broker in this process sends no heartbeats: whoever does so in its name is not it.
+            Ok((node, _)) if self.own_broker() == Some(node) => return refused(ErrorCode::StaleBrokerEpoch),
             Ok(found) => found,
             Err(code) => return refused(code),
         };
@@ -524,6 +526,12 @@ mod tests {
         beat(&mut controller, &heartbeat(3, 21), &asked(22, 3));
         assert_eq!(beat(&mut controller, &leaving, &asked(22, 3)), (true, true));
         assert!(controller.image().brokers()[&NodeId(2)].fenced);
+        let impostor = controller.on_broker_heartbeat(&heartbeat(1, 21), &asked(22, 3));
+        assert_eq!(
+            impostor.response.error_code,
+            ErrorCode::StaleBrokerEpoch.as_i16(),
+            "it is in this process"
+        );
         let next_life = controller.register_broker(&registration(2), &asked(30, 3));
         assert_eq!(next_life.response.error_code, 0, "the number is free at once");
     }

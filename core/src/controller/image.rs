@@ -129,6 +129,11 @@ impl Broker {
     pub(crate) const fn is_active(&self) -> bool {
         !self.fenced && !self.in_controlled_shutdown
     }
+
+    /// Whether the broker has a log directory for new replicas, as far as is known.
+    pub(crate) fn takes_replicas(&self) -> bool {
+        self.log_dirs.is_empty() || self.log_dirs.iter().any(|dir| !self.cordoned_log_dirs.contains(dir))
+    }
 }
 
 /// A registered controller (KIP-919).

@@ -272,7 +272,13 @@ impl Controller {
     /// Spreads replicas over the brokers, round robin from a random one. Those that are not alive get some only when the
     /// others are too few, and never the first.
     fn place(&self, partitions: usize, factor: usize, rng: &mut Rng) -> Result<Vec<Vec<NodeId>>, Refusal> {
-        let brokers = self.image.brokers();
+        let brokers: Vec<(NodeId, bool)> = self
+            .image
+            .brokers()
+            .iter()
+            .filter(|(_, broker)| broker.takes_replicas())
+            .map(|(id, broker)| (*id, broker.is_active()))
+            .collect();
         let refusal = |message| Err(Refusal::new(ErrorCode::InvalidReplicationFactor, message));
         if brokers.len() < factor {
             let count = brokers.len();
@@ -281,7 +287,7 @@ impl Controller {
             ));
         }
         let with = |is_active: bool| -> Vec<NodeId> {
-            brokers.iter().filter(|(_, broker)| broker.is_active() == is_active).map(|(id, _)| *id).collect()
+            brokers.iter().filter(|(_, it)| *it == is_active).map(|(id, _)| *id).collect()
         };
         let (live, gone) = (with(true), with(false));
         if live.is_empty() {
