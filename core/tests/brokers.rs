@@ -311,3 +311,41 @@ fn the_log_of_a_controller_with_brokers_goes_on_and_that_of_a_lonely_one_does_no
     assert!(end(&host) > joined);
     assert!(!heartbeat(&mut host, 2, second).is_fenced);
 }
+
+#[test]
+fn a_new_partition_is_led_by_a_broker_that_is_there_and_the_others_are_not_in_sync() {
+    let mut host = controller();
+    join(&mut host, 2, 20);
+    register(&mut host, 3, 30).expect("it may register");
+    let create = |host: &mut Host, request: CreateTopicsRequest| {
+        let answer = host.ask(7, AnyRequest::CreateTopics(request));
+        let AnyResponse::CreateTopics(response) = answer else { panic!("another answer: {answer:?}") };
+        ErrorCode::from_i16(response.topics[0].error_code)
+    };
+    assert_eq!(create(&mut host, create_orders(&[3])), ErrorCode::InvalidReplicaAssignment, "it is fenced");
+    assert_eq!(create(&mut host, create_orders(&[3, 2])), ErrorCode::None);
+    let (partition, _) = orders(&mut host);
+    assert_eq!(
+        (partition.leader_id, &partition.replica_nodes[..], &partition.isr_nodes[..]),
+        (2, &[3, 2][..], &[2][..])
+    );
+
+    let of_factor = |replication_factor| {
+        let topic = CreatableTopic {
+            name: Str::from_static("bills"),
+            num_partitions: 4,
+            replication_factor,
+            ..CreatableTopic::default()
+        };
+        CreateTopicsRequest { topics: vec![topic], ..CreateTopicsRequest::default() }
+    };
+    assert_eq!(create(&mut host, of_factor(4)), ErrorCode::InvalidReplicationFactor);
+    assert_eq!(create(&mut host, of_factor(3)), ErrorCode::None);
+    let bills = metadata(&mut host).topics.swap_remove(0);
+    assert_eq!(bills.partitions.len(), 4);
+    for partition in &bills.partitions {
+        assert_eq!(partition.replica_nodes[2], 3, "a broker that is not there comes last");
+        assert_eq!(partition.isr_nodes, partition.replica_nodes[..2]);
+        assert_eq!(partition.leader_id, partition.replica_nodes[0]);
+    }
+}

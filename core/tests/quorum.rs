@@ -14,12 +14,14 @@ use sordini_core::outbox::Outbox;
 use sordini_core::peer::{Peer, PeerFault};
 use sordini_core::time::{Instant, Now};
 use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::broker_registration_request::Feature;
 use sordini_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use sordini_protocol::messages::{
-    DescribeQuorumRequest, IncrementalAlterConfigsRequest, describe_quorum_request,
+    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, DescribeQuorumRequest,
+    FetchRequest, IncrementalAlterConfigsRequest, describe_quorum_request, fetch_request,
 };
 use sordini_protocol::request::{AnyRequest, AnyResponse};
-use sordini_protocol::wire::{Records, Str};
+use sordini_protocol::wire::{Records, Str, Uuid};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use support::Disk;
 
@@ -380,4 +382,135 @@ fn the_quorum_tells_how_far_every_voter_is() {
         data.current_voters.iter().map(|voter| (voter.replica_id, voter.log_end_offset)).collect();
     assert_eq!(ends, [(1, end.0), (2, end.0), (3, end.0)]);
     assert_eq!(response.nodes.len(), 3);
+}
+
+const CLUSTER: Str = Str::from_static("5L6g3nShT-eMCtK--X86sw");
+
+/// A heartbeat of broker 7 in this epoch.
+fn heartbeat(cluster: &mut Cluster, at: usize, epoch: i64, offset: i64) -> Option<BrokerHeartbeatResponse> {
+    let request = BrokerHeartbeatRequest {
+        broker_id: 7,
+        broker_epoch: epoch,
+        current_metadata_offset: offset,
+        ..BrokerHeartbeatRequest::default()
+    };
+    let asked = cluster.request(at, 1, AnyRequest::BrokerHeartbeat(request));
+    cluster.run_for(100);
+    let answer = cluster.machines[at].answers.remove(&asked)?;
+    let AnyResponse::BrokerHeartbeat(response) = answer else { panic!("another answer: {answer:?}") };
+    Some(response)
+}
+
+/// Broker 7 serves. Answers its epoch.
+fn join(cluster: &mut Cluster, leader: usize) -> i64 {
+    let feature = Feature {
+        name: Str::from_static("metadata.version"),
+        min_supported_version: 7,
+        max_supported_version: 30,
+        ..Feature::default()
+    };
+    let request = BrokerRegistrationRequest {
+        broker_id: 7,
+        cluster_id: CLUSTER,
+        incarnation_id: Uuid([7; 16]),
+        features: vec![feature],
+        log_dirs: vec![Uuid([7; 16])],
+        ..BrokerRegistrationRequest::default()
+    };
+    let asked = cluster.request(leader, 4, AnyRequest::BrokerRegistration(request));
+    assert!(!cluster.machines[leader].answers.contains_key(&asked), "nobody else has it yet");
+    cluster.run_for(100);
+    let answer = cluster.machines[leader].answers.remove(&asked);
+    let Some(AnyResponse::BrokerRegistration(response)) = answer else { panic!("{answer:?}") };
+    assert_eq!(response.error_code, 0);
+    let unfenced = heartbeat(cluster, leader, response.broker_epoch, i64::MAX).expect("it is committed");
+    assert!(!unfenced.is_fenced);
+    response.broker_epoch
+}
+
+#[test]
+fn a_broker_outlives_the_controller_that_it_registered_with() {
+    let mut cluster = Cluster::formatted(3);
+    cluster.run_for(3_000);
+    let first = cluster.leader().expect("one was elected");
+    let epoch = join(&mut cluster, first);
+    let follower = (first + 1) % 3;
+    let refused = heartbeat(&mut cluster, follower, epoch, i64::MAX).expect("it is refused at once");
+    assert_eq!(refused.error_code, ErrorCode::NotController.as_i16());
+
+    cluster.kill(first);
+    cluster.run_for(8_000);
+    let second = cluster.leader().expect("another was elected");
+    // It was silent for longer than a session is, and not with this controller. A broker that is fenced stays so as long
+    // as it has not acted on its registration, and this one tells that it has not.
+    cluster.run_for(2_000);
+    let response = heartbeat(&mut cluster, second, epoch, 0).expect("it is committed");
+    assert!(response.error_code == 0 && !response.is_fenced);
+    cluster.run_for(8_500);
+    assert!(!heartbeat(&mut cluster, second, epoch, 0).expect("it is committed").is_fenced);
+    cluster.run_for(9_500);
+    assert!(heartbeat(&mut cluster, second, epoch, 0).expect("it is committed").is_fenced);
+}
+
+#[test]
+fn a_controller_without_a_majority_tells_no_broker_anything() {
+    let mut cluster = Cluster::formatted(3);
+    cluster.run_for(3_000);
+    let old = cluster.leader().expect("one was elected");
+    let epoch = join(&mut cluster, old);
+    cluster.isolate(old);
+    let leaving = BrokerHeartbeatRequest {
+        broker_id: 7,
+        broker_epoch: epoch,
+        want_shut_down: true,
+        ..Default::default()
+    };
+    let asked = cluster.request(old, 1, AnyRequest::BrokerHeartbeat(leaving));
+    cluster.run_for(10_000);
+    assert!(!cluster.machines[old].answers.contains_key(&asked));
+    assert!(cluster.machines[old].closed.contains(&asked), "the broker looks for another controller");
+    let new = cluster.leader().expect("the others elected one");
+    let response = heartbeat(&mut cluster, new, epoch, 0).expect("it is committed");
+    assert!(!response.is_fenced, "what was decided without a majority was never so");
+}
+
+#[test]
+fn who_follows_without_a_vote_is_an_observer() {
+    let mut cluster = Cluster::formatted(1);
+    cluster.run_for(1_000);
+    let directory = Uuid([9; 16]);
+    let partition = fetch_request::FetchPartition {
+        current_leader_epoch: -1,
+        partition_max_bytes: 1 << 20,
+        replica_directory_id: directory,
+        ..fetch_request::FetchPartition::default()
+    };
+    let topic = fetch_request::FetchTopic { partitions: vec![partition], ..Default::default() };
+    for replica_id in [7, -1, 1] {
+        let request = FetchRequest {
+            cluster_id: Some(CLUSTER),
+            replica_state: fetch_request::ReplicaState { replica_id, ..Default::default() },
+            topics: vec![topic.clone()],
+            ..FetchRequest::default()
+        };
+        cluster.request(0, 17, AnyRequest::Fetch(request));
+    }
+    for (version, told) in [(1, Uuid::ZERO), (2, directory)] {
+        let topic = describe_quorum_request::TopicData {
+            topic_name: Str::from_static("__cluster_metadata"),
+            partitions: vec![describe_quorum_request::PartitionData::default()],
+            ..describe_quorum_request::TopicData::default()
+        };
+        let request = DescribeQuorumRequest { topics: vec![topic], ..DescribeQuorumRequest::default() };
+        let asked = cluster.request(0, version, AnyRequest::DescribeQuorum(request));
+        let Some(AnyResponse::DescribeQuorum(response)) = cluster.machines[0].answers.remove(&asked) else {
+            panic!("it is answered at once")
+        };
+        let observers = &response.topics[0].partitions[0].observers;
+        let observers: Vec<_> = observers
+            .iter()
+            .map(|observer| (observer.replica_id, observer.replica_directory_id, observer.log_end_offset))
+            .collect();
+        assert_eq!(observers, [(7, told, 0)]);
+    }
 }
