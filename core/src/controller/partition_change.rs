@@ -40,7 +40,7 @@ pub(super) struct PartitionChange<'a> {
     now: &'a PartitionState,
     /// The broker that is not to lead, whatever the image says of it.
     without: Option<NodeId>,
-    /// The broker that may lead, whatever the image says of it.
+    /// The broker that is about to be unfenced: it may lead.
     with: Option<NodeId>,
     /// The directory in which a replica lies from here on.
     pub(super) directory: Option<(NodeId, Uuid)>,
@@ -174,7 +174,8 @@ impl<'a> PartitionChange<'a> {
                     || broker.log_dirs.is_empty()
                     || broker.log_dirs.contains(&directory))
         };
-        let is_active = |broker: &&Broker| self.with == Some(node) || broker.is_active();
+        let is_active =
+            |broker: &&Broker| (self.with == Some(node) || !broker.fenced) && !broker.in_controlled_shutdown;
         self.without != Some(node) && self.image.brokers().get(&node).filter(is_active).is_some_and(is_online)
     }
 
@@ -243,8 +244,8 @@ impl Controller {
         records
     }
 
-    /// Elects leaders for partitions that have none; `with` may lead, whatever the image says of it. None of them is worse
-    /// off than before: a partition for which nobody is found stays as it is.
+    /// Elects leaders for partitions that have none; `with` is about to be unfenced. None of them is worse off than before:
+    /// a partition for which nobody is found stays as it is.
     pub(super) fn elect_for_leaderless(&self, with: Option<NodeId>) -> Vec<PartitionChangeRecord> {
         let mut records = Vec::new();
         for topic in self.image.topics_by_name() {
