@@ -147,6 +147,8 @@ marks! {
     QuorumDiverging = "quorum.diverging";
     /// A follower cut its log to where it had parted from the leader's.
     QuorumTruncated = "quorum.truncated";
+    /// A fetch waited for a leader when it ceased to be one.
+    QuorumFetchRefusedAtEnd = "quorum.fetch_refused_at_end";
     /// What a leader sent is not what comes next in the log.
     QuorumFetchedDamage = "quorum.fetched_damage";
     /// A request came to a controller that is not the active one.

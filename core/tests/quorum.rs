@@ -3,6 +3,7 @@
 #[expect(dead_code, reason = "each test binary uses a part of it")]
 mod support;
 
+use bytes::Bytes;
 use sordini_core::config::BrokerConfig;
 use sordini_core::config::broker::Origin;
 use sordini_core::ids::{ConnectionId, Offset, RequestId};
@@ -15,15 +16,22 @@ use sordini_core::peer::{Peer, PeerFault};
 use sordini_core::time::{Instant, Now};
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::broker_registration_request::Feature;
+use sordini_protocol::messages::fetch_response::{
+    FetchableTopicResponse, LeaderIdAndEpoch, PartitionData as FetchedPartition,
+};
 use sordini_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use sordini_protocol::messages::{
     BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, DescribeQuorumRequest,
-    FetchRequest, IncrementalAlterConfigsRequest, describe_quorum_request, fetch_request,
+    FetchRequest, FetchResponse, IncrementalAlterConfigsRequest, VoteRequest, describe_quorum_request,
+    fetch_request, vote_request,
 };
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Records, Str, Uuid};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use support::Disk;
+
+/// Id of the metadata log's topic, the same in every cluster.
+const METADATA_TOPIC_ID: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 
 /// How long a message is on its way.
 const DELAY_MS: i64 = 1;
@@ -474,25 +482,190 @@ fn a_controller_without_a_majority_tells_no_broker_anything() {
     assert!(!response.is_fenced, "what was decided without a majority was never so");
 }
 
+/// A fetch of the metadata log, as who has everything from before `offset` sends it.
+fn log_fetch(replica_id: i32, epoch: i32, offset: Offset) -> FetchRequest {
+    let partition = fetch_request::FetchPartition {
+        current_leader_epoch: epoch,
+        fetch_offset: offset.0,
+        last_fetched_epoch: if offset == Offset(0) { 0 } else { epoch },
+        partition_max_bytes: 1 << 20,
+        high_watermark: offset.0,
+        ..fetch_request::FetchPartition::default()
+    };
+    let topic = fetch_request::FetchTopic {
+        topic: Str::from_static("__cluster_metadata"),
+        topic_id: METADATA_TOPIC_ID,
+        partitions: vec![partition],
+        ..fetch_request::FetchTopic::default()
+    };
+    FetchRequest {
+        cluster_id: Some(CLUSTER),
+        replica_state: fetch_request::ReplicaState { replica_id, ..Default::default() },
+        max_wait_ms: 500,
+        max_bytes: 1 << 20,
+        topics: vec![topic],
+        ..FetchRequest::default()
+    }
+}
+
+/// A request for a vote, as who has a longer log than anybody sends it.
+fn ballot(candidate: i32, epoch: i32) -> AnyRequest {
+    let partition = vote_request::PartitionData {
+        replica_epoch: epoch,
+        replica_id: candidate,
+        last_offset_epoch: epoch - 1,
+        last_offset: 1_000_000,
+        ..vote_request::PartitionData::default()
+    };
+    let topic = vote_request::TopicData {
+        topic_name: Str::from_static("__cluster_metadata"),
+        partitions: vec![partition],
+        ..vote_request::TopicData::default()
+    };
+    AnyRequest::Vote(VoteRequest {
+        cluster_id: Some(CLUSTER),
+        voter_id: -1,
+        topics: vec![topic],
+        ..VoteRequest::default()
+    })
+}
+
+#[test]
+fn a_fetch_that_waits_for_a_leader_is_refused_when_that_leads_no_more() {
+    let mut cluster = Cluster::formatted(3);
+    cluster.run_for(3_000);
+    let leader = cluster.leader().expect("one was elected");
+    let (epoch, end) = (cluster.view(leader).epoch.0, cluster.view(leader).log_end);
+    let follower = (leader + 1) % 3;
+    let follower = i32::try_from(follower + 1).expect("a few");
+    let parked = cluster.request(leader, 18, AnyRequest::Fetch(log_fetch(follower, epoch, end)));
+    assert!(!cluster.machines[leader].answers.contains_key(&parked), "there is nothing new");
+    cluster.request(leader, 2, ballot(follower, epoch + 5));
+    let Some(AnyResponse::Fetch(response)) = cluster.machines[leader].answers.remove(&parked) else {
+        panic!("nobody leads whom it could wait for")
+    };
+    let data = &response.responses[0].partitions[0];
+    assert_eq!(ErrorCode::from_i16(data.error_code), ErrorCode::NotLeaderOrFollower);
+    assert_eq!(data.current_leader.leader_epoch, epoch + 5);
+}
+
+#[test]
+fn who_is_alone_leads_again_after_a_foreign_ballot() {
+    let mut cluster = Cluster::formatted(1);
+    cluster.run_for(1_000);
+    let epoch = cluster.view(0).epoch.0;
+    cluster.request(0, 2, ballot(7, epoch + 5));
+    assert_eq!(cluster.leader(), None);
+    cluster.run_for(5_000);
+    assert_eq!(cluster.leader(), Some(0));
+    assert!(cluster.view(0).epoch.0 > epoch + 5);
+    let taken = cluster.alter(0, "2");
+    assert_eq!(cluster.altered(0, taken), Some(ErrorCode::None));
+}
+
+#[test]
+fn an_epoch_without_a_successor_is_refused() {
+    let mut cluster = Cluster::formatted(3);
+    cluster.run_for(3_000);
+    let epoch = cluster.view(0).epoch;
+    let asked = cluster.request(0, 2, ballot(2, i32::MAX));
+    let Some(AnyResponse::Vote(response)) = cluster.machines[0].answers.remove(&asked) else {
+        panic!("it is answered at once")
+    };
+    let code = response.topics[0].partitions[0].error_code;
+    assert_eq!(ErrorCode::from_i16(code), ErrorCode::InvalidRequest);
+    assert_eq!(cluster.view(0).epoch, epoch);
+}
+
+#[test]
+fn what_is_no_fetch_of_the_metadata_log_is_refused() {
+    let mut cluster = Cluster::formatted(1);
+    cluster.run_for(1_000);
+    let epoch = cluster.view(0).epoch.0;
+    type Change = fn(&mut FetchRequest);
+    let wrong: [Change; 5] = [
+        |request| request.topics[0].topic_id = Uuid([7; 16]),
+        |request| request.topics[0].partitions[0].partition = 1,
+        |request| request.topics[0].partitions[0].fetch_offset = -1,
+        |request| request.topics[0].partitions[0].current_leader_epoch = -1,
+        |request| request.topics.push(request.topics[0].clone()),
+    ];
+    for change in wrong {
+        let mut request = log_fetch(7, epoch, Offset(0));
+        change(&mut request);
+        let asked = cluster.request(0, 17, AnyRequest::Fetch(request));
+        let Some(AnyResponse::Fetch(response)) = cluster.machines[0].answers.remove(&asked) else {
+            panic!("it is answered at once")
+        };
+        assert_eq!(ErrorCode::from_i16(response.error_code), ErrorCode::InvalidRequest);
+    }
+}
+
+/// Takes the fetch that a machine has on its way and answers it by hand.
+fn answer_fetch(cluster: &mut Cluster, at: usize, change: impl FnOnce(&mut FetchedPartition)) {
+    let is_fetch = |message: &(Instant, Message)| matches!(&message.1, Message::Request { from, body: AnyRequest::Fetch(_), .. } if *from == at);
+    let index = cluster.messages.iter().position(is_fetch).expect("it fetches");
+    let Some((_, Message::Request { life, request, .. })) = cluster.messages.remove(index) else {
+        unreachable!("it was just there")
+    };
+    let view = cluster.view(at);
+    let leader = view.leader.expect("it follows");
+    let mut data = FetchedPartition {
+        high_watermark: view.log_end.0,
+        current_leader: LeaderIdAndEpoch {
+            leader_id: leader.0,
+            leader_epoch: view.epoch.0,
+            ..LeaderIdAndEpoch::default()
+        },
+        ..FetchedPartition::default()
+    };
+    change(&mut data);
+    let topic = FetchableTopicResponse { partitions: vec![data], ..FetchableTopicResponse::default() };
+    let body = AnyResponse::Fetch(FetchResponse { responses: vec![topic], ..FetchResponse::default() });
+    let result = Ok(body);
+    cluster.send(0, Message::Answer { to: at, life, request, result });
+}
+
+#[test]
+fn a_follower_believes_only_its_leader_and_only_of_the_epoch_that_it_asked_in() {
+    type Change = fn(&mut FetchedPartition);
+    let wrong: [(&str, Change); 4] = [
+        ("the answer is of a newer epoch", |data| data.current_leader.leader_epoch += 1),
+        ("the answer is of an older epoch", |data| data.current_leader.leader_epoch -= 1),
+        ("these are no batches", |data| data.records = Some(Records::Bytes(Bytes::from_static(&[1; 100])))),
+        ("this is the beginning of a batch", |data| {
+            data.records = Some(Records::Bytes(Bytes::from_static(&[0; 8])));
+        }),
+    ];
+    for (what, change) in wrong {
+        let mut cluster = Cluster::formatted(3);
+        cluster.run_for(3_000);
+        let leader = cluster.leader().expect("one was elected");
+        let follower = (leader + 1) % 3;
+        // What nobody but the leader has is with a follower, and it does not hear that it is committed.
+        let third = (leader + 2) % 3;
+        cluster.isolate(third);
+        cluster.alter(leader, "2");
+        while cluster.view(follower).log_end < cluster.view(leader).log_end {
+            cluster.run_for(1);
+        }
+        let before = cluster.view(follower).high_watermark;
+        assert!(before < Some(cluster.view(follower).log_end), "{what}");
+        answer_fetch(&mut cluster, follower, change);
+        cluster.isolate(follower);
+        cluster.run_for(50);
+        assert_eq!(cluster.view(follower).high_watermark, before, "{what}");
+    }
+}
+
 #[test]
 fn who_follows_without_a_vote_is_an_observer() {
     let mut cluster = Cluster::formatted(1);
     cluster.run_for(1_000);
     let directory = Uuid([9; 16]);
-    let partition = fetch_request::FetchPartition {
-        current_leader_epoch: -1,
-        partition_max_bytes: 1 << 20,
-        replica_directory_id: directory,
-        ..fetch_request::FetchPartition::default()
-    };
-    let topic = fetch_request::FetchTopic { partitions: vec![partition], ..Default::default() };
     for replica_id in [7, -1, 1] {
-        let request = FetchRequest {
-            cluster_id: Some(CLUSTER),
-            replica_state: fetch_request::ReplicaState { replica_id, ..Default::default() },
-            topics: vec![topic.clone()],
-            ..FetchRequest::default()
-        };
+        let mut request = log_fetch(replica_id, cluster.view(0).epoch.0, Offset(0));
+        request.topics[0].partitions[0].replica_directory_id = directory;
         cluster.request(0, 17, AnyRequest::Fetch(request));
     }
     for (version, told) in [(1, Uuid::ZERO), (2, directory)] {

@@ -413,6 +413,9 @@ pub enum Contradiction {
         "this node is no controller and stands among the voters; add controller to process.roles or remove {0}@..."
     )]
     BrokerIsVoter(i32),
+    /// Two voters of one number.
+    #[error("{0} stands twice among the voters; every voter has an id of its own")]
+    VoterTwice(NodeId),
     /// Two ways of finding the quorum.
     #[error("set either controller.quorum.voters or controller.quorum.bootstrap.servers, not both")]
     TwoQuorums,
@@ -916,7 +919,13 @@ impl Rules<'_> {
         let servers = read.list("controller.quorum.bootstrap.servers").unwrap_or_default();
         let servers: Vec<(String, u16)> = servers.iter().filter_map(server).collect();
         let is_voter = voters.iter().any(|voter| voter.id == NodeId(node_id));
-        if !voters.is_empty() && !servers.is_empty() {
+        let twice = voters
+            .iter()
+            .enumerate()
+            .find(|(at, voter)| voters[..*at].iter().any(|other| other.id == voter.id));
+        if let Some((_, voter)) = twice {
+            self.contradiction("controller.quorum.voters", Contradiction::VoterTwice(voter.id));
+        } else if !voters.is_empty() && !servers.is_empty() {
             self.contradiction("controller.quorum.voters", Contradiction::TwoQuorums);
         } else if !voters.is_empty() && roles.controller && !is_voter {
             self.contradiction("controller.quorum.voters", Contradiction::ControllerIsNoVoter(node_id));
@@ -1460,6 +1469,8 @@ mod tests {
         assert_eq!(with_voters("2@h:2"), Err(alloc::vec![missing]));
         let several = Reason::Unsupported(Unsupported::BrokerAmongVoters);
         assert_eq!(with_voters("1@h:2,2@h:2"), Err(alloc::vec![several]));
+        let twice = Reason::Contradiction(Contradiction::VoterTwice(NodeId(1)));
+        assert_eq!(with_voters("1@h:2,1@g:2"), Err(alloc::vec![twice]));
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub(crate) enum Found {
 pub(crate) struct BatchPlace {
     /// Base offset of the segment.
     pub(crate) segment: Offset,
+    /// Base offset of the batch.
+    pub(crate) base: Offset,
     pub(crate) position: u64,
     /// Bytes of the batch itself.
     pub(crate) size: u64,
@@ -214,6 +216,7 @@ impl Lookup {
                         let boundary = last.filter(|at| *at >= end);
                         return Next::Done(Found::Batch(BatchPlace {
                             segment: self.segment,
+                            base: Offset(header.base_offset),
                             position,
                             size: size as u64,
                             boundary,

@@ -141,6 +141,8 @@ pub(crate) struct PartitionLog {
     waits: BTreeMap<u64, Wait>,
     /// How many of them are [`Wait::Aside`] or [`Wait::Epochs`].
     aside: usize,
+    /// The log was cut, and not all of that is durable.
+    is_cutting: bool,
     /// How many of them are [`Wait::Epochs`].
     epoch_writes: usize,
     next_sequence: u64,
@@ -178,6 +180,7 @@ impl PartitionLog {
             lookups: BTreeMap::new(),
             waits: BTreeMap::new(),
             aside: 0,
+            is_cutting: false,
             epoch_writes: 0,
             next_sequence: UNAWAITED + 1,
             doomed: VecDeque::new(),
@@ -351,6 +354,7 @@ impl PartitionLog {
     ) {
         let header = *batch.header();
         assert_eq!(header.base_offset, self.next_offset.0, "a batch goes to the end of the log");
+        assert!(!self.is_cutting, "nothing is written behind a cut before that is durable");
         let size = header.size() as u64;
         let limits = RollLimits {
             segment_bytes: u64::from(config.segment_bytes),
@@ -582,6 +586,7 @@ impl PartitionLog {
         if progress.written {
             self.trim_recent();
         }
+        self.is_cutting &= self.aside > 0;
         self.assert_invariants();
         Ok(progress)
     }
@@ -638,6 +643,7 @@ impl PartitionLog {
             let batch = self.recent[at];
             return Start::Known(BatchPlace {
                 segment: batch.segment,
+                base: batch.base,
                 position: batch.position,
                 size: batch.size,
                 boundary: None,
@@ -855,10 +861,12 @@ impl PartitionLog {
         self.sync_successor(out);
     }
 
-    /// Gives up everything from the batch at `place` on, which begins with `to`. Nothing may be under way, and nothing may be
-    /// appended before [`Self::is_idle`] again: a segment that outlives the batches before it would follow others.
-    pub(crate) fn truncate(&mut self, to: Offset, place: BatchPlace, out: &mut Outbox) {
+    /// Gives up everything from the batch at `place` on. Nothing may be under way, and nothing may be appended while
+    /// [`Self::is_cutting`]: a segment that outlives the batches before it would follow others.
+    pub(crate) fn truncate(&mut self, place: BatchPlace, out: &mut Outbox) {
+        let to = place.base;
         assert!(self.is_idle(), "a log is cut while nothing is written to it");
+        self.is_cutting = true;
         assert!(self.log_start <= to && to <= self.next_offset, "a log is cut within itself");
         out.sometimes(Mark::LogTruncated);
         while let Some(last) = self.segments.last_entry()
@@ -900,6 +908,11 @@ impl PartitionLog {
             self.write_epochs(out);
         }
         self.assert_invariants();
+    }
+
+    /// Whether something that was cut off may still come back after a crash.
+    pub(crate) const fn is_cutting(&self) -> bool {
+        self.is_cutting
     }
 
     /// Does what has come due: removes deleted files, flushes by time.

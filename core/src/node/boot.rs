@@ -330,7 +330,10 @@ impl Boot {
                 self.election = ElectionState::from_file(&bytes)
                     .ok_or_else(|| format!("{path}/{METADATA_LOG_NAME}/quorum-state is damaged"))?;
             }
-            DirFile::BootstrapSnapshot => self.bootstrap_voters = voters_of(&bytes),
+            DirFile::BootstrapSnapshot => {
+                self.bootstrap_voters = voters_of(&bytes);
+                self.check_voters(self.bootstrap_voters.as_ref())?;
+            }
             DirFile::Listing | DirFile::MetadataListing => unreachable!("a listing brings entries"),
         }
         Ok(())
@@ -424,6 +427,7 @@ impl Boot {
             if covered && !is_snapshot {
                 continue;
             }
+            self.check_voters(voters_of(&batch).as_ref())?;
             let records = records_of(&batch)?;
             if is_snapshot || !self.has_other_voters() {
                 // A snapshot is of what was committed, and so is all that the only voter wrote.
@@ -446,6 +450,18 @@ impl Boot {
         let sequence = self.push(StorageOp::Read { file: file.clone(), position, len: CHUNK_LEN }, out);
         self.stage = Stage::Replay { log, sequence, file, position, rest, is_snapshot, files };
         Ok(BootStep::Pending)
+    }
+
+    /// Voters that stand in the log are what counts, as the other nodes have them there too (KIP-853).
+    fn check_voters(&self, logged: Option<&VotersRecord>) -> Result<(), String> {
+        let Some(logged) = logged.filter(|_| self.has_other_voters()) else { return Ok(()) };
+        let ids: Vec<String> = logged.voters.iter().map(|voter| format!("{}", voter.voter_id)).collect();
+        Err(format!(
+            "the metadata log in {} says itself who votes (kraft.version 1): {}. controller.quorum.voters names others: remove \
+             it, or format the directory anew with it",
+            self.config.metadata_log_dir,
+            ids.join(", ")
+        ))
     }
 
     fn has_other_voters(&self) -> bool {

@@ -442,10 +442,9 @@ impl Broker {
                     out.sometimes(Mark::ControllerDeposed);
                     out.push(Output::Close { connection });
                 }
-                Committed::Registered(_)
-                | Committed::Unfenced
-                | Committed::Nothing
-                | Committed::ProducerIds(_) => {}
+                // Whoever waits for them waits for the next active controller.
+                Committed::ProducerIds(_) => self.producer_ids_requested = false,
+                Committed::Registered(_) | Committed::Unfenced | Committed::Nothing => {}
             }
         }
     }
@@ -481,6 +480,7 @@ impl Broker {
         };
         records.push(cluster::register(&registration, record_offset));
         self.commit(records, Committed::Registered(BrokerEpoch(record_offset)), now, out);
+        self.hand_out_producer_ids(now, out);
     }
 
     /// Appends what the controller decided, applies it to the controller's image, and has `then` done when it is

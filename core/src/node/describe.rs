@@ -459,7 +459,8 @@ impl Broker {
             let response = InitProducerIdResponse { producer_id, producer_epoch: 0, ..Default::default() };
             reply_to.respond(AnyResponse::InitProducerId(response), out);
         }
-        if !self.waiting_for_producer_ids.is_empty() && !self.producer_ids_requested {
+        let is_open = !self.waiting_for_producer_ids.is_empty() && !self.producer_ids_requested;
+        if is_open && self.active_epoch.is_some() {
             self.producer_ids_requested = true;
             let decision = self.controller.allocate_producer_ids(self.config.node_id, self.broker_epoch);
             out.sometimes_if(decision.response > 0, Mark::ControllerProducerIdsReserved);

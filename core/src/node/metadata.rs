@@ -42,7 +42,8 @@ pub(crate) struct ParkedMetadata {
 
 impl Broker {
     pub(super) fn on_metadata(&mut self, parked: ParkedMetadata, now: Now, out: &mut Outbox) {
-        let missing = self.topics_to_create(&parked);
+        // Only who leads decides; whoever asks again finds out who that is.
+        let missing = if self.active_epoch.is_some() { self.topics_to_create(&parked) } else { Vec::new() };
         if missing.is_empty() {
             return self.answer_metadata(parked, out);
         }

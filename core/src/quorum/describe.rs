@@ -1,8 +1,7 @@
 //! DescribeQuorum: what the leader knows of its followers.
 
 use super::leader::Replica;
-use super::messages::METADATA_TOPIC;
-use super::{Quorum, Role};
+use super::{Quorum, Role, messages};
 use crate::ids::NodeId;
 use crate::node::ReplyTo;
 use crate::outbox::Outbox;
@@ -27,11 +26,13 @@ impl Quorum {
         now: Now,
         out: &mut Outbox,
     ) {
+        // Whoever asks about more is told nothing of this one either, as Kafka does it.
+        let is_described = messages::is_described(request);
         let partitions = request.topics.iter().flat_map(|topic| {
             topic.partitions.iter().map(|partition| (topic.topic_name.clone(), partition.partition_index))
         });
         let topics = partitions.map(|(topic_name, index)| TopicData {
-            partitions: vec![self.describe(&topic_name, index, now)],
+            partitions: vec![self.describe(is_described, index, now)],
             topic_name,
             ..TopicData::default()
         });
@@ -62,14 +63,14 @@ impl Quorum {
         self.respond(reply_to, AnyResponse::DescribeQuorum(response), out);
     }
 
-    fn describe(&self, topic: &Str, index: i32, now: Now) -> PartitionData {
+    fn describe(&self, is_described: bool, index: i32, now: Now) -> PartitionData {
         let refused = |code: ErrorCode, why: Option<&'static str>| PartitionData {
             partition_index: index,
             error_code: code.as_i16(),
             error_message: why.map(Str::from_static),
             ..PartitionData::default()
         };
-        if *topic != *METADATA_TOPIC || index != 0 {
+        if !is_described {
             return refused(ErrorCode::UnknownTopicOrPartition, None);
         }
         let Role::Leader(leader) = &self.role else {

@@ -35,7 +35,8 @@ impl ElectionState {
             None => Uuid::ZERO,
         };
         let voted = node("votedId").map(|node| VoterKey { node, directory });
-        Some(Self { epoch: LeaderEpoch(number("leaderEpoch")?), leader: node("leaderId"), voted })
+        let epoch = number("leaderEpoch").filter(|epoch| *epoch >= 0)?;
+        Some(Self { epoch: LeaderEpoch(epoch), leader: node("leaderId"), voted })
     }
 
     /// The file, for a quorum whose voters are configured or, without `configured` ones, stand in its log.
@@ -97,7 +98,14 @@ mod tests {
 
     #[test]
     fn a_damaged_file_is_known_as_one() {
-        for damaged in [&b""[..], b"{", b"{}", br#"{"leaderEpoch":"7"}"#, br#"{"leaderEpoch":4294967296}"#] {
+        for damaged in [
+            &b""[..],
+            b"{",
+            b"{}",
+            br#"{"leaderEpoch":"7"}"#,
+            br#"{"leaderEpoch":4294967296}"#,
+            br#"{"leaderEpoch":-1}"#,
+        ] {
             assert_eq!(ElectionState::from_file(damaged), None, "{damaged:?}");
         }
     }

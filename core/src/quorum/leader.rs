@@ -74,17 +74,11 @@ impl Leader {
         Self { epoch_start, replicas, observers, check_quorum_at, heard: Vec::new(), begin_epoch_at }
     }
 
-    /// A voter fetched from `end` on. Answers whether a majority was heard of, the leader included, since that was last so.
-    pub(crate) fn on_fetch(
-        &mut self,
-        node: NodeId,
-        end: Offset,
-        log_end: Offset,
-        voters: &VoterSet,
-        now: Now,
-    ) -> bool {
+    /// A node fetches, whatever it is answered. Answers whether a majority was heard of, the leader included, since that
+    /// was last so.
+    pub(crate) fn on_heard(&mut self, node: NodeId, voters: &VoterSet, now: Now) -> bool {
         let Some(replica) = self.replicas.get_mut(&node) else { return false };
-        replica.on_fetch(end, log_end, now);
+        replica.heard = Some(now.monotonic);
         if !self.heard.contains(&node) {
             self.heard.push(node);
         }
@@ -93,6 +87,13 @@ impl Leader {
             self.heard.clear();
         }
         is_majority
+    }
+
+    /// A node fetches from `end` on, and its log is this one up to there.
+    pub(crate) fn on_fetch(&mut self, node: NodeId, end: Offset, log_end: Offset, now: Now) {
+        if let Some(replica) = self.replicas.get_mut(&node) {
+            replica.on_fetch(end, log_end, now);
+        }
     }
 
     /// Somebody fetched from `end` on who has no vote, from a log in this directory.
@@ -170,7 +171,7 @@ mod tests {
     fn a_majority_is_heard_of_when_half_of_the_others_have_fetched_since_the_last_time() {
         let voters = voters(5);
         let mut leader = Leader::new(Offset(0), voters.others(NodeId(1)), Instant(0), Instant(0));
-        let mut fetch = |id| leader.on_fetch(NodeId(id), Offset(0), Offset(1), &voters, now(0));
+        let mut fetch = |id| leader.on_heard(NodeId(id), &voters, now(0));
         assert!(!fetch(2));
         assert!(!fetch(2), "the same voter again");
         assert!(!fetch(9), "no voter");
@@ -183,11 +184,11 @@ mod tests {
     fn a_voter_that_has_reached_the_end_as_of_its_last_fetch_was_caught_up_then() {
         let voters = voters(2);
         let mut leader = Leader::new(Offset(0), voters.others(NodeId(1)), Instant(0), Instant(0));
-        leader.on_fetch(NodeId(2), Offset(0), Offset(5), &voters, now(100));
+        leader.on_fetch(NodeId(2), Offset(0), Offset(5), now(100));
         assert_eq!(leader.replicas[&NodeId(2)].caught_up_ms, None);
-        leader.on_fetch(NodeId(2), Offset(5), Offset(8), &voters, now(200));
+        leader.on_fetch(NodeId(2), Offset(5), Offset(8), now(200));
         assert_eq!(leader.replicas[&NodeId(2)].caught_up_ms, Some(100));
-        leader.on_fetch(NodeId(2), Offset(8), Offset(8), &voters, now(300));
+        leader.on_fetch(NodeId(2), Offset(8), Offset(8), now(300));
         assert_eq!(leader.replicas[&NodeId(2)].caught_up_ms, Some(300));
     }
 

@@ -9,10 +9,10 @@ use sordini_protocol::messages::fetch_response::{
     EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData as FetchedPartition,
 };
 use sordini_protocol::messages::{
-    BeginQuorumEpochRequest, BeginQuorumEpochResponse, EndQuorumEpochRequest, EndQuorumEpochResponse,
-    FetchRequest, FetchResponse, VoteRequest, VoteResponse, begin_quorum_epoch_request,
-    begin_quorum_epoch_response, end_quorum_epoch_request, end_quorum_epoch_response, fetch_request,
-    fetch_response, vote_request, vote_response,
+    BeginQuorumEpochRequest, BeginQuorumEpochResponse, DescribeQuorumRequest, EndQuorumEpochRequest,
+    EndQuorumEpochResponse, FetchRequest, FetchResponse, VoteRequest, VoteResponse,
+    begin_quorum_epoch_request, begin_quorum_epoch_response, end_quorum_epoch_request,
+    end_quorum_epoch_response, fetch_request, fetch_response, vote_request, vote_response,
 };
 use sordini_protocol::wire::{Records, Str, Uuid};
 
@@ -33,6 +33,52 @@ pub(crate) const FETCH_VERSION: i16 = 18;
 
 fn topic() -> Str {
     Str::from_static(METADATA_TOPIC)
+}
+
+/// What a request is about, if that is the metadata log and nothing else.
+macro_rules! of_metadata_log {
+    ($request:expr) => {
+        match &*$request.topics {
+            [topic] if *topic.topic_name == *METADATA_TOPIC => match &*topic.partitions {
+                [partition] if partition.partition_index == 0 => Some(partition),
+                _ => None,
+            },
+            _ => None,
+        }
+    };
+}
+
+pub(crate) fn voted_on(request: &VoteRequest) -> Option<&vote_request::PartitionData> {
+    of_metadata_log!(request)
+}
+
+pub(crate) fn begun(request: &BeginQuorumEpochRequest) -> Option<&begin_quorum_epoch_request::PartitionData> {
+    of_metadata_log!(request)
+}
+
+pub(crate) fn ended(request: &EndQuorumEpochRequest) -> Option<&end_quorum_epoch_request::PartitionData> {
+    of_metadata_log!(request)
+}
+
+pub(crate) fn is_described(request: &DescribeQuorumRequest) -> bool {
+    of_metadata_log!(request).is_some()
+}
+
+pub(crate) fn fetched(request: &FetchRequest, version: i16) -> Option<&fetch_request::FetchPartition> {
+    let [topic] = &*request.topics else { return None };
+    let [partition] = &*topic.partitions else { return None };
+    // Topics have ids from this version on.
+    let is_metadata =
+        if version >= 13 { topic.topic_id == METADATA_TOPIC_ID } else { *topic.topic == *METADATA_TOPIC };
+    (is_metadata && partition.partition == 0).then_some(partition)
+}
+
+/// Whom a leader that goes would have follow it, the first choice first. Version 0 has them without their directories.
+pub(crate) fn successors(
+    partition: &end_quorum_epoch_request::PartitionData,
+) -> impl Iterator<Item = NodeId> + '_ {
+    let candidates = partition.preferred_candidates.iter().map(|candidate| candidate.candidate_id);
+    candidates.chain(partition.preferred_successors.iter().copied()).map(NodeId)
 }
 
 /// What a node knows of who leads, as every answer carries it.

@@ -55,7 +55,7 @@ use sordini_protocol::messages::{
 use sordini_protocol::records::leader_change_message::Voter;
 use sordini_protocol::records::{KRaftVersionRecord, LeaderChangeMessage, MetadataRecord, VotersRecord};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
-use sordini_protocol::wire::{Message, Records, Str};
+use sordini_protocol::wire::{Message, Records, Str, Uuid};
 
 /// Directory of the metadata log, beneath its log directory.
 pub(crate) const METADATA_LOG_NAME: &str = "__cluster_metadata-0";
@@ -68,6 +68,9 @@ const FETCH_MAX_WAIT_MS: i32 = 500;
 
 /// The most that a record batch of the metadata log may unfold to; Kafka writes them uncompressed and below 8 MiB.
 const DECOMPRESSED_BYTES_MAX: usize = 1 << 26;
+
+/// No epoch is so high: the one before it has to have a successor.
+const EPOCHS_END: LeaderEpoch = LeaderEpoch(i32::MAX);
 
 /// After so many failures in a row the wait between two tries grows no more.
 const BACKOFF_DOUBLINGS_MAX: u32 = 6;
@@ -119,6 +122,8 @@ enum Role {
         tally: Tally,
         until: Instant,
         vote_write: u64,
+        /// So many voted for another that it cannot win: it waits for its next try.
+        is_lost: bool,
     },
     Follower {
         leader: NodeId,
@@ -337,7 +342,7 @@ impl Quorum {
             _ if quorum.is_sole_voter() => quorum.transition_to_candidate(now, out),
             Some(leader) if leader == me && quorum.museum.has(Exhibit::A14ResumeLeadershipSameEpoch) => {
                 let (tally, until) = (Tally::default(), now.monotonic);
-                quorum.role = Role::Candidate { tally, until, vote_write: 0 };
+                quorum.role = Role::Candidate { tally, until, vote_write: 0, is_lost: false };
                 quorum.transition_to_leader(alloc::vec![me], now, out);
             }
             Some(leader) if leader == me => {
@@ -384,9 +389,9 @@ impl Quorum {
         }
     }
 
-    /// Who leads, as far as this node knows.
-    pub(crate) const fn leader(&self) -> Option<NodeId> {
-        self.election.leader
+    /// Who leads, as far as this node knows and may say.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        self.election.leader.filter(|_| self.is_idle())
     }
 
     /// Who votes, and where they are.
@@ -467,6 +472,8 @@ impl Quorum {
     /// The node stops. A leader lets the others choose another before it is gone (KIP-595).
     pub(crate) fn stop(&mut self, now: Now, out: &mut Outbox) {
         self.is_stopping = true;
+        // The log is closed as it is.
+        self.truncating = None;
         if let Role::Leader(leader) = &self.role
             && !self.is_sole_voter()
         {
@@ -539,14 +546,14 @@ impl Quorum {
         now.monotonic.plus_millis(span + i64::try_from(jitter).expect("it is below a number of 63 bits"))
     }
 
-    /// What every change of role has in common: who waited for the old one is told so.
-    fn leave_role(&mut self, out: &mut Outbox) {
+    /// The one way from a role to another. A fetch that waits for a leader is never answered by what becomes of it: the
+    /// follower would take its word for what is committed.
+    fn enter(&mut self, role: Role, out: &mut Outbox) {
         self.truncating = None;
-        let was_leader = matches!(self.role, Role::Leader(_));
-        if was_leader {
-            for (_, fetch) in core::mem::take(&mut self.fetches) {
-                self.refuse_fetch(&fetch.reply_to, ErrorCode::NotLeaderOrFollower, out);
-            }
+        self.role = role;
+        for (_, fetch) in core::mem::take(&mut self.fetches) {
+            out.sometimes(Mark::QuorumFetchRefusedAtEnd);
+            self.refuse_fetch(&fetch.reply_to, ErrorCode::NotLeaderOrFollower, out);
         }
     }
 
@@ -559,9 +566,7 @@ impl Quorum {
             self.election.voted = None;
         }
         let election_at = self.election_deadline(now);
-        // What is asked of a leader that was, is asked of a node that is none.
-        self.role = Role::Unattached { election_at };
-        self.leave_role(out);
+        self.enter(Role::Unattached { election_at }, out);
     }
 
     fn become_follower(&mut self, epoch: LeaderEpoch, leader: NodeId, now: Now, out: &mut Outbox) {
@@ -577,13 +582,12 @@ impl Quorum {
         if self.election != before {
             self.write_election_state(out);
         }
-        self.leave_role(out);
         self.follow(leader, now, out);
     }
 
     fn follow(&mut self, leader: NodeId, now: Now, out: &mut Outbox) {
         let fetch_by = now.monotonic.plus_millis(self.config.fetch_timeout_ms);
-        self.role = Role::Follower { leader, has_fetched: false, fetch_by };
+        self.enter(Role::Follower { leader, has_fetched: false, fetch_by }, out);
         self.lost_elections = 0;
         self.backoffs.remove(&(leader, Channel::Fetch));
         self.pursue(now, out);
@@ -593,22 +597,27 @@ impl Quorum {
         assert!(!matches!(self.role, Role::Leader(_)), "a leader resigns before it stands for election");
         out.sometimes(Mark::QuorumPreVote);
         let until = self.election_deadline(now);
-        self.leave_role(out);
         let mut tally = Tally::default();
         tally.note(self.identity.node, true);
-        self.role = Role::Prospective { tally, until };
+        self.enter(Role::Prospective { tally, until }, out);
+        // Who is alone needs nobody else.
+        self.maybe_win(now, out);
         self.pursue(now, out);
     }
 
     fn transition_to_candidate(&mut self, now: Now, out: &mut Outbox) {
-        self.election = ElectionState {
-            epoch: LeaderEpoch(self.election.epoch.0 + 1),
-            leader: None,
-            voted: Some(self.identity),
-        };
+        let epoch = LeaderEpoch(self.election.epoch.0 + 1);
+        if epoch >= EPOCHS_END {
+            self.fail(String::from(
+                "the epochs of the metadata quorum are used up: nobody can be elected any more",
+            ));
+            return;
+        }
+        self.election = ElectionState { epoch, leader: None, voted: Some(self.identity) };
         self.write_election_state(out);
         let until = self.election_deadline(now);
-        self.role = Role::Candidate { tally: Tally::default(), until, vote_write: self.state_writes };
+        let (tally, vote_write) = (Tally::default(), self.state_writes);
+        self.enter(Role::Candidate { tally, until, vote_write, is_lost: false }, out);
         self.pursue(now, out);
     }
 
@@ -621,6 +630,9 @@ impl Quorum {
     }
 
     fn maybe_win(&mut self, now: Now, out: &mut Outbox) {
+        if self.is_stopping {
+            return;
+        }
         let majority = self.voters.majority();
         let is_lost = |tally: &Tally| tally.rejected.len() > self.voters.ids().count() - majority;
         match &mut self.role {
@@ -635,7 +647,8 @@ impl Quorum {
                 let granted = core::mem::take(&mut tally.granted);
                 self.transition_to_leader(granted, now, out);
             }
-            Role::Candidate { tally, until, .. } if is_lost(tally) => {
+            Role::Candidate { tally, until, is_lost: was_lost, .. } if !*was_lost && is_lost(tally) => {
+                *was_lost = true;
                 out.sometimes(Mark::QuorumElectionLost);
                 let doublings = self.lost_elections.min(BACKOFF_DOUBLINGS_MAX);
                 self.lost_elections += 1;
@@ -667,7 +680,7 @@ impl Quorum {
             now.monotonic.plus_millis(self.check_quorum_ms()),
             now.monotonic,
         );
-        self.role = Role::Leader(leader);
+        self.enter(Role::Leader(leader), out);
         // What earlier epochs wrote and did not live to see committed is committed with the first batch of this one.
         let voter = |id: NodeId| Voter { voter_id: id.0, ..Voter::default() };
         let leader_change = LeaderChangeMessage {
@@ -692,9 +705,8 @@ impl Quorum {
     }
 
     fn become_resigned(&mut self, successors: Vec<NodeId>, now: Now, out: &mut Outbox) {
-        self.leave_role(out);
         let until = self.election_deadline(now);
-        self.role = Role::Resigned { successors, told: Vec::new(), until };
+        self.enter(Role::Resigned { successors, told: Vec::new(), until }, out);
         self.pursue(now, out);
     }
 
@@ -705,7 +717,9 @@ impl Quorum {
     /// Takes note of an epoch and its leader, as another node told them.
     fn learn(&mut self, epoch: LeaderEpoch, leader: Option<NodeId>, now: Now, out: &mut Outbox) {
         let leader = leader.filter(|id| *id != self.identity.node && self.voters.contains(*id));
-        if epoch > self.election.epoch {
+        if epoch >= EPOCHS_END {
+            // Nobody was elected so often: whoever says so is wrong, or wants nobody to be elected any more.
+        } else if epoch > self.election.epoch {
             match leader {
                 Some(leader) => self.become_follower(epoch, leader, now, out),
                 None => self.become_unattached(epoch, now, out),
@@ -731,15 +745,14 @@ impl Quorum {
     }
 
     pub(crate) fn on_vote(&mut self, reply_to: &ReplyTo, request: &VoteRequest, now: Now, out: &mut Outbox) {
-        let partition = request.topics.first().and_then(|topic| topic.partitions.first());
-        let refusal = match partition {
+        let partition = match messages::voted_on(request) {
             _ if self.is_of_other_cluster(request.cluster_id.as_ref()) => {
                 Err(ErrorCode::InconsistentClusterId)
             }
             None => Err(ErrorCode::InvalidRequest),
             Some(partition) => Ok(partition),
         };
-        let partition = match refusal {
+        let partition = match partition {
             Ok(partition) => partition,
             Err(code) => {
                 let response = VoteResponse { error_code: code.as_i16(), ..VoteResponse::default() };
@@ -751,16 +764,20 @@ impl Quorum {
         let is_pre_vote = partition.pre_vote;
         // A log cannot have been written in an epoch that is only now being voted on.
         let is_impossible = if is_pre_vote { last_epoch > epoch } else { last_epoch >= epoch };
-        let code =
-            if is_impossible || last_epoch.0 < 0 || partition.last_offset < 0 || partition.replica_id < 0 {
-                ErrorCode::InvalidRequest
-            } else if epoch < self.election.epoch {
-                ErrorCode::FencedLeaderEpoch
-            } else if !self.is_addressed(request.voter_id, partition.voter_directory_id) {
-                ErrorCode::InvalidVoterKey
-            } else {
-                ErrorCode::None
-            };
+        let code = if is_impossible
+            || last_epoch.0 < 0
+            || partition.last_offset < 0
+            || partition.replica_id < 0
+            || epoch >= EPOCHS_END
+        {
+            ErrorCode::InvalidRequest
+        } else if epoch < self.election.epoch {
+            ErrorCode::FencedLeaderEpoch
+        } else if !self.is_addressed(request.voter_id, partition.voter_directory_id) {
+            ErrorCode::InvalidVoterKey
+        } else {
+            ErrorCode::None
+        };
         let mut is_granted = false;
         if code == ErrorCode::None {
             self.learn(epoch, None, now, out);
@@ -780,7 +797,7 @@ impl Quorum {
     }
 
     /// Whether a request that names a voter means this node, with the disk that it has.
-    fn is_addressed(&self, voter: i32, directory: sordini_protocol::wire::Uuid) -> bool {
+    fn is_addressed(&self, voter: i32, directory: Uuid) -> bool {
         let is_node = voter == self.identity.node.0 || voter == -1;
         is_node && (directory.is_zero() || directory == self.identity.directory)
     }
@@ -823,7 +840,7 @@ impl Quorum {
         now: Now,
         out: &mut Outbox,
     ) {
-        let partition = request.topics.first().and_then(|topic| topic.partitions.first());
+        let partition = messages::begun(request);
         let code = match partition {
             _ if self.is_of_other_cluster(request.cluster_id.as_ref()) => ErrorCode::InconsistentClusterId,
             None => ErrorCode::InvalidRequest,
@@ -831,7 +848,9 @@ impl Quorum {
                 let (epoch, leader) = (LeaderEpoch(partition.leader_epoch), NodeId(partition.leader_id));
                 let is_other =
                     epoch == self.election.epoch && self.election.leader.is_some_and(|known| known != leader);
-                if epoch < self.election.epoch {
+                if epoch >= EPOCHS_END {
+                    ErrorCode::InvalidRequest
+                } else if epoch < self.election.epoch {
                     ErrorCode::FencedLeaderEpoch
                 } else if is_other || !self.voters.contains(leader) || leader == self.identity.node {
                     ErrorCode::InvalidRequest
@@ -859,20 +878,20 @@ impl Quorum {
         now: Now,
         out: &mut Outbox,
     ) {
-        let partition = request.topics.first().and_then(|topic| topic.partitions.first());
+        let partition = messages::ended(request);
         let code = match partition {
             _ if self.is_of_other_cluster(request.cluster_id.as_ref()) => ErrorCode::InconsistentClusterId,
             None => ErrorCode::InvalidRequest,
             Some(partition) => {
                 let (epoch, leader) = (LeaderEpoch(partition.leader_epoch), NodeId(partition.leader_id));
-                if epoch < self.election.epoch {
+                if epoch >= EPOCHS_END || leader.0 < 0 {
+                    ErrorCode::InvalidRequest
+                } else if epoch < self.election.epoch {
                     ErrorCode::FencedLeaderEpoch
                 } else {
                     self.learn(epoch, Some(leader), now, out);
-                    let me = self.identity.node;
-                    let candidates = &partition.preferred_candidates;
-                    let rank = candidates.iter().position(|candidate| candidate.candidate_id == me.0);
-                    self.on_leader_gone(leader, rank.unwrap_or(candidates.len()), now, out);
+                    let rank = messages::successors(partition).position(|id| id == self.identity.node);
+                    self.on_leader_gone(leader, rank, now, out);
                     ErrorCode::None
                 }
             }
@@ -881,18 +900,24 @@ impl Quorum {
         self.respond(reply_to, AnyResponse::EndQuorumEpoch(response), out);
     }
 
-    /// The leader has resigned. Whom it would have follow it stands at once, the others a little later each.
-    fn on_leader_gone(&mut self, gone: NodeId, rank: usize, now: Now, out: &mut Outbox) {
+    /// The leader has resigned. Whom it would have follow it stands at once, the others a little later each, and whom it
+    /// does not name last of all.
+    fn on_leader_gone(&mut self, gone: NodeId, rank: Option<usize>, now: Now, out: &mut Outbox) {
         let Role::Follower { leader, fetch_by, .. } = &mut self.role else { return };
         if *leader != gone {
             return;
         }
         out.sometimes(Mark::QuorumLeaderGone);
-        let backoff = self.config.retry_backoff_ms.max(1);
-        let doublings = u32::try_from(rank).unwrap_or(u32::MAX).min(BACKOFF_DOUBLINGS_MAX);
-        let wait =
-            if rank == 0 { 0 } else { (backoff << doublings).min(self.config.election_backoff_max_ms) };
-        *fetch_by = now.monotonic.plus_millis(wait);
+        let longest = self.config.election_backoff_max_ms;
+        let wait = match rank {
+            None => longest,
+            Some(0) => 0,
+            Some(rank) => {
+                let doublings = u32::try_from(rank).unwrap_or(u32::MAX).min(BACKOFF_DOUBLINGS_MAX);
+                (self.config.retry_backoff_ms.max(1) << doublings).min(longest)
+            }
+        };
+        *fetch_by = now.monotonic.plus_millis(wait).min(*fetch_by);
         self.pursue(now, out);
     }
 
@@ -904,15 +929,24 @@ impl Quorum {
             let response = FetchResponse { error_code: code, ..FetchResponse::default() };
             return self.respond(&reply_to, AnyResponse::Fetch(response), out);
         }
-        let partition = request.topics.first().and_then(|topic| topic.partitions.first());
+        let partition = messages::fetched(request, reply_to.version).filter(|partition| {
+            // Kafka refuses these too: nobody who follows the log says so.
+            request.max_wait_ms >= 0
+                && partition.fetch_offset >= 0
+                && partition.last_fetched_epoch >= 0
+                && partition.current_leader_epoch >= 0
+        });
         let Some(partition) = partition else {
-            return self.refuse_fetch(&reply_to, ErrorCode::InvalidRequest, out);
+            let code = ErrorCode::InvalidRequest.as_i16();
+            let response = FetchResponse { error_code: code, ..FetchResponse::default() };
+            return self.respond(&reply_to, AnyResponse::Fetch(response), out);
         };
         let epoch = LeaderEpoch(partition.current_leader_epoch);
+        let check_quorum_ms = self.check_quorum_ms();
         let Role::Leader(leader) = &mut self.role else {
             return self.refuse_fetch(&reply_to, ErrorCode::NotLeaderOrFollower, out);
         };
-        if epoch != self.election.epoch && epoch != LeaderEpoch::UNKNOWN {
+        if epoch != self.election.epoch {
             let code = if epoch < self.election.epoch {
                 ErrorCode::FencedLeaderEpoch
             } else {
@@ -923,7 +957,12 @@ impl Quorum {
         let offset = Offset(partition.fetch_offset);
         let last_epoch = LeaderEpoch(partition.last_fetched_epoch);
         let (log_start, log_end) = (self.log.log_start(), self.log.next_offset());
-        if offset < log_start || partition.fetch_offset < 0 {
+        let replica =
+            if reply_to.version >= 15 { request.replica_state.replica_id } else { request.replica_id };
+        if leader.on_heard(NodeId(replica), &self.voters, now) {
+            leader.check_quorum_at = now.monotonic.plus_millis(check_quorum_ms);
+        }
+        if offset < log_start {
             return self.refuse_fetch(&reply_to, ErrorCode::OffsetOutOfRange, out);
         }
         if offset > Offset(0) {
@@ -931,7 +970,9 @@ impl Quorum {
                 Some((found, end)) if found == last_epoch && end >= offset => {}
                 found => {
                     out.sometimes(Mark::QuorumDiverging);
-                    let diverging = Some(found.unwrap_or((LeaderEpoch(0), Offset(0))));
+                    // A newer epoch than any here: the two part at the end of this log, or before.
+                    let latest = self.log.epochs().latest().unwrap_or_default();
+                    let diverging = Some(found.unwrap_or((latest, log_end)));
                     let fetched = Fetched {
                         code: ErrorCode::None,
                         high_watermark: self.high_watermark,
@@ -943,17 +984,12 @@ impl Quorum {
                 }
             }
         }
-        let replica =
-            if reply_to.version >= 15 { request.replica_state.replica_id } else { request.replica_id };
         // A negative number is that of nobody who keeps the log: a tool that reads it.
         if replica >= 0 && !self.voters.contains(NodeId(replica)) {
             let observer = (NodeId(replica), partition.replica_directory_id);
             leader.on_observer_fetch(observer, offset, log_end, now);
         }
-        if leader.on_fetch(NodeId(replica), offset, log_end, &self.voters, now) {
-            leader.check_quorum_at =
-                now.monotonic.plus_millis(self.config.fetch_timeout_ms.saturating_mul(3) / 2);
-        }
+        leader.on_fetch(NodeId(replica), offset, log_end, now);
         self.maybe_advance_high_watermark(out);
         let max_bytes = u64::try_from(partition.partition_max_bytes.min(request.max_bytes)).unwrap_or(0);
         let fetch = ParkedFetch {
@@ -1052,17 +1088,33 @@ impl Quorum {
 
     // ---- the log, as a follower takes it ----
 
-    fn on_fetched(&mut self, response: FetchResponse, now: Now, out: &mut Outbox) {
+    fn on_fetched(&mut self, asked: &Asked, response: FetchResponse, now: Now, out: &mut Outbox) {
         let topic = response.responses.into_iter().next();
         let Some(data) = topic.and_then(|topic| topic.partitions.into_iter().next()) else {
-            return self.back_off_fetch(now);
+            return self.back_off(asked.voter, Channel::Fetch, now);
         };
+        let answered = LeaderEpoch(data.current_leader.leader_epoch);
         let told = Some(NodeId(data.current_leader.leader_id)).filter(|id| id.0 >= 0);
-        self.learn(LeaderEpoch(data.current_leader.leader_epoch), told, now, out);
+        self.learn(answered, told, now, out);
+        // An answer may tell of a newer epoch, and may come when there is one: what it says of the log is about another
+        // leader's then.
+        if asked.epoch != self.election.epoch || self.is_stopping {
+            return;
+        }
         let fetch_timeout_ms = self.config.fetch_timeout_ms;
-        let Role::Follower { has_fetched, fetch_by, .. } = &mut self.role else { return };
-        if data.error_code != ErrorCode::None.as_i16() {
-            return self.back_off_fetch(now);
+        let (has_fetched, fetch_by) = match &mut self.role {
+            Role::Follower { leader, has_fetched, fetch_by } if *leader == asked.voter => {
+                (has_fetched, fetch_by)
+            }
+            Role::Unattached { .. }
+            | Role::Prospective { .. }
+            | Role::Candidate { .. }
+            | Role::Follower { .. }
+            | Role::Leader(_)
+            | Role::Resigned { .. } => return,
+        };
+        if data.error_code != ErrorCode::None.as_i16() || answered != asked.epoch {
+            return self.back_off(asked.voter, Channel::Fetch, now);
         }
         *has_fetched = true;
         *fetch_by = now.monotonic.plus_millis(fetch_timeout_ms);
@@ -1070,11 +1122,14 @@ impl Quorum {
             let end = Offset(data.diverging_epoch.end_offset);
             return self.on_diverging(LeaderEpoch(data.diverging_epoch.epoch), end, now, out);
         }
+        if data.snapshot_id.end_offset >= 0 {
+            return self.back_off(asked.voter, Channel::Fetch, now);
+        }
         if let Some(Records::Bytes(bytes)) = data.records
             && !bytes.is_empty()
             && !self.append_fetched(bytes, now, out)
         {
-            return self.back_off_fetch(now);
+            return self.back_off(asked.voter, Channel::Fetch, now);
         }
         let high_watermark = Offset(data.high_watermark).min(self.log.next_offset());
         if data.high_watermark >= 0 && self.high_watermark.is_none_or(|at| high_watermark > at) {
@@ -1082,31 +1137,39 @@ impl Quorum {
         }
     }
 
-    /// Appends what the leader sent, batch by batch; false if something of it is not what comes next.
+    /// Appends what the leader sent, batch by batch; false if something of it is not what comes next, or is no batch. What
+    /// came before that stays.
     fn append_fetched(&mut self, mut bytes: Bytes, now: Now, out: &mut Outbox) -> bool {
-        while let Ok(Some(batch)) = Batch::first_of(&mut bytes) {
+        let begun_at = self.log.next_offset();
+        let is_whole = loop {
+            let batch = match Batch::first_of(&mut bytes) {
+                Ok(Some(batch)) => batch,
+                // The last batch may be cut short, but not the first one too.
+                Ok(None) => break self.log.next_offset() > begun_at,
+                Err(_) => break false,
+            };
             let header = *batch.header();
             let epoch = LeaderEpoch(header.partition_leader_epoch);
             let is_next = header.base_offset == self.log.next_offset().0
                 && epoch <= self.election.epoch
                 && epoch >= self.last_epoch();
             if !is_next || batch.check_crc().is_err() {
-                out.sometimes(Mark::QuorumFetchedDamage);
-                return false;
+                break false;
             }
             let records = match records_of(batch.bytes()) {
                 Ok(records) => records,
                 Err(why) => {
                     self.fail(why);
-                    return false;
+                    break false;
                 }
             };
             let end = Offset(header.next_offset());
             self.log.append(batch.assign(header.base_offset, epoch.0), &self.log_config, now, out);
             self.uncommitted.push_back(Uncommitted { end, records });
-        }
+        };
+        out.sometimes_if(!is_whole, Mark::QuorumFetchedDamage);
         self.log.flush(out);
-        true
+        is_whole
     }
 
     /// The leader's log has something else behind the end of this epoch: so goes what this one has there. It may take
@@ -1115,6 +1178,11 @@ impl Quorum {
         let log_end = self.log.next_offset();
         let own = self.log.epochs().end_offset_for(epoch, log_end);
         let to = own.map_or(end, |(_, own_end)| own_end.min(end)).max(self.log.log_start());
+        self.cut(to, now, out);
+    }
+
+    fn cut(&mut self, to: Offset, now: Now, out: &mut Outbox) {
+        let log_end = self.log.next_offset();
         if self.high_watermark.is_some_and(|at| to < at) {
             self.fail(format!(
                 "the leader of the metadata quorum has no records from offset {to} on, which were committed: this node's \
@@ -1134,8 +1202,15 @@ impl Quorum {
     }
 
     fn truncate(&mut self, to: Offset, place: BatchPlace, out: &mut Outbox) {
+        if place.base != to {
+            // Epochs begin with a batch, in every log.
+            self.fail(format!(
+                "the leader of the metadata quorum parts from this log at offset {to}, within a batch"
+            ));
+            return;
+        }
         out.sometimes(Mark::QuorumTruncated);
-        self.log.truncate(to, place, out);
+        self.log.truncate(place, out);
         while self.uncommitted.back().is_some_and(|batch| batch.end > to) {
             self.uncommitted.pop_back();
         }
@@ -1220,6 +1295,9 @@ impl Quorum {
 
     /// Voters that are to be asked something, and what, whether or not they may be asked yet.
     fn questions(&self, now: Now) -> Vec<(NodeId, Question)> {
+        if self.is_stopping && !matches!(self.role, Role::Resigned { .. }) {
+            return Vec::new();
+        }
         let others = || self.voters.others(self.identity.node).into_iter();
         match &self.role {
             Role::Unattached { .. } => Vec::new(),
@@ -1265,7 +1343,7 @@ impl Quorum {
                 continue;
             }
             // Its directory is not known where voters are configured; zero means whichever it has.
-            let key = VoterKey { node: voter, directory: sordini_protocol::wire::Uuid::ZERO };
+            let key = VoterKey { node: voter, directory: Uuid::ZERO };
             let (version, body) = match question {
                 Question::Vote { is_pre_vote } => {
                     let ballot = Ballot {
@@ -1292,10 +1370,7 @@ impl Quorum {
                 }
                 Question::EndEpoch => {
                     let Role::Resigned { successors, .. } = &self.role else { continue };
-                    let of = |node: &NodeId| VoterKey {
-                        node: *node,
-                        directory: sordini_protocol::wire::Uuid::ZERO,
-                    };
+                    let of = |node: &NodeId| VoterKey { node: *node, directory: Uuid::ZERO };
                     let successors: Vec<VoterKey> = successors.iter().map(of).collect();
                     let request = messages::end_quorum_epoch_request(
                         &self.cluster_id,
@@ -1337,6 +1412,7 @@ impl Quorum {
         self.backoffs.insert((voter, channel), backoff);
     }
 
+    /// The leader's log and this one do not go together as they are.
     fn back_off_fetch(&mut self, now: Now) {
         if let Role::Follower { leader, .. } = self.role {
             self.back_off(leader, Channel::Fetch, now);
@@ -1369,9 +1445,9 @@ impl Quorum {
         };
         let answer = match (asked.question, body) {
             (Question::Fetch, AnyResponse::Fetch(response)) => {
-                if asked.epoch == self.election.epoch && response.error_code == ErrorCode::None.as_i16() {
+                if response.error_code == ErrorCode::None.as_i16() {
                     self.backoffs.remove(&(asked.voter, Channel::Fetch));
-                    self.on_fetched(response, now, out);
+                    self.on_fetched(asked, response, now, out);
                 } else {
                     self.back_off(asked.voter, Channel::Fetch, now);
                 }
@@ -1424,8 +1500,12 @@ impl Quorum {
     /// When [`Self::on_deadline`] has something to do.
     pub(crate) fn next_deadline(&self, now: Now) -> Option<Instant> {
         let role = match &self.role {
-            // It needs nobody but its disk, and nobody waits for it.
-            _ if self.is_sole_voter() => None,
+            // Nobody has to be heard of.
+            Role::Leader(_) if self.is_sole_voter() => None,
+            // Whoever stops stands for nothing.
+            _ if self.is_stopping => None,
+            // What it has cut off must be gone before it may write, and so before it stands for election.
+            _ if self.log.is_cutting() => None,
             Role::Leader(leader) => Some(leader.check_quorum_at.min(leader.begin_epoch_at)),
             Role::Unattached { election_at: at }
             | Role::Prospective { until: at, .. }
@@ -1448,7 +1528,8 @@ impl Quorum {
         self.give_up_on_silent_peers(now, out);
         let at = now.monotonic;
         match &self.role {
-            _ if self.is_sole_voter() => {}
+            Role::Leader(_) if self.is_sole_voter() => {}
+            _ if self.is_stopping || self.log.is_cutting() => {}
             Role::Leader(leader) => {
                 if leader.check_quorum_at <= at && !self.museum.has(Exhibit::A18NoCheckQuorum) {
                     out.sometimes(Mark::QuorumCheckQuorum);

@@ -145,10 +145,7 @@ async fn converse(
     questions: &mut UnboundedReceiver<Question>,
     waiting: &mut VecDeque<Asked>,
 ) -> io::Result<()> {
-    let stream = match TcpStream::connect((&*peer.host, peer.port)).await {
-        Ok(stream) => stream,
-        Err(error) => return Err(error),
-    };
+    let stream = TcpStream::connect((&*peer.host, peer.port)).await?;
     stream.set_nodelay(true)?;
     let (mut from_peer, mut to_peer) = stream.into_split();
     let mut frame = Frame::default();
@@ -157,6 +154,7 @@ async fn converse(
             question = questions.recv() => {
                 let Some(Question { frame, asked }) = question else { return Ok(()) };
                 waiting.push_back(asked);
+                // Questions are small and few at a time. A peer that takes none of them is given up by the node.
                 to_peer.write_all(&frame).await?;
             }
             answer = frame.read(&mut from_peer) => {
