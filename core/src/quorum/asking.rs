@@ -1,0 +1,352 @@
+//! What a node asks of others: what there is to ask in its role, when, and what becomes of the answers.
+
+use super::messages::{Ballot, LogFetch};
+use super::{
+    Asked, BACKOFF_DOUBLINGS_MAX, Backoff, FETCH_MAX_WAIT_MS, Place, Question, Quorum, Role, VoterKey,
+    messages,
+};
+use crate::ids::{LeaderEpoch, NodeId, RequestId};
+use crate::mark::Mark;
+use crate::museum::Exhibit;
+use crate::node::Output;
+use crate::outbox::Outbox;
+use crate::peer::{Channel, Peer, PeerFault};
+use crate::time::{Instant, Now};
+use alloc::vec::Vec;
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::request::{AnyRequest, AnyResponse};
+use sordini_protocol::wire::Uuid;
+
+impl Quorum {
+    fn ask(
+        &mut self,
+        voter: NodeId,
+        question: Question,
+        version: i16,
+        body: AnyRequest,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let Some(address) = self.voters.address(voter) else { return };
+        let channel = channel_of(question);
+        let peer = address.peer(channel);
+        self.next_request += 1;
+        let request = RequestId(self.next_request);
+        let deadline = now.monotonic.plus_millis(self.config.request_timeout_ms);
+        let asked = Asked { voter, peer: peer.clone(), question, epoch: self.election.epoch, deadline };
+        self.asked.insert(request, asked);
+        self.say(Output::Ask { peer, request, version, body }, out);
+    }
+
+    fn is_asked(&self, voter: NodeId, question: Question) -> bool {
+        let is_same = |asked: &Asked| {
+            (asked.voter, asked.question, asked.epoch) == (voter, question, self.election.epoch)
+        };
+        self.asked.values().any(is_same)
+    }
+
+    fn may_ask(&self, voter: NodeId, question: Question, now: Now) -> bool {
+        let backoff = self.backoffs.get(&(voter, channel_of(question)));
+        !self.is_asked(voter, question) && backoff.is_none_or(|backoff| backoff.until <= now.monotonic)
+    }
+
+    /// Voters that are to be asked something, and what, whether or not they may be asked yet.
+    fn questions(&self, now: Now) -> Vec<(NodeId, Question)> {
+        if self.is_stopping && !matches!(self.role, Role::Resigned { .. }) {
+            return Vec::new();
+        }
+        let others = || self.voters.others(self.identity.node).into_iter();
+        match &self.role {
+            Role::Unattached { .. } => Vec::new(),
+            Role::Prospective { tally, .. } => {
+                let open = others().filter(|id| !tally.has(*id));
+                open.map(|id| (id, Question::Vote { is_pre_vote: true })).collect()
+            }
+            Role::Candidate { tally, .. } => {
+                let open = others().filter(|id| !tally.has(*id));
+                open.map(|id| (id, Question::Vote { is_pre_vote: false })).collect()
+            }
+            Role::Follower { leader, .. } => {
+                let is_durable = self.log.is_idle() && self.log.flushed_end() == self.log.next_offset();
+                let may_fetch = is_durable || self.museum.has(Exhibit::A15VoterSkipsFlush);
+                if may_fetch && self.truncating.is_none() {
+                    alloc::vec![(*leader, Question::Fetch)]
+                } else {
+                    Vec::new()
+                }
+            }
+            Role::Leader(leader) => {
+                if leader.begin_epoch_at > now.monotonic {
+                    return Vec::new();
+                }
+                let recently = self.config.fetch_timeout_ms / 2;
+                let is_silent = |id: &NodeId| {
+                    let heard = leader.replicas.get(id).and_then(|replica| replica.heard);
+                    heard.is_none_or(|at| at.plus_millis(recently) <= now.monotonic)
+                };
+                others().filter(is_silent).map(|id| (id, Question::BeginEpoch)).collect()
+            }
+            Role::Resigned { told, .. } => {
+                let open = others().filter(|id| !told.contains(id));
+                open.map(|id| (id, Question::EndEpoch)).collect()
+            }
+        }
+    }
+
+    /// Asks what there is to ask.
+    pub(super) fn pursue(&mut self, now: Now, out: &mut Outbox) {
+        for (voter, question) in self.questions(now) {
+            if !self.may_ask(voter, question, now) {
+                continue;
+            }
+            // Its directory is not known where voters are configured; zero means whichever it has.
+            let key = VoterKey { node: voter, directory: Uuid::ZERO };
+            let (version, body) = match question {
+                Question::Vote { is_pre_vote } => {
+                    let ballot = Ballot {
+                        candidate: self.identity,
+                        epoch: self.election.epoch,
+                        last_epoch: self.last_epoch(),
+                        log_end: self.log.next_offset(),
+                        is_pre_vote,
+                    };
+                    let request = messages::vote_request(&self.cluster_id, key, &ballot);
+                    (messages::VOTE_VERSION, AnyRequest::Vote(request))
+                }
+                Question::BeginEpoch => {
+                    let me = self.identity.node;
+                    let Some(address) = self.voters.address(me) else { continue };
+                    let request = messages::begin_quorum_epoch_request(
+                        &self.cluster_id,
+                        key,
+                        me,
+                        self.election.epoch,
+                        (&self.listener, address),
+                    );
+                    (messages::BEGIN_QUORUM_EPOCH_VERSION, AnyRequest::BeginQuorumEpoch(request))
+                }
+                Question::EndEpoch => {
+                    let Role::Resigned { successors, .. } = &self.role else { continue };
+                    let of = |node: &NodeId| VoterKey { node: *node, directory: Uuid::ZERO };
+                    let successors: Vec<VoterKey> = successors.iter().map(of).collect();
+                    let request = messages::end_quorum_epoch_request(
+                        &self.cluster_id,
+                        self.identity.node,
+                        self.election.epoch,
+                        &successors,
+                    );
+                    (messages::END_QUORUM_EPOCH_VERSION, AnyRequest::EndQuorumEpoch(request))
+                }
+                Question::Fetch => {
+                    let fetch = LogFetch {
+                        replica: self.identity,
+                        epoch: self.election.epoch,
+                        offset: self.log.next_offset(),
+                        last_epoch: self.last_epoch(),
+                        log_start: self.log.log_start(),
+                        high_watermark: self.high_watermark,
+                        max_wait_ms: FETCH_MAX_WAIT_MS,
+                        max_bytes: i32::try_from(self.config.fetch_max_bytes).unwrap_or(i32::MAX),
+                    };
+                    let request = messages::fetch_request(&self.cluster_id, &fetch);
+                    (messages::FETCH_VERSION, AnyRequest::Fetch(request))
+                }
+            };
+            self.ask(voter, question, version, body, now, out);
+        }
+        if let Role::Leader(leader) = &mut self.role
+            && leader.begin_epoch_at <= now.monotonic
+        {
+            leader.begin_epoch_at = now.monotonic.plus_millis((self.config.fetch_timeout_ms / 2).max(1));
+        }
+    }
+
+    pub(super) fn back_off(&mut self, voter: NodeId, channel: Channel, now: Now) {
+        let failures = self.backoffs.get(&(voter, channel)).map_or(0, |backoff| backoff.failures);
+        let wait = self.config.retry_backoff_ms.max(1) << failures.min(BACKOFF_DOUBLINGS_MAX);
+        let backoff =
+            Backoff { until: now.monotonic.plus_millis(wait), failures: failures.saturating_add(1) };
+        self.backoffs.insert((voter, channel), backoff);
+    }
+
+    /// The leader's log and this one do not go together as they are.
+    pub(super) fn back_off_fetch(&mut self, now: Now) {
+        if let Role::Follower { leader, .. } = self.role {
+            self.back_off(leader, Channel::Fetch, now);
+        }
+    }
+
+    /// Takes what another node answered.
+    pub(crate) fn on_answer(
+        &mut self,
+        request: RequestId,
+        result: Result<AnyResponse, PeerFault>,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        // Nothing is known of what was asked over a connection that was given up.
+        let Some(asked) = self.asked.remove(&request) else { return };
+        if self.is_stopping {
+            return;
+        }
+        match result {
+            Err(PeerFault::Disconnected) => self.back_off(asked.voter, asked.peer.channel, now),
+            Ok(body) => self.on_response(&asked, body, now, out),
+        }
+        self.pursue(now, out);
+    }
+
+    fn on_response(&mut self, asked: &Asked, body: AnyResponse, now: Now, out: &mut Outbox) {
+        let told = |code: i16, leader: i32, epoch: i32| {
+            (code, LeaderEpoch(epoch), Some(NodeId(leader)).filter(|id| id.0 >= 0))
+        };
+        let answer = match (asked.question, body) {
+            (Question::Fetch, AnyResponse::Fetch(response)) => {
+                if response.error_code == ErrorCode::None.as_i16() {
+                    self.backoffs.remove(&(asked.voter, Channel::Fetch));
+                    self.on_fetched(asked, response, now, out);
+                } else {
+                    self.back_off(asked.voter, Channel::Fetch, now);
+                }
+                return;
+            }
+            (Question::Vote { .. }, AnyResponse::Vote(response)) => {
+                let data = response.topics.first().and_then(|topic| topic.partitions.first());
+                data.map(|data| (told(data.error_code, data.leader_id, data.leader_epoch), data.vote_granted))
+            }
+            (Question::BeginEpoch, AnyResponse::BeginQuorumEpoch(response)) => {
+                let data = response.topics.first().and_then(|topic| topic.partitions.first());
+                data.map(|data| (told(data.error_code, data.leader_id, data.leader_epoch), false))
+            }
+            (Question::EndEpoch, AnyResponse::EndQuorumEpoch(response)) => {
+                let data = response.topics.first().and_then(|topic| topic.partitions.first());
+                data.map(|data| (told(data.error_code, data.leader_id, data.leader_epoch), false))
+            }
+            _ => None,
+        };
+        let Some(((code, epoch, leader), is_granted)) = answer else {
+            return self.back_off(asked.voter, asked.peer.channel, now);
+        };
+        self.backoffs.remove(&(asked.voter, asked.peer.channel));
+        self.learn(epoch, leader, now, out);
+        let is_answered = code == ErrorCode::None.as_i16();
+        if !is_answered {
+            self.back_off(asked.voter, asked.peer.channel, now);
+        }
+        if asked.epoch != self.election.epoch {
+            return;
+        }
+        match (&mut self.role, asked.question) {
+            (Role::Prospective { tally, .. }, Question::Vote { is_pre_vote: true })
+            | (Role::Candidate { tally, .. }, Question::Vote { is_pre_vote: false }) => {
+                tally.note(asked.voter, is_granted && is_answered);
+                self.maybe_win(now, out);
+            }
+            (Role::Leader(leader), Question::BeginEpoch) if is_answered => {
+                if let Some(replica) = leader.replicas.get_mut(&asked.voter) {
+                    replica.heard = Some(now.monotonic);
+                }
+            }
+            (Role::Resigned { told, .. }, Question::EndEpoch) => told.push(asked.voter),
+            _ => {}
+        }
+    }
+
+    // ---- time ----
+
+    /// When [`Self::on_deadline`] has something to do.
+    pub(crate) fn next_deadline(&self, now: Now) -> Option<Instant> {
+        let role = match &self.role {
+            // Nobody has to be heard of.
+            Role::Leader(_) if self.is_sole_voter() => None,
+            // Whoever stops stands for nothing.
+            _ if self.is_stopping => None,
+            // What it has cut off must be gone before it may write, and so before it stands for election.
+            _ if self.log.is_cutting() => None,
+            Role::Leader(leader) => Some(leader.check_quorum_at.min(leader.begin_epoch_at)),
+            Role::Unattached { election_at: at }
+            | Role::Prospective { until: at, .. }
+            | Role::Candidate { until: at, .. }
+            | Role::Follower { fetch_by: at, .. }
+            | Role::Resigned { until: at, .. } => Some(*at),
+        };
+        let asked = self.asked.values().map(|asked| asked.deadline).min();
+        let fetches = self.fetches.values().filter(|fetch| fetch.place == Place::Unknown);
+        let fetches = fetches.map(|fetch| fetch.deadline).min();
+        let retries = self.questions(now).into_iter().filter_map(|(voter, question)| {
+            let backoff = self.backoffs.get(&(voter, channel_of(question)))?;
+            (!self.is_asked(voter, question)).then_some(backoff.until)
+        });
+        [role, asked, fetches, retries.min()].into_iter().flatten().min()
+    }
+
+    /// Does what has come due.
+    pub(crate) fn on_deadline(&mut self, now: Now, out: &mut Outbox) {
+        self.give_up_on_silent_peers(now, out);
+        let at = now.monotonic;
+        match &self.role {
+            Role::Leader(_) if self.is_sole_voter() => {}
+            _ if self.is_stopping || self.log.is_cutting() => {}
+            Role::Leader(leader) => {
+                if leader.check_quorum_at <= at && !self.museum.has(Exhibit::A18NoCheckQuorum) {
+                    out.sometimes(Mark::QuorumCheckQuorum);
+                    let successors = leader.successors();
+                    self.become_resigned(successors, now, out);
+                } else if leader.check_quorum_at <= at {
+                    self.put_check_quorum_off(now);
+                }
+            }
+            Role::Unattached { election_at: due } | Role::Resigned { until: due, .. } if *due <= at => {
+                self.transition_to_prospective(now, out);
+            }
+            Role::Follower { fetch_by, .. } if *fetch_by <= at => {
+                out.sometimes(Mark::QuorumLeaderSilent);
+                self.transition_to_prospective(now, out);
+            }
+            Role::Prospective { until, .. } if *until <= at => self.leave_prospective(now, out),
+            Role::Candidate { until, .. } if *until <= at => self.transition_to_prospective(now, out),
+            Role::Unattached { .. }
+            | Role::Prospective { .. }
+            | Role::Candidate { .. }
+            | Role::Follower { .. }
+            | Role::Resigned { .. } => {}
+        }
+        self.serve_fetches(now, out);
+        self.pursue(now, out);
+    }
+
+    /// The wrong rule of [`Exhibit::A18NoCheckQuorum`]: a leader that hears of nobody goes on.
+    fn put_check_quorum_off(&mut self, now: Now) {
+        let at = now.monotonic.plus_millis(self.check_quorum_ms().max(1));
+        if let Role::Leader(leader) = &mut self.role {
+            leader.check_quorum_at = at;
+        }
+    }
+
+    /// Hangs up on peers that did not answer in time: an answer that came later would be taken for one to the next request
+    /// by nobody, but whoever waits behind it would wait with it.
+    fn give_up_on_silent_peers(&mut self, now: Now, out: &mut Outbox) {
+        let is_silent = |asked: &&Asked| asked.deadline <= now.monotonic;
+        let mut silent: Vec<(NodeId, Peer)> = Vec::new();
+        for asked in self.asked.values().filter(is_silent) {
+            if !silent.iter().any(|(_, peer)| *peer == asked.peer) {
+                silent.push((asked.voter, asked.peer.clone()));
+            }
+        }
+        for (voter, peer) in silent {
+            out.sometimes(Mark::QuorumPeerSilent);
+            self.asked.retain(|_, asked| asked.peer != peer);
+            self.held
+                .retain(|(_, output)| !matches!(output, Output::Ask { peer: other, .. } if *other == peer));
+            self.back_off(voter, peer.channel, now);
+            out.push(Output::HangUp { peer });
+        }
+    }
+}
+
+const fn channel_of(question: Question) -> Channel {
+    match question {
+        Question::Vote { .. } | Question::BeginEpoch | Question::EndEpoch => Channel::Election,
+        Question::Fetch => Channel::Fetch,
+    }
+}
