@@ -3,20 +3,16 @@
 
 use crate::config::BrokerConfig;
 use crate::controller::cluster::METADATA_VERSION;
-use crate::quorum::{BOOTSTRAP_CHECKPOINT, metadata_log_dir};
+use crate::ids::LeaderEpoch;
+use crate::quorum::{BOOTSTRAP_CHECKPOINT, metadata_log_dir, snapshot_file};
 use crate::rng::Rng;
 use crate::storage_op::{StorageOp, StoragePath};
 use alloc::format;
 use alloc::vec::Vec;
-use bytes::{Bytes, BytesMut};
-use sordini_protocol::batch::{BatchBuilder, BatchParams};
-use sordini_protocol::control::{ControlType, control_batch};
+use bytes::Bytes;
 use sordini_protocol::records::voters_record::{Endpoint, KRaftVersionFeature, Voter};
-use sordini_protocol::records::{
-    FeatureLevelRecord, KRaftVersionRecord, MetadataRecord, SnapshotFooterRecord, SnapshotHeaderRecord,
-    VotersRecord,
-};
-use sordini_protocol::wire::{Message, Str, Uuid};
+use sordini_protocol::records::{FeatureLevelRecord, VotersRecord};
+use sordini_protocol::wire::{Str, Uuid};
 
 /// A new random cluster id, drawn from `seed`.
 #[must_use]
@@ -40,18 +36,14 @@ pub fn format(config: &BrokerConfig, cluster_id: &str, seed: u64, wall_ms: i64) 
                 feature_level: level,
                 ..FeatureLevelRecord::default()
             };
-            let bytes = snapshot(Vec::new(), &[record.into()], wall_ms);
+            let bytes = snapshot_file::write(LeaderEpoch(0), wall_ms, None, &[record.into()], wall_ms);
             ops.push(StorageOp::Replace { file: at("bootstrap.checkpoint"), bytes });
             // Several voters that the configuration names stand in no record: their directories are not known (KIP-853).
             if config.controller_quorum_voters.len() <= 1 {
-                let version = KRaftVersionRecord { kraft_version: 1, ..KRaftVersionRecord::default() };
                 let voters = voters(config, directory);
-                let control = alloc::vec![
-                    (ControlType::KraftVersion, encoded(&version)),
-                    (ControlType::KraftVoters, encoded(&voters)),
-                ];
+                let bytes = snapshot_file::write(LeaderEpoch(0), wall_ms, Some(&voters), &[], wall_ms);
                 let file = metadata_log_dir(dir).join(BOOTSTRAP_CHECKPOINT);
-                ops.push(StorageOp::Replace { file, bytes: snapshot(control, &[], wall_ms) });
+                ops.push(StorageOp::Replace { file, bytes });
             }
         }
         let node = config.node_id;
@@ -60,10 +52,6 @@ pub fn format(config: &BrokerConfig, cluster_id: &str, seed: u64, wall_ms: i64) 
         ops.push(StorageOp::Replace { file: at("meta.properties"), bytes: Bytes::from(text.into_bytes()) });
     }
     ops
-}
-
-fn encoded(message: &impl Message) -> Bytes {
-    message.to_bytes(0).expect("control records have a version 0")
 }
 
 /// This node as the only voter. Its address is that of its controller listener, or without one of a client's, which
@@ -93,35 +81,4 @@ fn voters(config: &BrokerConfig, directory: Uuid) -> VotersRecord {
         ..Voter::default()
     };
     VotersRecord { voters: alloc::vec![voter], ..VotersRecord::default() }
-}
-
-/// A file in the form of a snapshot: a header with what control records there are, data, a footer. Offsets count within
-/// the file.
-fn snapshot(more_control: Vec<(ControlType, Bytes)>, records: &[MetadataRecord], wall_ms: i64) -> Bytes {
-    let mut file = BytesMut::new();
-    let params = |base_offset: i64, control: bool| BatchParams {
-        base_offset,
-        control,
-        leader_epoch: 0,
-        ..BatchParams::default()
-    };
-    let header =
-        SnapshotHeaderRecord { last_contained_log_timestamp: wall_ms, ..SnapshotHeaderRecord::default() };
-    let mut control = alloc::vec![(ControlType::SnapshotHeader, encoded(&header))];
-    control.extend(more_control);
-    file.extend_from_slice(&control_batch(params(0, true), wall_ms, &control));
-    let mut offset = i64::try_from(control.len()).expect("a few");
-    if !records.is_empty() {
-        let mut builder = BatchBuilder::new(params(offset, false));
-        for record in records {
-            let value =
-                record.to_bytes(record.highest_version()).expect("records have their highest version");
-            builder.append(wall_ms, None, Some(&value), &[]);
-        }
-        file.extend_from_slice(&builder.build());
-        offset += i64::try_from(records.len()).expect("a few");
-    }
-    let footer = [(ControlType::SnapshotFooter, encoded(&SnapshotFooterRecord::default()))];
-    file.extend_from_slice(&control_batch(params(offset, true), wall_ms, &footer));
-    file.freeze()
 }

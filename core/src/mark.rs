@@ -149,10 +149,30 @@ marks! {
     QuorumTruncated = "quorum.truncated";
     /// A fetch waited for a leader when it ceased to be one.
     QuorumFetchRefusedAtEnd = "quorum.fetch_refused_at_end";
+    /// A snapshot of the metadata log was taken.
+    QuorumSnapshotTaken = "quorum.snapshot.taken";
+    /// A follower was sent for a snapshot: what it lacks is not in the log any more.
+    QuorumSnapshotOffered = "quorum.snapshot.offered";
+    /// A follower began to fetch a snapshot.
+    QuorumSnapshotWanted = "quorum.snapshot.wanted";
+    /// A snapshot came in more than one part.
+    QuorumSnapshotContinued = "quorum.snapshot.continued";
+    /// A snapshot was given up while it was fetched.
+    QuorumSnapshotLost = "quorum.snapshot.lost";
+    /// A follower's log began anew where a snapshot ends.
+    QuorumSnapshotInstalled = "quorum.snapshot.installed";
+    /// An old snapshot went, and the log before the next one, because of its age.
+    QuorumRetentionTime = "quorum.retention.time";
+    /// The same because of its size.
+    QuorumRetentionSize = "quorum.retention.size";
+    /// A node began its log anew where a snapshot ends that it had got before a crash.
+    BootSnapshotAhead = "boot.snapshot_ahead";
     /// What a leader sent is not what comes next in the log.
     QuorumFetchedDamage = "quorum.fetched_damage";
     /// A request came to a controller that is not the active one.
     ControllerNotActive = "controller.not_active";
+    /// A new active controller gave up the metadata transaction that the one before it had begun.
+    ControllerTransactionAborted = "controller.transaction_aborted";
     /// A controller lost its office while requests waited for it.
     ControllerDeposed = "controller.deposed";
 

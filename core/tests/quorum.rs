@@ -14,17 +14,20 @@ use sordini_core::node::{
 use sordini_core::outbox::Outbox;
 use sordini_core::peer::{Peer, PeerFault};
 use sordini_core::time::{Instant, Now};
+use sordini_protocol::batch::{BatchBuilder, BatchParams};
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::broker_registration_request::Feature;
+use sordini_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use sordini_protocol::messages::fetch_response::{
     FetchableTopicResponse, LeaderIdAndEpoch, PartitionData as FetchedPartition,
 };
 use sordini_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use sordini_protocol::messages::{
-    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, DescribeQuorumRequest,
-    FetchRequest, FetchResponse, IncrementalAlterConfigsRequest, VoteRequest, describe_quorum_request,
-    fetch_request, vote_request,
+    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, DescribeConfigsRequest,
+    DescribeQuorumRequest, FetchRequest, FetchResponse, FetchSnapshotRequest, IncrementalAlterConfigsRequest,
+    VoteRequest, describe_quorum_request, fetch_request, fetch_snapshot_request, vote_request,
 };
+use sordini_protocol::records::{BeginTransactionRecord, ConfigRecord, MetadataRecord};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Records, Str, Uuid};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -79,6 +82,10 @@ struct Cluster {
 impl Cluster {
     /// So many voters on directories that were just formatted.
     fn formatted(count: usize) -> Self {
+        Self::configured(count, &[])
+    }
+
+    fn configured(count: usize, more: &[(&'static str, &str)]) -> Self {
         let voters: Vec<String> = (1..=count).map(|id| format!("{id}@h{id}:9093")).collect();
         let voters = voters.join(",");
         let machines = (1..=count).map(|id| {
@@ -90,8 +97,9 @@ impl Cluster {
                 ("controller.quorum.voters", voters.clone()),
                 ("log.dirs", "data".to_owned()),
             ];
-            let entries =
-                entries.into_iter().map(|(key, value)| (key.to_owned(), value, Origin::CommandLine));
+            let more = more.iter().map(|(key, value)| (*key, (*value).to_owned()));
+            let entries = entries.into_iter().chain(more);
+            let entries = entries.map(|(key, value)| (key.to_owned(), value, Origin::CommandLine));
             let (config, _) = BrokerConfig::from_entries(entries).expect("the configuration is right");
             let mut disk = Disk::default();
             for op in sordini_core::format::format(&config, "5L6g3nShT-eMCtK--X86sw", id as u64, 1_000_000) {
@@ -198,12 +206,18 @@ impl Cluster {
 
     /// An answer with what it takes from files.
     fn in_memory(&self, at: usize, mut body: AnyResponse) -> AnyResponse {
-        if let AnyResponse::Fetch(response) = &mut body {
-            for data in response.responses.iter_mut().flat_map(|topic| &mut topic.partitions) {
-                if let Some(Records::Stored(range)) = &data.records {
-                    data.records = Some(Records::Bytes(self.machines[at].disk.read(range)));
-                }
+        let read = |records: &mut Option<Records>| {
+            if let Some(Records::Stored(range)) = records {
+                *records = Some(Records::Bytes(self.machines[at].disk.read(range)));
             }
+        };
+        if let AnyResponse::Fetch(response) = &mut body {
+            let partitions = response.responses.iter_mut().flat_map(|topic| &mut topic.partitions);
+            partitions.for_each(|data| read(&mut data.records));
+        }
+        if let AnyResponse::FetchSnapshot(response) = &mut body {
+            let partitions = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+            partitions.for_each(|data| read(&mut data.unaligned_records));
         }
         body
     }
@@ -601,10 +615,16 @@ fn what_is_no_fetch_of_the_metadata_log_is_refused() {
     }
 }
 
+/// The fetch that a machine has on its way, by its place among the messages.
+fn fetch_of(cluster: &Cluster, at: usize) -> Option<usize> {
+    cluster.messages.iter().position(|(_, message)| {
+        matches!(message, Message::Request { from, body: AnyRequest::Fetch(_), .. } if *from == at)
+    })
+}
+
 /// Takes the fetch that a machine has on its way and answers it by hand.
 fn answer_fetch(cluster: &mut Cluster, at: usize, change: impl FnOnce(&mut FetchedPartition)) {
-    let is_fetch = |message: &(Instant, Message)| matches!(&message.1, Message::Request { from, body: AnyRequest::Fetch(_), .. } if *from == at);
-    let index = cluster.messages.iter().position(is_fetch).expect("it fetches");
+    let index = fetch_of(cluster, at).expect("it fetches");
     let Some((_, Message::Request { life, request, .. })) = cluster.messages.remove(index) else {
         unreachable!("it was just there")
     };
@@ -686,4 +706,176 @@ fn who_follows_without_a_vote_is_an_observer() {
             .collect();
         assert_eq!(observers, [(7, told, 0)]);
     }
+}
+
+/// What a machine says is set.
+fn described(cluster: &mut Cluster, at: usize) -> Option<String> {
+    let resource = DescribeConfigsResource { resource_type: 4, ..DescribeConfigsResource::default() };
+    let request = DescribeConfigsRequest { resources: vec![resource], ..DescribeConfigsRequest::default() };
+    let asked = cluster.request(at, 4, AnyRequest::DescribeConfigs(request));
+    let Some(AnyResponse::DescribeConfigs(response)) = cluster.machines[at].answers.remove(&asked) else {
+        panic!("it is answered at once")
+    };
+    let set = response.results.into_iter().flat_map(|result| result.configs);
+    let mut values = set.filter(|config| *config.name == *"log.flush.interval.messages");
+    values.next().and_then(|config| config.value).map(|value| value.to_string())
+}
+
+/// Snapshots come often, the log goes soon, and what comes at once is small.
+const SHORT_LOG: [(&str, &str); 5] = [
+    ("metadata.log.max.record.bytes.between.snapshots", "2000"),
+    ("metadata.max.retention.bytes", "4000"),
+    ("internal.metadata.log.segment.bytes", "1000"),
+    ("controller.quorum.fetch.max.bytes", "150"),
+    ("metadata.max.idle.interval.ms", "100"),
+];
+
+#[test]
+fn who_lacks_what_the_log_does_not_hold_any_more_begins_with_a_snapshot() {
+    let mut cluster = Cluster::configured(3, &SHORT_LOG);
+    cluster.run_for(3_000);
+    let leader = cluster.leader().expect("one was elected");
+    let late = (leader + 1) % 3;
+    cluster.kill(late);
+    let taken = cluster.alter(leader, "7");
+    cluster.run_for(20_000);
+    assert_eq!(cluster.altered(leader, taken), Some(ErrorCode::None));
+    let log_start = cluster.view(leader).log_start;
+    assert!(log_start > Offset(0), "it is cleaned");
+    let kept = cluster.view(leader).snapshots;
+    assert!(kept.iter().all(|(end, _)| *end >= log_start), "{log_start:?} {kept:?}");
+    cluster.start(late);
+    let old_end = cluster.view(late).log_end;
+    assert!(old_end < log_start);
+    cluster.run_for(5_000);
+    let view = cluster.view(late);
+    assert!(view.log_start >= log_start, "its log begins where a snapshot ends");
+    assert!(view.snapshots.iter().any(|(end, _)| *end == view.log_start));
+    // It says so after it was killed again, and when it comes to lead.
+    assert_eq!(described(&mut cluster, late).as_deref(), Some("7"));
+    cluster.kill(late);
+    cluster.start(late);
+    cluster.run_for(5_000);
+    cluster.kill(leader);
+    cluster.isolate((leader + 2) % 3);
+    cluster.run_for(100);
+    cluster.cut.clear();
+    cluster.run_for(10_000);
+    let second = cluster.leader().expect("two of three are enough");
+    let taken = cluster.alter(second, "8");
+    cluster.run_for(1_000);
+    assert_eq!(cluster.altered(second, taken), Some(ErrorCode::None));
+    assert_eq!(described(&mut cluster, late).as_deref(), Some("8"));
+}
+
+#[test]
+fn who_is_alone_takes_snapshots_and_starts_from_the_newest() {
+    let mut cluster = Cluster::configured(1, &SHORT_LOG);
+    cluster.run_for(1_000);
+    for value in 1..=60 {
+        let taken = cluster.alter(0, &value.to_string());
+        cluster.run_for(1_000);
+        assert_eq!(cluster.altered(0, taken), Some(ErrorCode::None));
+    }
+    let before: Vec<_> = cluster.view(0).snapshots;
+    assert!(!before.is_empty());
+    assert!(cluster.view(0).log_start > Offset(0));
+    cluster.kill(0);
+    cluster.start(0);
+    cluster.run_for(3_000);
+    assert_eq!(described(&mut cluster, 0).as_deref(), Some("60"));
+    assert_eq!(cluster.view(0).snapshots, before, "nothing came to be that another would be taken of");
+}
+
+#[test]
+fn a_part_of_a_snapshot_is_refused_that_there_is_not() {
+    let mut cluster = Cluster::configured(1, &SHORT_LOG);
+    cluster.run_for(1_000);
+    for value in 1..=60 {
+        cluster.alter(0, &value.to_string());
+        cluster.run_for(10);
+    }
+    let (end, epoch) = *cluster.view(0).snapshots.last().expect("one was taken");
+    let leader_epoch = cluster.view(0).epoch;
+    let fetch = |end: i64, epoch: i32, leader_epoch: i32, position: i64, name: &'static str| {
+        let partition = fetch_snapshot_request::PartitionSnapshot {
+            current_leader_epoch: leader_epoch,
+            snapshot_id: fetch_snapshot_request::SnapshotId {
+                end_offset: end,
+                epoch,
+                ..fetch_snapshot_request::SnapshotId::default()
+            },
+            position,
+            ..fetch_snapshot_request::PartitionSnapshot::default()
+        };
+        let topic = fetch_snapshot_request::TopicSnapshot {
+            name: Str::from_static(name),
+            partitions: vec![partition],
+            ..fetch_snapshot_request::TopicSnapshot::default()
+        };
+        AnyRequest::FetchSnapshot(FetchSnapshotRequest {
+            cluster_id: Some(CLUSTER),
+            max_bytes: 1 << 20,
+            topics: vec![topic],
+            ..FetchSnapshotRequest::default()
+        })
+    };
+    let log = "__cluster_metadata";
+    let (end, epoch, now) = (end.0, epoch.0, leader_epoch.0);
+    for (request, code) in [
+        (fetch(end, epoch, now, 0, log), ErrorCode::None),
+        (fetch(end, epoch, now, 1 << 20, log), ErrorCode::PositionOutOfRange),
+        (fetch(end, epoch, now, -1, log), ErrorCode::PositionOutOfRange),
+        (fetch(end + 1, epoch, now, 0, log), ErrorCode::SnapshotNotFound),
+        (fetch(end, epoch, now - 1, 0, log), ErrorCode::FencedLeaderEpoch),
+        (fetch(end, epoch, now + 1, 0, log), ErrorCode::UnknownLeaderEpoch),
+        (fetch(end, epoch, now, 0, "orders"), ErrorCode::UnknownTopicOrPartition),
+    ] {
+        let asked = cluster.request(0, 1, request);
+        let Some(AnyResponse::FetchSnapshot(response)) = cluster.machines[0].answers.remove(&asked) else {
+            panic!("it is answered at once")
+        };
+        let data = &response.topics[0].partitions[0];
+        assert_eq!(ErrorCode::from_i16(data.error_code), code);
+        assert_eq!(data.size > 0, code == ErrorCode::None);
+    }
+}
+
+#[test]
+fn a_transaction_whose_leader_is_gone_is_given_up() {
+    let mut cluster = Cluster::formatted(3);
+    cluster.run_for(3_000);
+    let leader = cluster.leader().expect("one was elected");
+    let follower = (leader + 1) % 3;
+    while fetch_of(&cluster, follower).is_none() {
+        cluster.run_for(1);
+    }
+    let (end, epoch) = (cluster.view(follower).log_end, cluster.view(follower).epoch);
+    let config = ConfigRecord {
+        resource_type: 4,
+        name: Str::from_static("log.flush.interval.messages"),
+        value: Some(Str::from_static("9")),
+        ..ConfigRecord::default()
+    };
+    let records: [MetadataRecord; 2] = [BeginTransactionRecord::default().into(), config.into()];
+    let mut batch = BatchBuilder::new(BatchParams {
+        base_offset: end.0,
+        leader_epoch: epoch.0,
+        ..BatchParams::default()
+    });
+    for record in &records {
+        let value = record.to_bytes(record.highest_version()).expect("it has its highest version");
+        batch.append(0, None, Some(&value), &[]);
+    }
+    let batch = batch.build();
+    cluster.kill(leader);
+    answer_fetch(&mut cluster, follower, |data| data.records = Some(Records::Bytes(batch)));
+    cluster.run_for(10_000);
+    assert_eq!(cluster.leader(), Some(follower), "nobody else has so much");
+    assert_eq!(cluster.view(follower).high_watermark, Some(cluster.view(follower).log_end));
+    assert_ne!(described(&mut cluster, follower).as_deref(), Some("9"), "the transaction never ended");
+    let taken = cluster.alter(follower, "10");
+    cluster.run_for(1_000);
+    assert_eq!(cluster.altered(follower, taken), Some(ErrorCode::None));
+    assert_eq!(described(&mut cluster, follower).as_deref(), Some("10"), "and nothing waits for its end");
 }

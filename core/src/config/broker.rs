@@ -216,6 +216,18 @@ pub struct QuorumConfig {
     pub retry_backoff_ms: i64,
     /// `controller.quorum.fetch.max.bytes`.
     pub fetch_max_bytes: u64,
+    /// `metadata.log.max.record.bytes.between.snapshots`: with so much committed since the newest, another is taken.
+    pub snapshot_bytes: u64,
+    /// `metadata.log.max.snapshot.interval.ms`: and after so long, when anything was; 0 stands for never.
+    pub snapshot_interval_ms: i64,
+    /// `metadata.max.retention.bytes`: how much log and snapshots may take together; `None` stands for any.
+    pub retention_bytes: Option<u64>,
+    /// `metadata.max.retention.ms`: how long a snapshot stays that is not the newest; `None` stands for ever.
+    pub retention_ms: Option<i64>,
+    /// `metadata.log.segment.bytes`.
+    pub segment_bytes: u32,
+    /// `metadata.log.segment.ms`.
+    pub segment_ms: i64,
 }
 
 /// The effective configuration of one node. Sizes are bytes, durations milliseconds; none is negative unless said.
@@ -863,6 +875,17 @@ impl Rules<'_> {
                 request_timeout_ms: read.i64("controller.quorum.request.timeout.ms"),
                 retry_backoff_ms: read.i64("controller.quorum.retry.backoff.ms"),
                 fetch_max_bytes: u64::from(read.u32("controller.quorum.fetch.max.bytes")),
+                snapshot_bytes: u64::try_from(read.i64("metadata.log.max.record.bytes.between.snapshots"))
+                    .unwrap_or(u64::MAX),
+                snapshot_interval_ms: read.i64("metadata.log.max.snapshot.interval.ms"),
+                retention_bytes: u64::try_from(read.i64("metadata.max.retention.bytes")).ok(),
+                retention_ms: Some(read.i64("metadata.max.retention.ms")).filter(|millis| *millis >= 0),
+                segment_bytes: if self.is_set("internal.metadata.log.segment.bytes") {
+                    read.u32("internal.metadata.log.segment.bytes")
+                } else {
+                    read.u32("metadata.log.segment.bytes")
+                },
+                segment_ms: read.i64("metadata.log.segment.ms"),
             },
             broker_rack: read.text("broker.rack"),
             log_dirs,

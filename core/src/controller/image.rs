@@ -8,7 +8,7 @@ use super::client_quotas::{QuotaEntity, QuotaValue};
 use super::scram::{ScramCredential, ScramUser};
 use crate::config::Overrides;
 use crate::ids::{BrokerEpoch, LeaderEpoch, NodeId, PartitionEpoch, TopicIdPartition};
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use sordini_protocol::records::register_broker_record::BrokerEndpoint;
 use sordini_protocol::records::register_controller_record::ControllerEndpoint;
@@ -299,6 +299,35 @@ impl MetadataImage {
     /// Whether a metadata transaction has begun and not ended.
     pub(crate) const fn is_in_transaction(&self) -> bool {
         self.transaction.is_some()
+    }
+
+    /// What differs in a newer image, for who was not told of the records in between.
+    pub(crate) fn changes_to(&self, newer: &Self) -> Vec<Change> {
+        let removed = self.topics.values().filter(|topic| !newer.topics.contains_key(&topic.id));
+        let mut changes: Vec<Change> =
+            removed.map(|topic| Change::TopicRemoved { topic: topic.clone() }).collect();
+        for (id, topic) in &newer.topics {
+            let before = self.topics.get(id);
+            let is_same = |index: &i32, state: &PartitionState| {
+                before.and_then(|topic| topic.partitions.get(index)) == Some(state)
+            };
+            let changed = topic.partitions.iter().filter(|(index, state)| !is_same(index, state));
+            let partition = |(index, _): (&i32, _)| TopicIdPartition { topic: *id, partition: *index };
+            changes.extend(changed.map(|it| Change::Partition(partition(it))));
+        }
+        let configured: BTreeSet<_> = self.configs.keys().chain(newer.configs.keys()).collect();
+        for resource in configured {
+            if self.configs.get(resource) != newer.configs.get(resource) {
+                changes.push(Change::Config { resource: resource.0, name: resource.1.clone() });
+            }
+        }
+        let brokers: BTreeSet<_> = self.brokers.keys().chain(newer.brokers.keys()).collect();
+        for id in brokers {
+            if self.brokers.get(id) != newer.brokers.get(id) {
+                changes.push(Change::Broker(*id));
+            }
+        }
+        changes
     }
 
     /// Applies a record. Answers what it changed, in order; records about things that this version has no use for change

@@ -18,7 +18,6 @@ impl MetadataImage {
     /// is the first, since readers learn from it how to understand the others.
     ///
     /// There must be no metadata transaction under way: what it holds is not part of the cluster yet, and would be lost.
-    #[cfg_attr(not(test), expect(dead_code, reason = "snapshots of the metadata log are not written yet"))]
     pub(crate) fn records(&self) -> Vec<MetadataRecord> {
         assert!(!self.is_in_transaction(), "a snapshot is taken between transactions");
         let mut records = Vec::new();

@@ -910,6 +910,40 @@ impl PartitionLog {
         self.assert_invariants();
     }
 
+    /// Gives up everything and begins anew at `to`. No record may be on its way to the disk, and nothing may be appended while
+    /// [`Self::is_cutting`]. Whenever a crash comes, it leaves the beginning of what there was.
+    pub(crate) fn truncate_fully(&mut self, to: Offset, now: Now, out: &mut Outbox) {
+        assert!(
+            self.in_flight.is_empty() && self.flushes.is_empty() && self.doomed.is_empty(),
+            "a log is cut while no record is on its way to the disk"
+        );
+        self.is_cutting = true;
+        for (base, segment) in core::mem::take(&mut self.segments).into_iter().rev() {
+            for path in segment.files() {
+                self.push_aside(StorageOp::Remove { path: path.clone() }, out);
+            }
+            let snapshot = self.dir.join(&format!("{:020}.snapshot", base.0));
+            self.push_aside(StorageOp::Remove { path: snapshot }, out);
+        }
+        self.recent.clear();
+        self.lookups.clear();
+        self.producers = ProducerStates::default();
+        self.log_start = to;
+        self.next_offset = to;
+        self.written_end = to;
+        self.flushed_end = to;
+        self.durable_end = to;
+        self.recovery_point = to;
+        if self.epochs.truncate_from_end(Offset(0)) {
+            self.write_epochs(out);
+        }
+        self.add_segment(to, now.wall_ms, out);
+        // Where the log begins is written in this name alone.
+        let file = self.active().log.clone();
+        self.push_aside(StorageOp::Sync { file }, out);
+        self.assert_invariants();
+    }
+
     /// Whether something that was cut off may still come back after a crash.
     pub(crate) const fn is_cutting(&self) -> bool {
         self.is_cutting

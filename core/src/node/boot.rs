@@ -9,7 +9,7 @@
 //! partitions' logs, a few at a time; `Voting` begins a new epoch of the quorum.
 
 use super::broker::{
-    Broker, FIRST_PARTITION_OWNER, Found, LogDir, OWNER_ELECTION, OWNER_NODE, OWNER_QUORUM,
+    Broker, FIRST_PARTITION_OWNER, Found, LogDir, OWNER_ELECTION, OWNER_NODE, OWNER_QUORUM, OWNER_SNAPSHOTS,
     clean_stop_marker, condemned_name,
 };
 use crate::config::BrokerConfig;
@@ -25,14 +25,15 @@ use crate::museum::{Exhibit, Museum};
 use crate::node::Output;
 use crate::outbox::Outbox;
 use crate::properties::Properties;
+use crate::quorum::snapshot_file::{Contents, SnapshotId};
 use crate::quorum::{
-    Address, BOOTSTRAP_CHECKPOINT, ElectionState, METADATA_LOG_NAME, Quorum, Setup, Uncommitted, VoterKey,
-    VoterSet, log_config, metadata_log_dir, records_of,
+    Address, Applied, BOOTSTRAP_CHECKPOINT, ElectionState, METADATA_LOG_NAME, Quorum, Setup, SnapshotFile,
+    Uncommitted, VoterKey, VoterSet, log_config, metadata_log_dir, records_of, snapshot_file,
 };
 use crate::rng::Rng;
 use crate::storage_op::{Completion, DirectoryEntry, StorageFault, StorageOp, StoragePath, StorageToken};
 use crate::time::Now;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -88,7 +89,7 @@ enum Stage {
         waiting: usize,
     },
     MetadataLog(LogLoader),
-    /// Reading a file of batches whole: the snapshot, then each segment.
+    /// Reading a file of batches whole: the newest snapshot, then each segment.
     Replay {
         log: PartitionLog,
         sequence: u64,
@@ -96,7 +97,8 @@ enum Stage {
         position: u64,
         /// What was read and is not yet a whole batch.
         rest: BytesMut,
-        is_snapshot: bool,
+        /// Of the snapshot, while that is read.
+        reader: Option<snapshot_file::Reader>,
         files: VecDeque<StoragePath>,
     },
     Logs {
@@ -118,10 +120,15 @@ pub(super) struct Boot {
     metadata_dir: usize,
     election: ElectionState,
     bootstrap_records: Vec<MetadataRecord>,
-    bootstrap_voters: Option<VotersRecord>,
-    /// The newest snapshot of the metadata log, and the offset at which it ends.
-    snapshot: Option<(Offset, StoragePath)>,
+    /// The newest that was read.
+    logged_voters: Option<VotersRecord>,
+    /// Snapshots of the metadata log.
+    snapshots: BTreeMap<SnapshotId, SnapshotFile>,
+    /// Where the segments of the metadata log begin.
+    metadata_segments: BTreeSet<Offset>,
     image: MetadataImage,
+    /// How far the image is.
+    applied: Applied,
     /// What the metadata log holds and other voters may not have.
     uncommitted: VecDeque<Uncommitted>,
     /// Logs to be opened: the partition and the directory.
@@ -149,9 +156,11 @@ impl Boot {
             metadata_dir,
             election: ElectionState::default(),
             bootstrap_records: Vec::new(),
-            bootstrap_voters: None,
-            snapshot: None,
+            logged_voters: None,
+            snapshots: BTreeMap::new(),
+            metadata_segments: BTreeSet::new(),
             image: MetadataImage::default(),
+            applied: Applied::default(),
             uncommitted: VecDeque::new(),
             to_load: VecDeque::new(),
             loading: BTreeMap::new(),
@@ -242,7 +251,7 @@ impl Boot {
                 if let LoadStep::Done(loaded) =
                     step.map_err(|fault| format!("the metadata log cannot be read: {fault}"))?
                 {
-                    self.replay(loaded.log, out);
+                    self.replay(loaded.log, now, out)?;
                 }
             }
             Stage::Replay { sequence, .. } if token.owner == OWNER_NODE && token.sequence == *sequence => {
@@ -299,7 +308,7 @@ impl Boot {
         let bytes = match result {
             Ok(Completion::Entries(entries)) => {
                 if what == DirFile::MetadataListing {
-                    self.snapshot = newest_snapshot(&metadata_log_dir(dir), &entries);
+                    self.on_metadata_listed(dir, &entries, out);
                 } else {
                     self.dirs[dir].entries = entries;
                 }
@@ -330,13 +339,26 @@ impl Boot {
                 self.election = ElectionState::from_file(&bytes)
                     .ok_or_else(|| format!("{path}/{METADATA_LOG_NAME}/quorum-state is damaged"))?;
             }
-            DirFile::BootstrapSnapshot => {
-                self.bootstrap_voters = voters_of(&bytes);
-                self.check_voters(self.bootstrap_voters.as_ref())?;
-            }
+            DirFile::BootstrapSnapshot => self.on_voters_read(voters_of(&bytes))?,
             DirFile::Listing | DirFile::MetadataListing => unreachable!("a listing brings entries"),
         }
         Ok(())
+    }
+
+    fn on_metadata_listed(&mut self, dir: usize, entries: &[DirectoryEntry], out: &mut Outbox) {
+        for DirectoryEntry { name, len, modified_ms, .. } in entries {
+            if let Some(id) = SnapshotId::of_file(name) {
+                // The one of offset 0 is what formatting wrote, and holds no data.
+                if id.end > Offset(0) {
+                    self.snapshots.insert(id, SnapshotFile { size: *len, timestamp_ms: *modified_ms });
+                }
+            } else if let Some(base) = name.strip_suffix(".log").and_then(|base| base.parse().ok()) {
+                self.metadata_segments.insert(Offset(base));
+            } else if name.ends_with(".checkpoint.part") || name.ends_with(".checkpoint.deleted") {
+                // Kafka's, of a snapshot that was not finished, and of one that is not needed.
+                self.push(StorageOp::Remove { path: metadata_log_dir(dir).join(name) }, out);
+            }
+        }
     }
 
     /// The directories must all be this node's, of one cluster.
@@ -382,74 +404,145 @@ impl Boot {
     fn load_metadata_log(&mut self, out: &mut Outbox) {
         let dir = metadata_log_dir(self.metadata_dir);
         let facts = &self.dirs[self.metadata_dir];
-        // Everything up to a snapshot may be gone from the log: it starts there at the latest.
         let request = LoadRequest {
             dir,
             owner: OWNER_QUORUM,
             jitter: 0,
             clean: facts.clean,
             recovery_point: Offset(0),
-            log_start: Offset(0),
+            log_start: self.metadata_log_start(),
             high_watermark: Offset(i64::MAX),
-            config: log_config(),
+            config: log_config(&self.config.quorum),
             museum: self.museum,
         };
         self.stage = Stage::MetadataLog(LogLoader::begin(request, out));
     }
 
-    fn replay(&mut self, log: PartitionLog, out: &mut Outbox) {
-        let mut files: VecDeque<StoragePath> = log.files();
-        let is_snapshot = self.snapshot.is_some();
-        if let Some((_, snapshot)) = &self.snapshot {
-            files.push_front(snapshot.clone());
+    /// Where the metadata log begins. Only a snapshot that contains what came before lets it begin later than at 0, and then
+    /// it begins where the oldest such one ends, whatever stands before that in the same file.
+    fn metadata_log_start(&self) -> Offset {
+        let first_base = self.metadata_segments.first().copied();
+        if first_base == Some(Offset(0)) {
+            return Offset(0);
         }
+        let from = first_base.unwrap_or_default();
+        self.snapshots.keys().map(|id| id.end).find(|end| *end >= from).unwrap_or(from)
+    }
+
+    fn replay(&mut self, mut log: PartitionLog, now: Now, out: &mut Outbox) -> Result<(), String> {
+        let newest = self.snapshots.last_key_value().map(|(id, _)| *id);
+        if let Some(newest) = newest {
+            // It was got from a leader, and a crash came before the log began anew.
+            let is_ahead = log.epochs().latest().is_none_or(|latest| newest.epoch > latest)
+                && newest.end > log.log_start()
+                || newest.end > log.next_offset();
+            if is_ahead {
+                out.sometimes(Mark::BootSnapshotAhead);
+                log.truncate_fully(newest.end, now, out);
+            }
+        }
+        if log.log_start() > newest.map_or(Offset(0), |id| id.end) {
+            return Err(format!(
+                "the metadata log in {} begins at offset {} and no snapshot contains what came before: copy the directory of \
+                 another controller, or format it anew and let the others bring it up to date",
+                self.config.metadata_log_dir,
+                log.log_start()
+            ));
+        }
+        let dir = log.dir().clone();
+        // They contain less than the log begins with.
+        for id in self.snapshots.keys().filter(|id| id.end < log.log_start()).copied().collect::<Vec<_>>() {
+            self.snapshots.remove(&id);
+            self.push(StorageOp::Remove { path: dir.join(&id.file_name()) }, out);
+        }
+        let mut files: VecDeque<StoragePath> = log.files();
+        if let Some(newest) = newest {
+            files.push_front(dir.join(&newest.file_name()));
+        }
+        let reader = newest.map(|_| snapshot_file::Reader::default());
         let file = files.pop_front().expect("a log has a segment");
         let sequence = self.push(StorageOp::Read { file: file.clone(), position: 0, len: CHUNK_LEN }, out);
         let rest = BytesMut::new();
-        self.stage = Stage::Replay { log, sequence, file, position: 0, rest, is_snapshot, files };
+        self.stage = Stage::Replay { log, sequence, file, position: 0, rest, reader, files };
+        Ok(())
     }
 
     fn on_replayed(&mut self, bytes: &Bytes, now: Now, out: &mut Outbox) -> Result<BootStep, String> {
-        let Stage::Replay { log, file, mut position, mut rest, mut is_snapshot, mut files, .. } =
+        let Stage::Replay { log, file, mut position, mut rest, mut reader, mut files, .. } =
             core::mem::replace(&mut self.stage, Stage::Over)
         else {
             unreachable!("only a replay reads batches")
         };
         position += bytes.len() as u64;
         rest.extend_from_slice(bytes);
+        let damaged = |why: String| format!("the snapshot {file} is damaged: {why}");
         while let Ok(header) = BatchHeader::parse(&rest) {
             let size = header.size();
             if rest.len() < size || size < HEADER_LEN {
                 break;
             }
-            let batch = rest.split_to(size).freeze();
-            let covered = self.snapshot.as_ref().is_some_and(|(end, _)| header.base_offset < end.0);
-            if covered && !is_snapshot {
-                continue;
-            }
-            self.check_voters(voters_of(&batch).as_ref())?;
-            let records = records_of(&batch)?;
-            if is_snapshot || !self.has_other_voters() {
-                // A snapshot is of what was committed, and so is all that the only voter wrote.
-                for record in &records {
-                    self.image.apply(record);
-                }
+            let bytes = rest.split_to(size).freeze();
+            if let Some(reader) = &mut reader {
+                reader
+                    .take(&Batch::new(bytes).map_err(|error| damaged(format!("{error}")))?)
+                    .map_err(damaged)?;
             } else {
-                self.uncommitted.push_back(Uncommitted { end: Offset(header.next_offset()), records });
+                self.on_replayed_batch(&header, &bytes)?;
             }
         }
         let is_at_end = bytes.len() < CHUNK_LEN as usize;
         let mut file = file;
         if is_at_end {
+            if let Some(reader) = reader.take() {
+                let contents =
+                    reader.finish().map_err(|why| format!("the snapshot {file} is damaged: {why}"))?;
+                self.on_snapshot_read(contents)?;
+            }
             let Some(next) = files.pop_front() else {
                 return self.load_logs(log, now, out);
             };
-            (file, position, is_snapshot) = (next, 0, false);
+            (file, position) = (next, 0);
             rest.clear();
         }
         let sequence = self.push(StorageOp::Read { file: file.clone(), position, len: CHUNK_LEN }, out);
-        self.stage = Stage::Replay { log, sequence, file, position, rest, is_snapshot, files };
+        self.stage = Stage::Replay { log, sequence, file, position, rest, reader, files };
         Ok(BootStep::Pending)
+    }
+
+    /// A snapshot is of what was committed.
+    fn on_snapshot_read(&mut self, contents: Contents) -> Result<(), String> {
+        let (id, file) = self.snapshots.iter_mut().next_back().expect("the newest one was read");
+        file.timestamp_ms = contents.last_timestamp_ms;
+        self.applied = Applied { end: id.end, bytes: 0, timestamp_ms: contents.last_timestamp_ms };
+        for record in &contents.records {
+            self.image.apply(record);
+        }
+        self.on_voters_read(contents.voters)
+    }
+
+    fn on_replayed_batch(&mut self, header: &BatchHeader, bytes: &Bytes) -> Result<(), String> {
+        if self.snapshots.keys().next_back().is_some_and(|newest| header.base_offset < newest.end.0) {
+            return Ok(());
+        }
+        self.on_voters_read(voters_of(bytes))?;
+        let batch = Uncommitted::new(header, records_of(bytes)?);
+        if self.has_other_voters() {
+            self.uncommitted.push_back(batch);
+            return Ok(());
+        }
+        // All that the only voter wrote is committed.
+        for record in &batch.records {
+            self.image.apply(record);
+        }
+        let bytes = self.applied.bytes + batch.bytes;
+        self.applied = Applied { end: batch.end, bytes, timestamp_ms: batch.timestamp_ms };
+        Ok(())
+    }
+
+    fn on_voters_read(&mut self, voters: Option<VotersRecord>) -> Result<(), String> {
+        self.check_voters(voters.as_ref())?;
+        self.logged_voters = voters.or_else(|| self.logged_voters.take());
+        Ok(())
     }
 
     /// Voters that stand in the log are what counts, as the other nodes have them there too (KIP-853).
@@ -588,8 +681,11 @@ impl Boot {
             election: self.election,
             log,
             uncommitted: core::mem::take(&mut self.uncommitted),
-            bootstrap_voters: self.bootstrap_voters.take(),
+            logged_voters: self.logged_voters.take(),
+            snapshots: core::mem::take(&mut self.snapshots),
+            applied: self.applied,
             state_owner: OWNER_ELECTION,
+            snapshot_owner: OWNER_SNAPSHOTS,
         };
         let quorum = Quorum::start(setup, now, out);
         let hosted = |topic: &str, partition: i32| {
@@ -664,20 +760,6 @@ fn voters_of(snapshot: &Bytes) -> Option<VotersRecord> {
         }
     }
     None
-}
-
-/// The snapshot that reaches furthest. The one of offset 0 holds no data.
-fn newest_snapshot(dir: &StoragePath, entries: &[DirectoryEntry]) -> Option<(Offset, StoragePath)> {
-    let snapshots = entries.iter().filter_map(|entry| {
-        let (end, epoch) = entry.name.strip_suffix(".checkpoint")?.split_once('-')?;
-        let is_number =
-            |text: &str, len: usize| text.len() == len && text.bytes().all(|byte| byte.is_ascii_digit());
-        if !is_number(end, 20) || !is_number(epoch, 10) {
-            return None;
-        }
-        Some((Offset(end.parse().ok()?), dir.join(&entry.name)))
-    });
-    snapshots.filter(|(end, _)| *end > Offset(0)).max_by_key(|(end, _)| *end)
 }
 
 /// The partition that a directory's name says: split at the last dash.

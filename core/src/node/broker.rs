@@ -35,7 +35,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use sordini_protocol::error_code::ErrorCode;
-use sordini_protocol::records::{FeatureLevelRecord, MetadataRecord};
+use sordini_protocol::records::{AbortTransactionRecord, FeatureLevelRecord, MetadataRecord};
 use sordini_protocol::request::AnyResponse;
 use sordini_protocol::wire::{Str, Uuid};
 
@@ -45,6 +45,8 @@ pub(super) const OWNER_QUORUM: u32 = 1;
 pub(super) const FIRST_PARTITION_OWNER: u32 = 2;
 /// And above the last partition's: the quorum's election state.
 pub(super) const OWNER_ELECTION: u32 = u32::MAX;
+/// And the snapshots of its log.
+pub(super) const OWNER_SNAPSHOTS: u32 = u32::MAX - 1;
 
 /// Where and how an answer is wanted.
 #[derive(Clone, Debug)]
@@ -320,6 +322,13 @@ impl Broker {
                 }
                 Err(fault) => self.fail(format!("the vote cannot be written: {fault}")),
             },
+            OWNER_SNAPSHOTS => match result {
+                Ok(_) => {
+                    self.quorum.on_snapshot_stored(token.sequence, now, out);
+                    self.after_quorum(now, out);
+                }
+                Err(fault) => self.fail(format!("a snapshot of the metadata log cannot be written: {fault}")),
+            },
             owner => self.on_partition_storage(owner, token.sequence, result, out),
         }
     }
@@ -403,10 +412,17 @@ impl Broker {
         if let Some(why) = self.quorum.take_failure() {
             self.fail(why);
         }
+        if let Some(records) = self.quorum.take_installed() {
+            self.replace_image(&records, now, out);
+        }
         for record in self.quorum.take_committed() {
             for change in self.image.apply(&record) {
                 self.on_change(change, now, out);
             }
+        }
+        // What a metadata transaction holds is not part of the cluster before it ends.
+        if self.quorum.is_snapshot_due(now) && !self.image.is_in_transaction() {
+            self.quorum.take_snapshot(&self.image.records(), now, out);
         }
         let leads = self.quorum.leads();
         if leads != self.active_epoch {
@@ -463,6 +479,12 @@ impl Broker {
                 ..FeatureLevelRecord::default()
             };
             records.push(record.into());
+        }
+        if self.controller.image().is_in_transaction() {
+            // Whoever began it leads no more, and nobody else ends it (KIP-868).
+            out.sometimes(Mark::ControllerTransactionAborted);
+            let reason = Some(Str::from_static("failover"));
+            records.insert(0, AbortTransactionRecord { reason, ..AbortTransactionRecord::default() }.into());
         }
         if !self.config.process_roles.broker {
             return self.commit(records, Committed::Nothing, now, out);
@@ -546,6 +568,19 @@ impl Broker {
     /// What the controller is told with a request that comes to it at this time.
     pub(super) fn asked(&self, version: i16, now: Now) -> Asked {
         Asked { version, end: self.quorum.log().next_offset(), now }
+    }
+
+    /// A snapshot came in the place of the log: the cluster is what it says, whatever came to be and went before it.
+    fn replace_image(&mut self, records: &[MetadataRecord], now: Now, out: &mut Outbox) {
+        let mut image = MetadataImage::default();
+        for record in records {
+            image.apply(record);
+        }
+        let changes = self.image.changes_to(&image);
+        self.image = image;
+        for change in changes {
+            self.on_change(change, now, out);
+        }
     }
 
     /// Acts on a committed change of the cluster.
@@ -954,8 +989,7 @@ impl Broker {
         let all_closed = || {
             self.partitions.values().filter(|partition| !partition.is_offline()).all(|p| is_idle(p.log()))
                 && self.idle_logs.values().all(is_idle)
-                && self.quorum.log().is_idle()
-                && self.quorum.is_idle()
+                && self.quorum.is_settled()
                 && self.node_writes.is_empty()
         };
         match self.stage {

@@ -74,7 +74,7 @@ const SERVED: [ApiKey; 32] = [
 ];
 
 /// What is served on a controller's listener: to other controllers, to brokers, and to tools that ask one (KIP-919).
-const SERVED_TO_PEERS: [ApiKey; 30] = [
+const SERVED_TO_PEERS: [ApiKey; 31] = [
     ApiKey::Fetch,
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
@@ -99,6 +99,7 @@ const SERVED_TO_PEERS: [ApiKey; 30] = [
     ApiKey::DescribeQuorum,
     ApiKey::AlterPartition,
     ApiKey::Envelope,
+    ApiKey::FetchSnapshot,
     ApiKey::DescribeCluster,
     ApiKey::BrokerRegistration,
     ApiKey::BrokerHeartbeat,

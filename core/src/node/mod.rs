@@ -258,6 +258,9 @@ fn on_request(
         AnyRequest::DescribeQuorum(request) => {
             broker.quorum.on_describe_quorum(&reply_to, &request, now, out);
         }
+        AnyRequest::FetchSnapshot(request) => {
+            broker.quorum.on_fetch_snapshot(&reply_to, &request, now, out);
+        }
         AnyRequest::Fetch(request) if is_peer => broker.quorum.on_fetch(reply_to, &request, now, out),
         AnyRequest::CreateTopics(request) => {
             broker.decide(&ControllerRequest::CreateTopics(request), reply_to, now, out)

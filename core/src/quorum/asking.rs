@@ -69,8 +69,12 @@ impl Quorum {
             Role::Follower { leader, .. } => {
                 let is_durable = self.log.is_idle() && self.log.flushed_end() == self.log.next_offset();
                 let may_fetch = is_durable || self.museum.has(Exhibit::A15VoterSkipsFlush);
-                if may_fetch && self.truncating.is_none() {
-                    alloc::vec![(*leader, Question::Fetch)]
+                if may_fetch && self.truncating.is_none() && !self.snapshots.is_installing() {
+                    let is_snapshot = self.snapshots.wanted().is_some();
+                    alloc::vec![(
+                        *leader,
+                        if is_snapshot { Question::FetchSnapshot } else { Question::Fetch }
+                    )]
                 } else {
                     Vec::new()
                 }
@@ -151,6 +155,17 @@ impl Quorum {
                     let request = messages::fetch_request(&self.cluster_id, &fetch);
                     (messages::FETCH_VERSION, AnyRequest::Fetch(request))
                 }
+                Question::FetchSnapshot => {
+                    let Some(wanted) = self.snapshots.wanted() else { continue };
+                    let request = messages::fetch_snapshot_request(
+                        &self.cluster_id,
+                        self.identity,
+                        self.election.epoch,
+                        wanted,
+                        i32::try_from(self.config.fetch_max_bytes).unwrap_or(i32::MAX),
+                    );
+                    (messages::FETCH_SNAPSHOT_VERSION, AnyRequest::FetchSnapshot(request))
+                }
             };
             self.ask(voter, question, version, body, now, out);
         }
@@ -210,6 +225,15 @@ impl Quorum {
                 }
                 return;
             }
+            (Question::FetchSnapshot, AnyResponse::FetchSnapshot(response)) => {
+                if response.error_code == ErrorCode::None.as_i16() {
+                    self.backoffs.remove(&(asked.voter, Channel::Fetch));
+                    self.on_snapshot_chunk(asked, response, now, out);
+                } else {
+                    self.back_off(asked.voter, Channel::Fetch, now);
+                }
+                return;
+            }
             (Question::Vote { .. }, AnyResponse::Vote(response)) => {
                 let data = response.topics.first().and_then(|topic| topic.partitions.first());
                 data.map(|data| (told(data.error_code, data.leader_id, data.leader_epoch), data.vote_granted))
@@ -262,7 +286,7 @@ impl Quorum {
             // Whoever stops stands for nothing.
             _ if self.is_stopping => None,
             // What it has cut off must be gone before it may write, and so before it stands for election.
-            _ if self.log.is_cutting() => None,
+            _ if self.log.is_cutting() || self.snapshots.is_installing() => None,
             Role::Leader(leader) => Some(leader.check_quorum_at.min(leader.begin_epoch_at)),
             Role::Unattached { election_at: at }
             | Role::Prospective { until: at, .. }
@@ -277,16 +301,20 @@ impl Quorum {
             let backoff = self.backoffs.get(&(voter, channel_of(question)))?;
             (!self.is_asked(voter, question)).then_some(backoff.until)
         });
-        [role, asked, fetches, retries.min()].into_iter().flatten().min()
+        let snapshots = if self.is_stopping { None } else { self.snapshots.next_deadline() };
+        [role, asked, fetches, retries.min(), snapshots].into_iter().flatten().min()
     }
 
     /// Does what has come due.
     pub(crate) fn on_deadline(&mut self, now: Now, out: &mut Outbox) {
         self.give_up_on_silent_peers(now, out);
+        if !self.is_stopping {
+            self.on_snapshot_deadline(now, out);
+        }
         let at = now.monotonic;
         match &self.role {
             Role::Leader(_) if self.is_sole_voter() => {}
-            _ if self.is_stopping || self.log.is_cutting() => {}
+            _ if self.is_stopping || self.log.is_cutting() || self.snapshots.is_installing() => {}
             Role::Leader(leader) => {
                 if leader.check_quorum_at <= at && !self.museum.has(Exhibit::A18NoCheckQuorum) {
                     out.sometimes(Mark::QuorumCheckQuorum);
@@ -347,6 +375,6 @@ impl Quorum {
 const fn channel_of(question: Question) -> Channel {
     match question {
         Question::Vote { .. } | Question::BeginEpoch | Question::EndEpoch => Channel::Election,
-        Question::Fetch => Channel::Fetch,
+        Question::Fetch | Question::FetchSnapshot => Channel::Fetch,
     }
 }

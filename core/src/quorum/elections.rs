@@ -38,6 +38,7 @@ impl Quorum {
     /// follower would take its word for what is committed.
     fn enter(&mut self, role: Role, out: &mut Outbox) {
         self.truncating = None;
+        self.snapshots.stop_fetching();
         self.role = role;
         for (_, fetch) in core::mem::take(&mut self.fetches) {
             out.sometimes(Mark::QuorumFetchRefusedAtEnd);
@@ -181,7 +182,7 @@ impl Quorum {
             |bytes: Result<Bytes, _>| bytes.expect("control records are written at a version they have");
         let mut records = alloc::vec![(ControlType::LeaderChange, encode(leader_change.to_bytes(0)))];
         if self.log.next_offset() == Offset(0)
-            && let Some(voters) = self.bootstrap_voters.take()
+            && let Some(voters) = &self.logged_voters
         {
             let version = KRaftVersionRecord { kraft_version: 1, ..KRaftVersionRecord::default() };
             records.push((ControlType::KraftVersion, encode(version.to_bytes(0))));
@@ -290,9 +291,15 @@ impl Quorum {
         is_node && (directory.is_zero() || directory == self.identity.directory)
     }
 
-    /// The epoch of the last batch; 0 in an empty log.
+    /// The epoch of the last batch, or of what a snapshot contains where the log holds nothing; 0 where there was nothing yet.
     pub(super) fn last_epoch(&self) -> LeaderEpoch {
-        self.log.epochs().epoch_at(self.log.next_offset().plus(-1)).unwrap_or_default()
+        self.epoch_below(self.log.next_offset())
+    }
+
+    /// The epoch of what ends at an offset.
+    pub(super) fn epoch_below(&self, end: Offset) -> LeaderEpoch {
+        let snapshot = || self.snapshots.ids().find(|id| id.end == end).map(|id| id.epoch);
+        self.log.epochs().epoch_at(end.plus(-1)).or_else(snapshot).unwrap_or_default()
     }
 
     fn would_vote(&self, is_up_to_date: bool) -> bool {

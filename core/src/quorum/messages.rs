@@ -1,18 +1,21 @@
 //! The quorum's requests and answers as they travel: each is about one partition, that of the metadata log.
 
+use super::snapshot_file::SnapshotId;
 use super::voters::{Address, VoterKey};
 use crate::ids::{LeaderEpoch, NodeId, Offset};
 use alloc::vec;
 use alloc::vec::Vec;
+use bytes::Bytes;
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::fetch_response::{
     EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData as FetchedPartition,
 };
 use sordini_protocol::messages::{
     BeginQuorumEpochRequest, BeginQuorumEpochResponse, DescribeQuorumRequest, EndQuorumEpochRequest,
-    EndQuorumEpochResponse, FetchRequest, FetchResponse, VoteRequest, VoteResponse,
-    begin_quorum_epoch_request, begin_quorum_epoch_response, end_quorum_epoch_request,
-    end_quorum_epoch_response, fetch_request, fetch_response, vote_request, vote_response,
+    EndQuorumEpochResponse, FetchRequest, FetchResponse, FetchSnapshotRequest, FetchSnapshotResponse,
+    VoteRequest, VoteResponse, begin_quorum_epoch_request, begin_quorum_epoch_response,
+    end_quorum_epoch_request, end_quorum_epoch_response, fetch_request, fetch_response,
+    fetch_snapshot_request, fetch_snapshot_response, vote_request, vote_response,
 };
 use sordini_protocol::wire::{Records, Str, Uuid};
 
@@ -30,6 +33,7 @@ pub(crate) const VOTE_VERSION: i16 = 2;
 pub(crate) const BEGIN_QUORUM_EPOCH_VERSION: i16 = 1;
 pub(crate) const END_QUORUM_EPOCH_VERSION: i16 = 1;
 pub(crate) const FETCH_VERSION: i16 = 18;
+pub(crate) const FETCH_SNAPSHOT_VERSION: i16 = 1;
 
 fn topic() -> Str {
     Str::from_static(METADATA_TOPIC)
@@ -71,6 +75,18 @@ pub(crate) fn fetched(request: &FetchRequest, version: i16) -> Option<&fetch_req
     let is_metadata =
         if version >= 13 { topic.topic_id == METADATA_TOPIC_ID } else { *topic.topic == *METADATA_TOPIC };
     (is_metadata && partition.partition == 0).then_some(partition)
+}
+
+pub(crate) fn snapshot_fetched(
+    request: &FetchSnapshotRequest,
+) -> Option<&fetch_snapshot_request::PartitionSnapshot> {
+    match &*request.topics {
+        [topic] if *topic.name == *METADATA_TOPIC => match &*topic.partitions {
+            [partition] if partition.partition == 0 => Some(partition),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// Whom a leader that goes would have follow it, the first choice first. Version 0 has them without their directories.
@@ -306,6 +322,8 @@ pub(crate) struct Fetched {
     pub(crate) log_start: Offset,
     /// The asker's log parts from this one here: at the end of this epoch.
     pub(crate) diverging: Option<(LeaderEpoch, Offset)>,
+    /// The log does not hold what the asker lacks; this snapshot contains it.
+    pub(crate) snapshot: Option<SnapshotId>,
     pub(crate) records: Records,
 }
 
@@ -321,6 +339,11 @@ pub(crate) fn fetch_response(fetched: Fetched, hint: &LeaderHint, version: i16) 
         end_offset: end.0,
         ..EpochEndOffset::default()
     };
+    let snapshot = |id: SnapshotId| fetch_response::SnapshotId {
+        end_offset: id.end.0,
+        epoch: id.epoch.0,
+        ..fetch_response::SnapshotId::default()
+    };
     let endpoints: Vec<_> = hint.address().map(endpoint).into_iter().collect();
     FetchResponse {
         responses: vec![FetchableTopicResponse {
@@ -332,6 +355,7 @@ pub(crate) fn fetch_response(fetched: Fetched, hint: &LeaderHint, version: i16) 
                 last_stable_offset: NO_HIGH_WATERMARK,
                 log_start_offset: fetched.log_start.0,
                 diverging_epoch: fetched.diverging.map(diverging).unwrap_or_default(),
+                snapshot_id: fetched.snapshot.map(snapshot).unwrap_or_default(),
                 current_leader: LeaderIdAndEpoch {
                     leader_id: hint.id(),
                     leader_epoch: hint.epoch.0,
@@ -345,5 +369,109 @@ pub(crate) fn fetch_response(fetched: Fetched, hint: &LeaderHint, version: i16) 
         // Earlier versions have no room for them.
         node_endpoints: if version >= 16 { endpoints } else { Vec::new() },
         ..FetchResponse::default()
+    }
+}
+
+/// What of which snapshot a follower asks for.
+pub(crate) struct SnapshotRequested {
+    pub(crate) id: SnapshotId,
+    pub(crate) leader_epoch: LeaderEpoch,
+    pub(crate) position: i64,
+}
+
+impl SnapshotRequested {
+    pub(crate) fn of(partition: &fetch_snapshot_request::PartitionSnapshot) -> Self {
+        let fetch_snapshot_request::SnapshotId { end_offset, epoch, .. } = partition.snapshot_id;
+        Self {
+            id: SnapshotId { end: Offset(end_offset), epoch: LeaderEpoch(epoch) },
+            leader_epoch: LeaderEpoch(partition.current_leader_epoch),
+            position: partition.position,
+        }
+    }
+}
+
+pub(crate) fn fetch_snapshot_request(
+    cluster_id: &Str,
+    replica: VoterKey,
+    epoch: LeaderEpoch,
+    (id, position): (SnapshotId, u64),
+    max_bytes: i32,
+) -> FetchSnapshotRequest {
+    FetchSnapshotRequest {
+        cluster_id: Some(cluster_id.clone()),
+        replica_id: replica.node.0,
+        max_bytes,
+        topics: vec![fetch_snapshot_request::TopicSnapshot {
+            name: topic(),
+            partitions: vec![fetch_snapshot_request::PartitionSnapshot {
+                current_leader_epoch: epoch.0,
+                snapshot_id: fetch_snapshot_request::SnapshotId {
+                    end_offset: id.end.0,
+                    epoch: id.epoch.0,
+                    ..fetch_snapshot_request::SnapshotId::default()
+                },
+                position: i64::try_from(position).expect("a file is smaller than 2^63 bytes"),
+                replica_directory_id: replica.directory,
+                ..fetch_snapshot_request::PartitionSnapshot::default()
+            }],
+            ..fetch_snapshot_request::TopicSnapshot::default()
+        }],
+        ..FetchSnapshotRequest::default()
+    }
+}
+
+/// A part of a snapshot.
+pub(crate) struct SnapshotChunk {
+    pub(crate) id: SnapshotId,
+    /// Of the whole.
+    pub(crate) size: u64,
+    pub(crate) position: u64,
+    pub(crate) records: Records,
+}
+
+/// The answer to whoever asked for a part of a snapshot: to each partition that it named, which is one.
+pub(crate) fn fetch_snapshot_response(
+    request: &FetchSnapshotRequest,
+    chunk: Result<SnapshotChunk, ErrorCode>,
+    hint: &LeaderHint,
+    version: i16,
+) -> FetchSnapshotResponse {
+    let asked = request.topics.first();
+    let partition = asked.and_then(|topic| topic.partitions.first());
+    let mut snapshot = fetch_snapshot_response::PartitionSnapshot {
+        index: partition.map_or(0, |partition| partition.partition),
+        current_leader: fetch_snapshot_response::LeaderIdAndEpoch {
+            leader_id: hint.id(),
+            leader_epoch: hint.epoch.0,
+            ..fetch_snapshot_response::LeaderIdAndEpoch::default()
+        },
+        unaligned_records: Some(Records::Bytes(Bytes::new())),
+        ..fetch_snapshot_response::PartitionSnapshot::default()
+    };
+    match chunk {
+        Ok(SnapshotChunk { id, size, position, records }) => {
+            let number = |bytes: u64| i64::try_from(bytes).expect("a file is smaller than 2^63 bytes");
+            snapshot.snapshot_id.end_offset = id.end.0;
+            snapshot.snapshot_id.epoch = id.epoch.0;
+            (snapshot.size, snapshot.position) = (number(size), number(position));
+            snapshot.unaligned_records = Some(records);
+        }
+        Err(code) => snapshot.error_code = code.as_i16(),
+    }
+    let endpoint = |(id, address): (i32, &Address)| fetch_snapshot_response::NodeEndpoint {
+        node_id: id,
+        host: address.host(),
+        port: address.port,
+        ..fetch_snapshot_response::NodeEndpoint::default()
+    };
+    let endpoints: Vec<_> = hint.address().map(endpoint).into_iter().collect();
+    FetchSnapshotResponse {
+        topics: vec![fetch_snapshot_response::TopicSnapshot {
+            name: asked.map_or_else(topic, |topic| topic.name.clone()),
+            partitions: vec![snapshot],
+            ..fetch_snapshot_response::TopicSnapshot::default()
+        }],
+        node_endpoints: if version >= 1 { endpoints } else { Vec::new() },
+        ..FetchSnapshotResponse::default()
     }
 }

@@ -24,9 +24,12 @@ mod elections;
 mod leader;
 mod messages;
 mod replication;
+pub(crate) mod snapshot_file;
+mod snapshots;
 mod voters;
 
 pub(crate) use election_state::ElectionState;
+pub(crate) use snapshots::{Applied, SnapshotFile};
 pub(crate) use voters::{Address, VoterKey, VoterSet};
 
 use crate::config::QuorumConfig;
@@ -48,7 +51,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use leader::Leader;
-use sordini_protocol::batch::{Batch, BatchBuilder, BatchParams};
+use snapshot_file::SnapshotId;
+use snapshots::Snapshots;
+use sordini_protocol::batch::{Batch, BatchBuilder, BatchHeader, BatchParams};
 use sordini_protocol::records::{MetadataRecord, VotersRecord};
 use sordini_protocol::request::AnyResponse;
 use sordini_protocol::wire::Str;
@@ -76,7 +81,21 @@ const BACKOFF_DOUBLINGS_MAX: u32 = 6;
 pub(crate) struct Uncommitted {
     /// End of the batch.
     pub(crate) end: Offset,
+    pub(crate) bytes: u64,
+    /// Time of its last record.
+    pub(crate) timestamp_ms: i64,
     pub(crate) records: Vec<MetadataRecord>,
+}
+
+impl Uncommitted {
+    pub(crate) fn new(header: &BatchHeader, records: Vec<MetadataRecord>) -> Self {
+        Self {
+            end: Offset(header.next_offset()),
+            bytes: header.size() as u64,
+            timestamp_ms: header.max_timestamp,
+            records,
+        }
+    }
 }
 
 /// What a voter is made of when its log is open.
@@ -95,10 +114,17 @@ pub(crate) struct Setup {
     pub(crate) log: PartitionLog,
     /// What the log holds and may not be committed, oldest first.
     pub(crate) uncommitted: VecDeque<Uncommitted>,
-    /// Voters as formatting wrote them, to be put into an empty log by its first leader.
-    pub(crate) bootstrap_voters: Option<VotersRecord>,
+    /// Voters as they stand in the log or its newest snapshot, or as formatting wrote them: those are put into an empty log by
+    /// its first leader.
+    pub(crate) logged_voters: Option<VotersRecord>,
+    /// Snapshots that are on the disk.
+    pub(crate) snapshots: BTreeMap<SnapshotId, SnapshotFile>,
+    /// What of the log was committed and applied when it was read.
+    pub(crate) applied: Applied,
     /// Owner of the tokens under which the election state is written.
     pub(crate) state_owner: u32,
+    /// Owner of the tokens under which snapshots are.
+    pub(crate) snapshot_owner: u32,
 }
 
 /// What a voter is in its epoch. The module's comment has the transitions.
@@ -163,6 +189,7 @@ enum Question {
     BeginEpoch,
     EndEpoch,
     Fetch,
+    FetchSnapshot,
 }
 
 /// A request to a voter that has no answer.
@@ -244,6 +271,8 @@ pub struct QuorumView<'a> {
     pub log_end: Offset,
     /// Where the epoch begins that it leads.
     pub epoch_start: Option<Offset>,
+    /// Its snapshots, oldest first: each contains everything below an offset, the last of it of this epoch.
+    pub snapshots: Vec<(Offset, LeaderEpoch)>,
     /// Directory of the log.
     pub dir: &'a str,
 }
@@ -276,7 +305,10 @@ pub(crate) struct Quorum {
     uncommitted: VecDeque<Uncommitted>,
     /// Records that were committed and that nobody took yet.
     committed: Vec<MetadataRecord>,
-    bootstrap_voters: Option<VotersRecord>,
+    /// All of what the log held up to where a snapshot ends that came in its place, until somebody takes it.
+    installed: Option<Vec<MetadataRecord>>,
+    snapshots: Snapshots,
+    logged_voters: Option<VotersRecord>,
     asked: BTreeMap<RequestId, Asked>,
     next_request: u64,
     backoffs: BTreeMap<(NodeId, Channel), Backoff>,
@@ -294,12 +326,14 @@ pub(crate) struct Quorum {
 impl Quorum {
     /// A voter that begins where it stopped: as what its election state says, except that who led leads no more.
     pub(crate) fn start(setup: Setup, now: Now, out: &mut Outbox) -> Self {
+        let snapshots = Snapshots::new(setup.snapshot_owner, setup.snapshots, setup.applied, now);
         let mut election = setup.election;
-        if let Some(latest) = setup.log.epochs().latest()
-            && latest > election.epoch
-        {
+        let latest = setup.log.epochs().latest().max(snapshots.newest().map(|id| id.epoch));
+        if let Some(latest) = latest.filter(|latest| *latest > election.epoch) {
             election = ElectionState { epoch: latest, leader: None, voted: None };
         }
+        // What a snapshot contains was committed.
+        let high_watermark = snapshots.newest().map(|id| id.end);
         out.sometimes_if(election.epoch > LeaderEpoch(0), Mark::QuorumLaterEpoch);
         let mut quorum = Self {
             identity: setup.identity,
@@ -317,11 +351,13 @@ impl Quorum {
             state_owner: setup.state_owner,
             held: VecDeque::new(),
             log: setup.log,
-            log_config: log_config(),
-            high_watermark: None,
+            log_config: log_config(&setup.config),
+            high_watermark,
             uncommitted: setup.uncommitted,
             committed: Vec::new(),
-            bootstrap_voters: setup.bootstrap_voters,
+            installed: None,
+            snapshots,
+            logged_voters: setup.logged_voters,
             asked: BTreeMap::new(),
             next_request: 0,
             backoffs: BTreeMap::new(),
@@ -400,6 +436,12 @@ impl Quorum {
         core::mem::take(&mut self.committed)
     }
 
+    /// What the whole log up to some point comes to, when a snapshot came in its place: the cluster is that, and what was
+    /// committed since.
+    pub(crate) const fn take_installed(&mut self) -> Option<Vec<MetadataRecord>> {
+        self.installed.take()
+    }
+
     /// Records that are in the log and above the high watermark, oldest first.
     pub(crate) fn uncommitted(&self) -> impl Iterator<Item = &MetadataRecord> {
         self.uncommitted.iter().flat_map(|batch| &batch.records)
@@ -410,8 +452,13 @@ impl Quorum {
         self.failure.take()
     }
 
+    /// Whether a clean stop has nothing to wait for.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.log.is_idle() && self.is_idle() && self.snapshots.is_idle()
+    }
+
     /// Whether no election state is on its way to the disk.
-    pub(crate) const fn is_idle(&self) -> bool {
+    const fn is_idle(&self) -> bool {
         self.state_writes == self.state_written
     }
 
@@ -436,6 +483,7 @@ impl Quorum {
             flushed_end: self.log.flushed_end(),
             log_end: self.log.next_offset(),
             epoch_start,
+            snapshots: self.snapshots.ids().map(|id| (id.end, id.epoch)).collect(),
             dir: self.log.dir().as_str(),
         }
     }
@@ -460,8 +508,8 @@ impl Quorum {
     fn append_batch(&mut self, bytes: Bytes, records: Vec<MetadataRecord>, now: Now, out: &mut Outbox) {
         let batch = Batch::new(bytes).expect("a batch built here is whole");
         let batch = batch.assign(self.log.next_offset().0, self.election.epoch.0);
+        self.uncommitted.push_back(Uncommitted::new(batch.header(), records));
         self.log.append(batch, &self.log_config, now, out);
-        self.uncommitted.push_back(Uncommitted { end: self.log.next_offset(), records });
         self.log.flush(out);
     }
 
@@ -530,9 +578,15 @@ impl Quorum {
     }
 }
 
-/// The metadata log rolls like any other; nothing of it is deleted by age, and a record counts when it is durable.
-pub(crate) fn log_config() -> TopicConfig {
-    TopicConfig { flush_messages: i64::MAX, ..TopicConfig::default() }
+/// The metadata log rolls by keys of its own. Nothing of it goes that no snapshot contains, and a record counts when it is
+/// durable.
+pub(crate) fn log_config(config: &QuorumConfig) -> TopicConfig {
+    TopicConfig {
+        flush_messages: i64::MAX,
+        segment_bytes: config.segment_bytes,
+        segment_ms: config.segment_ms,
+        ..TopicConfig::default()
+    }
 }
 
 /// The records of every data batch in `bytes`. One that cannot be read is no reason to forget what it says: a node that

@@ -1,6 +1,7 @@
 //! How a follower's log becomes the leader's: by fetches, each of which says what the follower has.
 
 use super::messages::Fetched;
+use super::snapshot_file::SnapshotId;
 use super::{Asked, ParkedFetch, Place, Quorum, Role, Uncommitted, messages, records_of};
 use crate::ids::{ConnectionId, LeaderEpoch, NodeId, Offset};
 use crate::log::lookup::{BatchPlace, Found};
@@ -61,10 +62,18 @@ impl Quorum {
         if leader.on_heard(NodeId(replica), &self.voters, now) {
             leader.check_quorum_at = now.monotonic.plus_millis(check_quorum_ms);
         }
+        if log_start > Offset(0)
+            && let Some(oldest) = self.snapshots.oldest()
+            && (offset < log_start
+                || (offset == log_start && last_epoch != oldest.epoch)
+                || last_epoch < oldest.epoch)
+        {
+            return self.answer_with_snapshot(&reply_to, out);
+        }
         if offset < log_start {
             return self.refuse_fetch(&reply_to, ErrorCode::OffsetOutOfRange, out);
         }
-        if offset > Offset(0) {
+        if offset > log_start {
             match self.log.epochs().end_offset_for(last_epoch, log_end) {
                 Some((found, end)) if found == last_epoch && end >= offset => {}
                 found => {
@@ -77,6 +86,7 @@ impl Quorum {
                         high_watermark: self.high_watermark,
                         log_start,
                         diverging,
+                        snapshot: None,
                         records: Records::Bytes(Bytes::new()),
                     };
                     return self.respond_fetch(&reply_to, fetched, out);
@@ -111,6 +121,7 @@ impl Quorum {
             high_watermark: None,
             log_start: self.log.log_start(),
             diverging: None,
+            snapshot: None,
             records: Records::Bytes(Bytes::new()),
         };
         self.respond_fetch(reply_to, fetched, out);
@@ -119,6 +130,29 @@ impl Quorum {
     fn respond_fetch(&mut self, reply_to: &ReplyTo, fetched: Fetched, out: &mut Outbox) {
         let response = messages::fetch_response(fetched, &self.hint(), reply_to.version);
         self.respond(reply_to, AnyResponse::Fetch(response), out);
+    }
+
+    /// What a follower lacks is not in the log any more: the newest snapshot has it.
+    fn answer_with_snapshot(&mut self, reply_to: &ReplyTo, out: &mut Outbox) {
+        out.sometimes(Mark::QuorumSnapshotOffered);
+        let fetched = Fetched {
+            code: ErrorCode::None,
+            high_watermark: self.high_watermark,
+            log_start: self.log.log_start(),
+            diverging: None,
+            snapshot: self.snapshots.newest(),
+            records: Records::Bytes(Bytes::new()),
+        };
+        self.respond_fetch(reply_to, fetched, out);
+    }
+
+    /// The log's start has moved: whoever waits for something below it is sent for a snapshot.
+    pub(super) fn send_for_snapshot(&mut self, out: &mut Outbox) {
+        let log_start = self.log.log_start();
+        let below = self.fetches.extract_if(.., |_, fetch| fetch.offset < log_start);
+        for fetch in below.map(|(_, fetch)| fetch).collect::<Vec<_>>() {
+            self.answer_with_snapshot(&fetch.reply_to, out);
+        }
     }
 
     /// Answers every fetch that need not wait any more.
@@ -151,6 +185,7 @@ impl Quorum {
                     high_watermark: self.high_watermark,
                     log_start: self.log.log_start(),
                     diverging: None,
+                    snapshot: None,
                     records: records.unwrap_or(Records::Bytes(Bytes::new())),
                 };
                 self.respond_fetch(&fetch.reply_to, fetched, out);
@@ -181,7 +216,9 @@ impl Quorum {
         out.sometimes_if(!self.is_sole_voter(), Mark::QuorumCommitted);
         self.high_watermark = Some(to);
         while self.uncommitted.front().is_some_and(|batch| batch.end <= to) {
-            self.committed.extend(self.uncommitted.pop_front().into_iter().flat_map(|batch| batch.records));
+            let batch = self.uncommitted.pop_front().expect("it has a front");
+            self.snapshots.on_committed(batch.end, batch.bytes, batch.timestamp_ms);
+            self.committed.extend(batch.records);
         }
     }
 
@@ -192,37 +229,22 @@ impl Quorum {
         let Some(data) = topic.and_then(|topic| topic.partitions.into_iter().next()) else {
             return self.back_off(asked.voter, Channel::Fetch, now);
         };
-        let answered = LeaderEpoch(data.current_leader.leader_epoch);
-        let told = Some(NodeId(data.current_leader.leader_id)).filter(|id| id.0 >= 0);
-        self.learn(answered, told, now, out);
-        // An answer may tell of a newer epoch, and may come when there is one: what it says of the log is about another
-        // leader's then.
-        if asked.epoch != self.election.epoch || self.is_stopping {
+        let told = (data.current_leader.leader_id, data.current_leader.leader_epoch);
+        if !self.is_from_leader(asked, told, now, out) {
             return;
         }
-        let fetch_timeout_ms = self.config.fetch_timeout_ms;
-        let (has_fetched, fetch_by) = match &mut self.role {
-            Role::Follower { leader, has_fetched, fetch_by } if *leader == asked.voter => {
-                (has_fetched, fetch_by)
-            }
-            Role::Unattached { .. }
-            | Role::Prospective { .. }
-            | Role::Candidate { .. }
-            | Role::Follower { .. }
-            | Role::Leader(_)
-            | Role::Resigned { .. } => return,
-        };
-        if data.error_code != ErrorCode::None.as_i16() || answered != asked.epoch {
+        if data.error_code != ErrorCode::None.as_i16() {
             return self.back_off(asked.voter, Channel::Fetch, now);
         }
-        *has_fetched = true;
-        *fetch_by = now.monotonic.plus_millis(fetch_timeout_ms);
+        self.heard_of_leader(now);
         if data.diverging_epoch.epoch >= 0 {
             let end = Offset(data.diverging_epoch.end_offset);
             return self.on_diverging(LeaderEpoch(data.diverging_epoch.epoch), end, now, out);
         }
         if data.snapshot_id.end_offset >= 0 {
-            return self.back_off(asked.voter, Channel::Fetch, now);
+            let (end, epoch) = (data.snapshot_id.end_offset, data.snapshot_id.epoch);
+            let id = SnapshotId { end: Offset(end), epoch: LeaderEpoch(epoch) };
+            return self.fetch_snapshot(id, asked, now, out);
         }
         if let Some(Records::Bytes(bytes)) = data.records
             && !bytes.is_empty()
@@ -233,6 +255,43 @@ impl Quorum {
         let high_watermark = Offset(data.high_watermark).min(self.log.next_offset());
         if data.high_watermark >= 0 && self.high_watermark.is_none_or(|at| high_watermark > at) {
             self.advance_high_watermark(high_watermark, out);
+        }
+    }
+
+    /// Whether an answer comes from the leader that this node follows, of the epoch that it was asked in, once what it tells of
+    /// leaders is taken note of. An answer may tell of a newer epoch, and may come when there is one: what it says of the log
+    /// is about another leader's then.
+    pub(super) fn is_from_leader(
+        &mut self,
+        asked: &Asked,
+        (leader, epoch): (i32, i32),
+        now: Now,
+        out: &mut Outbox,
+    ) -> bool {
+        let (told, epoch) = (Some(NodeId(leader)).filter(|id| id.0 >= 0), LeaderEpoch(epoch));
+        self.learn(epoch, told, now, out);
+        if asked.epoch != self.election.epoch || self.is_stopping {
+            return false;
+        }
+        match self.role {
+            Role::Follower { leader, .. } if leader == asked.voter && epoch == asked.epoch => true,
+            Role::Follower { .. } => {
+                self.back_off(asked.voter, Channel::Fetch, now);
+                false
+            }
+            Role::Unattached { .. }
+            | Role::Prospective { .. }
+            | Role::Candidate { .. }
+            | Role::Leader(_)
+            | Role::Resigned { .. } => false,
+        }
+    }
+
+    /// The leader is there.
+    pub(super) fn heard_of_leader(&mut self, now: Now) {
+        let until = now.monotonic.plus_millis(self.config.fetch_timeout_ms);
+        if let Role::Follower { has_fetched, fetch_by, .. } = &mut self.role {
+            (*has_fetched, *fetch_by) = (true, until);
         }
     }
 
@@ -262,9 +321,8 @@ impl Quorum {
                     break false;
                 }
             };
-            let end = Offset(header.next_offset());
             self.log.append(batch.assign(header.base_offset, epoch.0), &self.log_config, now, out);
-            self.uncommitted.push_back(Uncommitted { end, records });
+            self.uncommitted.push_back(Uncommitted::new(&header, records));
         };
         out.sometimes_if(!is_whole, Mark::QuorumFetchedDamage);
         self.log.flush(out);
@@ -352,6 +410,7 @@ impl Quorum {
         if let Some((lookup, found)) = progress.found {
             self.on_found(lookup, found, now, out);
         }
+        self.maybe_install(now, out);
         self.maybe_advance_high_watermark(out);
         self.serve_fetches(now, out);
         self.pursue(now, out);

@@ -238,25 +238,31 @@ impl World {
 
     /// Puts the bytes of files in the place of their ranges, as the shell does when it sends them.
     fn read_stored(&self, node: usize, body: &mut AnyResponse) -> Result<(), Failure> {
-        let AnyResponse::Fetch(fetch) = body else { return Ok(()) };
-        for topic in &mut fetch.responses {
-            for partition in &mut topic.partitions {
-                if let Some(Records::Stored(range)) = &partition.records {
-                    let contents = self.machines[node].disk.contents(&range.file);
-                    let bytes = contents.map(|contents| contents.read(range.position, u64::from(range.len)));
-                    let bytes = bytes.unwrap_or_default();
-                    if bytes.len() as u64 != u64::from(range.len) {
-                        let sentence = format!(
-                            "an answer promises {} bytes of {} from {} on, and there are {}",
-                            range.len,
-                            range.file,
-                            range.position,
-                            bytes.len()
-                        );
-                        return Err(self.violation("consumer_reads", sentence));
-                    }
-                    partition.records = Some(Records::Bytes(bytes));
+        let records: Vec<&mut Option<Records>> = if let AnyResponse::Fetch(fetch) = body {
+            let partitions = fetch.responses.iter_mut().flat_map(|topic| &mut topic.partitions);
+            partitions.map(|partition| &mut partition.records).collect()
+        } else if let AnyResponse::FetchSnapshot(fetch) = body {
+            let partitions = fetch.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+            partitions.map(|partition| &mut partition.unaligned_records).collect()
+        } else {
+            return Ok(());
+        };
+        for records in records {
+            if let Some(Records::Stored(range)) = records {
+                let contents = self.machines[node].disk.contents(&range.file);
+                let bytes = contents.map(|contents| contents.read(range.position, u64::from(range.len)));
+                let bytes = bytes.unwrap_or_default();
+                if bytes.len() as u64 != u64::from(range.len) {
+                    let sentence = format!(
+                        "an answer promises {} bytes of {} from {} on, and there are {}",
+                        range.len,
+                        range.file,
+                        range.position,
+                        bytes.len()
+                    );
+                    return Err(self.violation("consumer_reads", sentence));
                 }
+                *records = Some(Records::Bytes(bytes));
             }
         }
         Ok(())
