@@ -879,3 +879,17 @@ fn a_transaction_whose_leader_is_gone_is_given_up() {
     assert_eq!(cluster.altered(follower, taken), Some(ErrorCode::None));
     assert_eq!(described(&mut cluster, follower).as_deref(), Some("10"), "and nothing waits for its end");
 }
+
+#[test]
+fn who_has_little_patience_is_answered_soon() {
+    let impatient = [
+        ("controller.quorum.election.timeout.ms", "100"),
+        ("controller.quorum.fetch.timeout.ms", "200"),
+        ("metadata.max.idle.interval.ms", "0"),
+    ];
+    let mut cluster = Cluster::configured(3, &impatient);
+    cluster.run_for(2_000);
+    let epoch = cluster.view(0).epoch;
+    cluster.run_for(30_000);
+    assert_eq!(cluster.view(0).epoch, epoch, "nobody is taken for gone who is there");
+}

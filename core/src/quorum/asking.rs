@@ -1,10 +1,7 @@
 //! What a node asks of others: what there is to ask in its role, when, and what becomes of the answers.
 
 use super::messages::{Ballot, LogFetch};
-use super::{
-    Asked, BACKOFF_DOUBLINGS_MAX, Backoff, FETCH_MAX_WAIT_MS, Place, Question, Quorum, Role, VoterKey,
-    messages,
-};
+use super::{Asked, BACKOFF_DOUBLINGS_MAX, Backoff, Place, Question, Quorum, Role, VoterKey, messages};
 use crate::ids::{LeaderEpoch, NodeId, RequestId};
 use crate::mark::Mark;
 use crate::museum::Exhibit;
@@ -149,7 +146,7 @@ impl Quorum {
                         last_epoch: self.last_epoch(),
                         log_start: self.log.log_start(),
                         high_watermark: self.high_watermark,
-                        max_wait_ms: FETCH_MAX_WAIT_MS,
+                        max_wait_ms: self.fetch_max_wait_ms(),
                         max_bytes: i32::try_from(self.config.fetch_max_bytes).unwrap_or(i32::MAX),
                     };
                     let request = messages::fetch_request(&self.cluster_id, &fetch);

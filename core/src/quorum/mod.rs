@@ -64,7 +64,8 @@ pub(crate) const METADATA_LOG_NAME: &str = "__cluster_metadata-0";
 /// Name of the snapshot that formatting writes for a quorum whose voters are in the log.
 pub(crate) const BOOTSTRAP_CHECKPOINT: &str = "00000000000000000000-0000000000.checkpoint";
 
-/// How long the leader keeps a fetch that finds nothing new. It is the quorum's heartbeat.
+/// How long the leader keeps a fetch that finds nothing new, if followers wait long enough for it. It is the quorum's
+/// heartbeat.
 const FETCH_MAX_WAIT_MS: i32 = 500;
 
 /// The most that a record batch of the metadata log may unfold to; Kafka writes them uncompressed and below 8 MiB.
@@ -524,6 +525,12 @@ impl Quorum {
             let successors = leader.successors();
             self.become_resigned(successors, now, out);
         }
+    }
+
+    /// How long a fetch may wait: a follower that hears nothing for longer than it has patience for takes its leader for gone.
+    fn fetch_max_wait_ms(&self) -> i32 {
+        let patience = i32::try_from(self.config.fetch_timeout_ms / 2).unwrap_or(i32::MAX);
+        FETCH_MAX_WAIT_MS.min(patience)
     }
 
     /// The node cannot go on. The first reason is the one that counts.

@@ -106,7 +106,8 @@ impl Quorum {
             offset,
             max_bytes: max_bytes.min(self.config.fetch_max_bytes),
             known_high_watermark: Offset(partition.high_watermark),
-            deadline: now.monotonic.plus_millis(i64::from(request.max_wait_ms)),
+            // Kafka's followers ask for half a second, whatever their patience.
+            deadline: now.monotonic.plus_millis(i64::from(request.max_wait_ms.min(self.fetch_max_wait_ms()))),
             place: Place::Unknown,
         };
         let id = self.next_fetch;
