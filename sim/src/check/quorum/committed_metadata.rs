@@ -1,6 +1,6 @@
 //! `committed_metadata`: what was committed once stays what it is, at its offset, in every log that is committed that far
 //! (K11); whoever comes to lead a later epoch has it (K3); nobody cuts it off (K8). And an epoch and an offset name one batch,
-//! in all logs and for all time (K4).
+//! and all that lies before it, in all logs and for all time (K4).
 
 use super::Seen;
 use super::voter_log::{VoterBatch, VoterLog};
@@ -21,7 +21,13 @@ impl Written {
         let entry = self.0.entry((batch.epoch, batch.base)).or_insert_with(|| (batch.clone(), node));
         let (first, by) = entry;
         if first.is(batch) {
-            return Ok(());
+            if first.prefix == batch.prefix {
+                return Ok(());
+            }
+            return Err(violation(format!(
+                "node {node} writes the batch of offsets {} to {} of epoch {} behind other batches than node {by} did",
+                batch.base, batch.end, batch.epoch
+            )));
         }
         Err(violation(format!(
             "node {node} writes a batch of offsets {} to {} in epoch {}, and node {by} wrote another there, of offsets {} to {}",
@@ -145,4 +151,40 @@ fn told(batch: Option<&VoterBatch>) -> String {
         || "nothing".to_owned(),
         |batch| format!("a batch of epoch {} and offsets {} to {}", batch.epoch, batch.base, batch.end),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of voters that write these logs, each a list of epochs, one after the other.
+    fn judge(logs: &[&[i32]]) -> Result<(), String> {
+        let mut written = Written::default();
+        for (node, epochs) in logs.iter().enumerate() {
+            for batch in VoterLog::of_epochs(epochs).from(0) {
+                written.check(node, batch).map_err(|violation| violation.sentence)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn logs_that_part_may_differ_from_there_on() {
+        assert_eq!(judge(&[&[1, 1, 2], &[1, 1, 1, 1], &[1, 1, 2, 3], &[1, 1, 1, 1, 4]]), Ok(()));
+    }
+
+    #[test]
+    fn the_batch_of_an_epoch_and_offset_has_the_same_batches_before_it_in_all_logs() {
+        let judged = judge(&[&[1, 1, 2, 2], &[1, 1, 1, 2]]);
+        assert!(judged.is_err_and(|why| {
+            why.contains("node 1 writes the batch of offsets 3 to 4 of epoch 2 behind other")
+        }));
+        // However far back the difference lies.
+        let judged = judge(&[&[1, 2, 2, 3], &[1, 1, 3]]);
+        assert_eq!(judged, Ok(()), "the offsets are others");
+        let mut written = Written::default();
+        let (one, other) = (VoterLog::of_epochs(&[1, 2, 4, 4]), VoterLog::of_epochs(&[1, 3, 4, 4]));
+        assert!(one.from(3).iter().all(|batch| written.check(0, batch).is_ok()));
+        assert!(written.check(1, &other.from(3)[0]).is_err());
+    }
 }

@@ -20,6 +20,8 @@ pub(super) struct VoterBatch {
     pub(super) epoch: i32,
     /// Of its bytes.
     pub(super) hash: u64,
+    /// Of it and of all that lies before it in its log.
+    pub(super) prefix: u64,
     file: Arc<str>,
     position: u64,
     len: u64,
@@ -99,11 +101,16 @@ impl VoterLog {
     fn push(&mut self, header: &BatchHeader, file: &Arc<str>, position: u64, bytes: &[Bytes; 2]) {
         let mut hash = Hash64::default();
         hash.bytes(&bytes.concat());
+        let hash = hash.finish();
+        let mut prefix = Hash64::default();
+        prefix.word(self.batches.last().map_or(0, |before| before.prefix));
+        prefix.word(hash);
         self.batches.push(VoterBatch {
             base: header.base_offset,
             end: header.next_offset(),
             epoch: header.partition_leader_epoch,
-            hash: hash.finish(),
+            hash,
+            prefix: prefix.finish(),
             file: Arc::clone(file),
             position,
             len: header.size() as u64,
@@ -171,5 +178,27 @@ impl VoterLog {
             self.durable += 1;
         }
         self.durable.checked_sub(1).map_or(0, |last| self.batches[last].end)
+    }
+}
+
+#[cfg(test)]
+impl VoterLog {
+    /// A log of batches of one record each, of these epochs.
+    pub(super) fn of_epochs(epochs: &[i32]) -> Self {
+        let mut log = Self::default();
+        let mut position = 0;
+        for (leader_epoch, base_offset) in epochs.iter().copied().zip(0..) {
+            let params = sordini_protocol::batch::BatchParams {
+                base_offset,
+                leader_epoch,
+                ..sordini_protocol::batch::BatchParams::default()
+            };
+            let batch = crate::check::example::batch(params, 0, "a record");
+            let len = batch.len() as u64;
+            let file = StoragePath::new(&format!("{DIR}/{:020}.log", 0));
+            assert_eq!(log.append(&file, position, &[batch, Bytes::new()]), 1);
+            position += len;
+        }
+        log
     }
 }
