@@ -33,6 +33,8 @@ enum Kind {
     Pause,
     CutOneWay,
     Isolate,
+    Depose,
+    SlowTruncation,
     Drop,
     Clog,
     Reset,
@@ -42,7 +44,7 @@ enum Kind {
 }
 
 /// Kinds with in how many seeds of twelve each exists.
-const KINDS: [(Kind, u64); 13] = [
+const KINDS: [(Kind, u64); 15] = [
     (Kind::PowerLoss, 7),
     (Kind::PowerLossOfAll, 4),
     (Kind::Kill, 6),
@@ -50,6 +52,8 @@ const KINDS: [(Kind, u64); 13] = [
     (Kind::Pause, 5),
     (Kind::CutOneWay, 6),
     (Kind::Isolate, 6),
+    (Kind::Depose, 5),
+    (Kind::SlowTruncation, 4),
     (Kind::Drop, 6),
     (Kind::Clog, 4),
     (Kind::Reset, 3),
@@ -68,9 +72,9 @@ impl Plan {
     pub(super) fn draw_quorum(seed: u64) -> Self {
         let mut draw = Draw::new(seed);
         let field_seed = draw.word();
-        let nodes = draw.one_of(&[1, 3, 3, 3, 3, 5]);
+        let nodes = draw.one_of(&[1, 3, 3, 3, 3, 5, 5, 5]);
         let duration_us = draw.between(2_000_000, 20_000_000);
-        let properties = draw_properties(&mut draw);
+        let (properties, fetch_timeout_us) = draw_properties(&mut draw);
         let has_clocks = draw.chance(1, 2);
         let nodes: Vec<NodePlan> =
             (0..nodes).map(|_| draw_controller(&mut draw, &properties, has_clocks)).collect();
@@ -78,7 +82,8 @@ impl Plan {
             .map(|index| draw_configurator(&mut draw, nodes.len(), duration_us, 30 + index))
             .collect();
         let clients: Vec<u64> = configurators.iter().map(|configurator| configurator.client).collect();
-        let mut faults = draw_faults(&mut draw, nodes.len(), duration_us, &clients);
+        let swarm = Swarm { nodes: nodes.len(), duration_us, fetch_timeout_us, clients };
+        let mut faults = draw_faults(&mut draw, &swarm);
         faults.sort_by_key(|planned| planned.at_us);
         let high = draw.one_of(&[60, 500, 20_000]);
         Self {
@@ -177,10 +182,22 @@ fn reference_fault(number: u64) -> Fault {
     }
 }
 
-fn draw_properties(draw: &mut Draw) -> BTreeMap<String, String> {
+/// What the faults of a plan depend on.
+struct Swarm {
+    nodes: usize,
+    duration_us: u64,
+    /// How long a follower waits for its leader.
+    fetch_timeout_us: u64,
+    clients: Vec<u64>,
+}
+
+/// Properties of all nodes, and how long a follower waits for its leader with them.
+fn draw_properties(draw: &mut Draw) -> (BTreeMap<String, String>, u64) {
     let mut properties = BTreeMap::new();
+    let mut fetch_timeout_us = 2_000_000;
     if draw.chance(1, 2) {
         let timeout = draw.one_of(&[200, 500, 3_000]);
+        fetch_timeout_us = 2_000 * timeout;
         for (key, value) in [
             ("controller.quorum.election.timeout.ms", timeout),
             ("controller.quorum.fetch.timeout.ms", 2 * timeout),
@@ -190,7 +207,7 @@ fn draw_properties(draw: &mut Draw) -> BTreeMap<String, String> {
             properties.insert(key.to_owned(), value.to_string());
         }
     }
-    properties
+    (properties, fetch_timeout_us)
 }
 
 fn draw_controller(draw: &mut Draw, properties: &BTreeMap<String, String>, has_clock: bool) -> NodePlan {
@@ -219,7 +236,7 @@ fn draw_configurator(draw: &mut Draw, nodes: usize, duration_us: u64, client: u6
     }
 }
 
-fn draw_faults(draw: &mut Draw, nodes: usize, duration_us: u64, clients: &[u64]) -> Vec<FaultPlan> {
+fn draw_faults(draw: &mut Draw, swarm: &Swarm) -> Vec<FaultPlan> {
     let mut kinds: Vec<Kind> = KINDS
         .into_iter()
         .filter(|(_, of_twelve)| draw.chance(*of_twelve, 12))
@@ -237,16 +254,17 @@ fn draw_faults(draw: &mut Draw, nodes: usize, duration_us: u64, clients: &[u64])
     }
     let mut faults = Vec::new();
     for _ in 0..draw.between(1, 12) {
-        let at_us = draw.between(10_000, duration_us + 500_000);
+        let at_us = draw.between(10_000, swarm.duration_us + 500_000);
         let kind = draw.one_of(&kinds);
-        let those = draw_fault(draw, kind, nodes, clients);
+        let those = draw_fault(draw, kind, swarm);
         faults.extend(those.into_iter().map(|(later, fault)| FaultPlan { at_us: at_us + later, fault }));
     }
     faults
 }
 
 /// What happens, each with how much later.
-fn draw_fault(draw: &mut Draw, kind: Kind, nodes: usize, clients: &[u64]) -> Vec<(u64, Fault)> {
+fn draw_fault(draw: &mut Draw, kind: Kind, swarm: &Swarm) -> Vec<(u64, Fault)> {
+    let nodes = swarm.nodes;
     let node = draw.index(nodes);
     let other = (node + 1 + draw.index(nodes.max(2) - 1)) % nodes;
     let for_us = draw.one_of(&[20_000, 400_000, 2_500_000, 6_000_000]);
@@ -279,35 +297,85 @@ fn draw_fault(draw: &mut Draw, kind: Kind, nodes: usize, clients: &[u64]) -> Vec
             Fault::Disk { node, how }
         }
         Kind::Client => {
-            let client = End::Client(draw.one_of(clients));
+            let client = End::Client(draw.one_of(&swarm.clients));
             match draw.between(0, 2) {
                 0 => Fault::Cut { from: client, to: from, for_us },
                 1 => Fault::Cut { from, to: client, for_us },
-                _ => Fault::PauseClient { client: draw.one_of(clients), for_us },
+                _ => Fault::PauseClient { client: draw.one_of(&swarm.clients), for_us },
             }
         }
         // Alone a voter has no links.
-        Kind::CutOneWay | Kind::Isolate | Kind::Drop | Kind::Clog | Kind::Reset if nodes == 1 => {
+        Kind::CutOneWay
+        | Kind::Isolate
+        | Kind::Depose
+        | Kind::SlowTruncation
+        | Kind::Drop
+        | Kind::Clog
+        | Kind::Reset
+            if nodes == 1 =>
+        {
             Fault::Pause { node, for_us }
         }
         Kind::CutOneWay => Fault::Cut { from, to, for_us },
         Kind::Isolate => {
-            let others = (0..nodes).filter(|other| *other != node);
+            // Of many, one may take another along.
+            let apart = if nodes > 3 && draw.chance(1, 2) { vec![node, other] } else { vec![node] };
             // One that is not heard, one that does not hear, or both.
             let ways = draw.between(0, 2);
-            return others
-                .flat_map(|other| {
-                    let (from, to) = (End::Node(node), End::Node(other));
-                    let out = Fault::Cut { from, to, for_us };
-                    let back = Fault::Cut { from: to, to: from, for_us };
-                    let chosen = [(ways != 1).then_some(out), (ways != 0).then_some(back)];
-                    chosen.into_iter().flatten().map(|fault| (0, fault))
-                })
-                .collect();
+            return cut_off(nodes, &apart, ways != 1, ways != 0, for_us);
+        }
+        Kind::Depose => return draw_deposition(draw, swarm, node, other),
+        Kind::SlowTruncation => {
+            // If it leads it writes on what nobody has, and cuts that off when it is back; in the middle of it whoever may
+            // lead in its place is gone too.
+            let for_us = draw_about(draw, swarm.fetch_timeout_us);
+            let stall = DiskFault::Stall { for_us: draw.one_of(&[30_000, 300_000, 1_500_000]) };
+            let mut faults = cut_off(nodes, &[node], true, true, for_us);
+            faults.push((for_us + draw.between(0, 50_000), Fault::Disk { node, how: stall }));
+            faults.push((for_us + draw.between(5_000, 500_000), crash(other, CrashKind::Kill, down_us)));
+            return faults;
         }
         Kind::Drop => Fault::Drop { from, to, api: Some(draw.one_of(&APIS)), for_us },
         Kind::Clog => Fault::Clog { from, to, by_us: draw.one_of(&[5_000, 200_000, 1_500_000]), for_us },
         Kind::Reset => Fault::ResetNodes { from: node, to: other },
     };
     vec![(0, fault)]
+}
+
+/// A time in which nodes that hear nothing of their leader give it up, or soon after.
+fn draw_about(draw: &mut Draw, fetch_timeout_us: u64) -> u64 {
+    draw.between(fetch_timeout_us, 2 * fetch_timeout_us + 1_000_000)
+}
+
+/// Those that are apart from the others are not heard by them, do not hear them, or both.
+fn cut_off(nodes: usize, apart: &[usize], is_mute: bool, is_deaf: bool, for_us: u64) -> Vec<(u64, Fault)> {
+    let others = || (0..nodes).filter(|other| !apart.contains(other));
+    let links = apart.iter().flat_map(|node| others().map(move |other| (End::Node(*node), End::Node(other))));
+    links
+        .flat_map(|(from, to)| {
+            let out = is_mute.then_some(Fault::Cut { from, to, for_us });
+            let back = is_deaf.then_some(Fault::Cut { from: to, to: from, for_us });
+            out.into_iter().chain(back)
+        })
+        .map(|fault| (0, fault))
+        .collect()
+}
+
+/// One node is not heard, but by one that hears nobody else. If it leads, the others depose it, and it learns so; what the
+/// one that stayed with it has asked waits with a leader that is none any more, and comes to follow another.
+fn draw_deposition(draw: &mut Draw, swarm: &Swarm, node: usize, loyal: usize) -> Vec<(u64, Fault)> {
+    let silent_us = draw_about(draw, swarm.fetch_timeout_us);
+    let apart_us = silent_us + draw.between(0, 2 * swarm.fetch_timeout_us);
+    if swarm.nodes < 4 {
+        // One that stays with it would leave the others without a majority.
+        return cut_off(swarm.nodes, &[node], true, false, silent_us);
+    }
+    let others = (0..swarm.nodes).filter(|other| ![node, loyal].contains(other));
+    others
+        .flat_map(|other| {
+            let unheard = Fault::Cut { from: End::Node(node), to: End::Node(other), for_us: silent_us };
+            let apart = Fault::Cut { from: End::Node(other), to: End::Node(loyal), for_us: apart_us };
+            [(0, unheard), (0, apart)]
+        })
+        .collect()
 }
