@@ -36,6 +36,19 @@ pub enum Operation {
     AlterConfigs,
     /// Sets a configuration of all brokers, whose key stands in the place of the topic.
     SetConfig,
+    /// Deletes a topic.
+    DeleteTopic,
+    /// Gives a topic more partitions: as many as stand in the place of the partition.
+    CreatePartitions,
+    /// A broker registers, whose number stands in the place of the topic, and the number of its life in that of the values. It
+    /// is told its epoch, which stands in the place of the offset here and wherever a broker is concerned.
+    RegisterBroker,
+    /// A broker asks to be unfenced.
+    UnfenceBroker,
+    /// A broker asks to be let go.
+    LeaveCluster,
+    /// A broker asks for producer ids, and gets those that stand in the place of the values.
+    AllocateProducerIds,
 }
 
 /// Which records a read may return.

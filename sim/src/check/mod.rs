@@ -21,7 +21,7 @@ mod truth;
 mod truthful_view;
 mod unique_batch;
 
-pub use quorum::{Moment, QuorumChecks};
+pub use quorum::{Moment, QuorumChecks, Reading};
 pub use retention::LogLimits;
 pub use truth::{LogTruth, TrueBatch};
 

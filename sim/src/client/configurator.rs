@@ -1,9 +1,10 @@
 //! Clients of a quorum: one sets configurations that hold for all brokers, one value after the other, and one reads at the
-//! end what became of them.
+//! end what became of them and of the topics.
 
 use super::{Action, ClientOutbox, Link, Surroundings};
+use crate::check::Reading;
 use crate::history::{Entry, Operation, Stage};
-use crate::plan::{ConfiguratorPlan, SetPlan};
+use crate::plan::{BrokerPlan, ConfiguratorPlan, SetPlan};
 use sordini_core::ids::RequestId;
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -20,8 +21,11 @@ const DESCRIBE_CONFIGS_VERSION: i16 = 4;
 const INCREMENTAL_ALTER_CONFIGS_VERSION: i16 = 1;
 /// What configurations call a broker; the one without a name is all of them.
 const RESOURCE_BROKER: i8 = 4;
+const RESOURCE_TOPIC: i8 = 2;
 /// Of a value that was set for all brokers, where it comes from.
 const SOURCE_ALL_BROKERS: i8 = 3;
+/// The same of a value that was set of a topic.
+const SOURCE_TOPIC: i8 = 1;
 const READ_TIMEOUT_US: u64 = 5_000_000;
 
 /// Sets one value after the other. What it was not told the outcome of it does not try again: it may have happened, or happen
@@ -189,15 +193,26 @@ impl Configurator {
 #[derive(Clone, Debug)]
 pub struct ConfigReader {
     link: Link,
+    /// Topics that may exist.
+    asks_for: Vec<String>,
     begins_at: Option<u64>,
-    values: Option<BTreeMap<String, String>>,
+    read: Option<Read>,
+}
+
+/// What a controller has said.
+#[derive(Clone, Debug, Default)]
+struct Read {
+    /// What is set for all brokers, by key.
+    values: BTreeMap<String, String>,
+    /// What is set of each topic that exists.
+    topics: BTreeMap<String, Option<String>>,
 }
 
 impl ConfigReader {
     /// A client that waits for [`Self::begin`].
     #[must_use]
-    pub const fn new(client: u64, surroundings: Surroundings) -> Self {
-        Self { link: Link::new(client, surroundings), begins_at: None, values: None }
+    pub const fn new(client: u64, topics: Vec<String>, surroundings: Surroundings) -> Self {
+        Self { link: Link::new(client, surroundings), asks_for: topics, begins_at: None, read: None }
     }
 
     /// It is time to read.
@@ -211,10 +226,11 @@ impl ConfigReader {
         self.begins_at.is_some()
     }
 
-    /// When it was told to read, and what it read, by key.
+    /// What it was told by a node, once it was.
     #[must_use]
-    pub fn reading(&self) -> Option<(u64, &BTreeMap<String, String>)> {
-        Some((self.begins_at?, self.values.as_ref()?))
+    pub fn reading(&self, node: usize) -> Option<Reading<'_>> {
+        let Read { values, topics } = self.read.as_ref()?;
+        Some(Reading { node, at_us: self.begins_at?, values, topics })
     }
 
     pub(super) fn on_wake(&mut self, now: u64, out: &mut ClientOutbox) {
@@ -228,7 +244,15 @@ impl ConfigReader {
                 configuration_keys: Some(keys.to_vec()),
                 ..Default::default()
             };
-            let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+            let topic = |name: &String| DescribeConfigsResource {
+                resource_type: RESOURCE_TOPIC,
+                resource_name: Str::from(&**name),
+                configuration_keys: Some(vec![Str::from_static(BrokerPlan::TOPIC_KEY)]),
+                ..Default::default()
+            };
+            let topics = self.asks_for.iter().map(topic);
+            let resources = std::iter::once(resource).chain(topics).collect();
+            let request = DescribeConfigsRequest { resources, ..Default::default() };
             let request = AnyRequest::from(request);
             self.link.send(DESCRIBE_CONFIGS_VERSION, request, Some(now + READ_TIMEOUT_US), out);
         }
@@ -237,21 +261,12 @@ impl ConfigReader {
     pub(super) fn on_response(&mut self, now: u64, request: RequestId, body: &AnyResponse) {
         self.link.deadlines.remove(&request);
         if let AnyResponse::DescribeConfigs(response) = body
-            && let Some(values) = Self::values_of(response)
+            && let Some(read) = Read::of(response)
         {
-            self.values = Some(values);
+            self.read = Some(read);
         } else {
             self.link.back_off(now);
         }
-    }
-
-    fn values_of(response: &DescribeConfigsResponse) -> Option<BTreeMap<String, String>> {
-        let resource = response.results.first().filter(|resource| resource.error_code == 0)?;
-        let set = resource.configs.iter().filter(|config| config.config_source == SOURCE_ALL_BROKERS);
-        Some(
-            set.filter_map(|config| Some((config.name.to_string(), config.value.as_ref()?.to_string())))
-                .collect(),
-        )
     }
 
     pub(super) fn on_disconnected(&mut self, now: u64) {
@@ -259,11 +274,36 @@ impl ConfigReader {
     }
 
     pub(super) fn next_wake(&self) -> Option<u64> {
-        let begins_at = self.begins_at.filter(|_| self.values.is_none())?;
+        let begins_at = self.begins_at.filter(|_| self.read.is_none())?;
         Some(self.link.earliest_deadline().unwrap_or_else(|| begins_at.max(self.link.backoff_until)))
     }
 
     pub(super) const fn is_finished(&self) -> bool {
-        self.values.is_some()
+        self.read.is_some()
+    }
+}
+
+impl Read {
+    fn of(response: &DescribeConfigsResponse) -> Option<Self> {
+        let mut read = Self::default();
+        for resource in &response.results {
+            let is_topic = resource.resource_type == RESOURCE_TOPIC;
+            if is_topic && resource.error_code == ErrorCode::UnknownTopicOrPartition.as_i16() {
+                continue;
+            }
+            if resource.error_code != 0 {
+                return None;
+            }
+            let source = if is_topic { SOURCE_TOPIC } else { SOURCE_ALL_BROKERS };
+            let set = resource.configs.iter().filter(|config| config.config_source == source);
+            let mut set =
+                set.filter_map(|config| Some((config.name.to_string(), config.value.as_ref()?.to_string())));
+            if is_topic {
+                read.topics.insert(resource.resource_name.to_string(), set.next().map(|(_, value)| value));
+            } else {
+                read.values.extend(set);
+            }
+        }
+        Some(read)
     }
 }

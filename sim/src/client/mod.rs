@@ -5,12 +5,14 @@ mod admin;
 mod configurator;
 mod consumer;
 mod observer;
+mod pretend_broker;
 mod producer;
 
 pub use admin::Admin;
 pub use configurator::{ConfigReader, Configurator};
 pub use consumer::Consumer;
 pub use observer::Observer;
+pub use pretend_broker::PretendBroker;
 pub use producer::Producer;
 
 use crate::field::{Field, Place};
@@ -227,6 +229,8 @@ pub enum Client {
     Consumer(Consumer),
     /// Sets configurations.
     Configurator(Configurator),
+    /// Registers with controllers, and hosts nothing.
+    PretendBroker(Box<PretendBroker>),
     /// Reads what was set.
     ConfigReader(ConfigReader),
     /// Looks, and is no part of any plan.
@@ -241,6 +245,7 @@ impl Client {
             Self::Producer(producer) => producer.on_wake(now, out),
             Self::Consumer(consumer) => consumer.on_wake(now, out),
             Self::Configurator(configurator) => configurator.on_wake(now, out),
+            Self::PretendBroker(broker) => broker.on_wake(now, out),
             Self::ConfigReader(reader) => reader.on_wake(now, out),
             Self::Observer(observer) => observer.on_wake(now, out),
         }
@@ -253,6 +258,7 @@ impl Client {
             Self::Producer(producer) => producer.on_response(now, request, &body, out),
             Self::Consumer(consumer) => consumer.on_response(now, request, body, out),
             Self::Configurator(configurator) => configurator.on_response(now, request, &body, out),
+            Self::PretendBroker(broker) => broker.on_response(now, request, &body, out),
             Self::ConfigReader(reader) => reader.on_response(now, request, &body),
             Self::Observer(observer) => observer.on_response(request),
         }
@@ -265,6 +271,7 @@ impl Client {
             Self::Producer(producer) => producer.on_disconnected(now, out),
             Self::Consumer(consumer) => consumer.on_disconnected(now, out),
             Self::Configurator(configurator) => configurator.on_disconnected(now, out),
+            Self::PretendBroker(broker) => broker.on_disconnected(now, out),
             Self::ConfigReader(reader) => reader.on_disconnected(now),
             Self::Observer(observer) => observer.on_disconnected(now),
         }
@@ -278,6 +285,7 @@ impl Client {
             Self::Producer(producer) => producer.next_wake(),
             Self::Consumer(consumer) => consumer.next_wake(),
             Self::Configurator(configurator) => configurator.next_wake(),
+            Self::PretendBroker(broker) => broker.next_wake(),
             Self::ConfigReader(reader) => reader.next_wake(),
             Self::Observer(observer) => observer.next_wake(),
         }
@@ -292,6 +300,7 @@ impl Client {
             Self::Producer(producer) => producer.is_finished(),
             Self::Consumer(consumer) => quiet_since.is_some_and(|since| consumer.is_at_end_since(since)),
             Self::Configurator(configurator) => configurator.is_finished(),
+            Self::PretendBroker(broker) => broker.is_finished(),
             Self::ConfigReader(reader) => reader.is_finished(),
             Self::Observer(_) => true,
         }
@@ -305,6 +314,7 @@ impl Client {
             Self::Producer(producer) => producer.waits_for(),
             Self::Consumer(consumer) => consumer.waits_for(),
             Self::Configurator(configurator) => configurator.waits_for(),
+            Self::PretendBroker(broker) => broker.waits_for(),
             Self::ConfigReader(_) => "what is set".to_owned(),
             Self::Observer(_) => "nothing".to_owned(),
         }

@@ -257,6 +257,7 @@ impl Plan {
             producers,
             consumers,
             configurators: Vec::new(),
+            brokers: Vec::new(),
             administration,
             liveness_bound_us: 120_000_000,
             museum: Vec::new(),

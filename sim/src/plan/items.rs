@@ -28,6 +28,13 @@ pub enum Item {
         /// The place among its values.
         index: usize,
     },
+    /// Something that a broker in name only does. One that does nothing is no part of a plan.
+    BrokerDeed {
+        /// The broker's number.
+        client: u64,
+        /// The place among its deeds.
+        index: usize,
+    },
     /// Something an administrator does.
     Administration {
         /// The place in the plan.
@@ -72,6 +79,10 @@ impl Plan {
             let client = configurator.client;
             (0..configurator.sets.len()).map(move |index| Item::Set { client, index })
         });
+        let deeds = self.brokers.iter().flat_map(|broker| {
+            let client = broker.client;
+            (0..broker.deeds.len()).map(move |index| Item::BrokerDeed { client, index })
+        });
         let administration = (0..self.administration.len()).map(|index| Item::Administration { index });
         let faults = self.faults.iter().enumerate().flat_map(|(fault, planned)| {
             let again = 0..planned.fault.while_recovering().len();
@@ -82,7 +93,7 @@ impl Plan {
             planned.properties.keys().map(move |key| Item::Property { node, key: key.clone() })
         });
         let weather = (0..self.weather.len()).map(|index| Item::Weather { index });
-        let clients = sends.chain(consumers).chain(sets).chain(administration);
+        let clients = sends.chain(consumers).chain(sets).chain(deeds).chain(administration);
         clients.chain(faults).chain(weather).chain(properties).collect()
     }
 
@@ -101,6 +112,11 @@ impl Plan {
             retain_places(&mut configurator.sets, |index| kept.contains(&Item::Set { client, index }));
         }
         plan.configurators.retain(|configurator| !configurator.sets.is_empty());
+        for broker in &mut plan.brokers {
+            let client = broker.client;
+            retain_places(&mut broker.deeds, |index| kept.contains(&Item::BrokerDeed { client, index }));
+        }
+        plan.brokers.retain(|broker| !broker.deeds.is_empty());
         retain_places(&mut plan.administration, |index| kept.contains(&Item::Administration { index }));
         for (fault, planned) in plan.faults.iter_mut().enumerate() {
             if let Fault::Crash { while_recovering, .. } = &mut planned.fault {
@@ -131,6 +147,10 @@ impl Plan {
                 let configurator = self.configurators.iter().find(|it| it.client == *client);
                 configurator.and_then(|it| it.sets.get(*index)).map(|set| set.at_us)
             }
+            Item::BrokerDeed { client, index } => {
+                let broker = self.brokers.iter().find(|it| it.client == *client);
+                broker.and_then(|it| it.deeds.get(*index)).map(|deed| deed.at_us)
+            }
             Item::Administration { index } => self.administration.get(*index).map(|planned| planned.at_us),
             Item::Fault { index } | Item::RecoveryFault { fault: index, .. } => {
                 self.faults.get(*index).map(|planned| planned.at_us)
@@ -153,6 +173,7 @@ impl Plan {
                 Item::Send { client, .. } => of("producer", *client),
                 Item::Consumer { .. } => of("consumers", 0),
                 Item::Set { client, .. } => of("configurator", *client),
+                Item::BrokerDeed { client, .. } => of("broker", *client),
                 Item::Administration { .. } => of("administration", 0),
                 Item::Fault { index } => {
                     let fault = &self.faults[*index].fault;
@@ -244,6 +265,7 @@ mod tests {
             let mut whole = plan.clone();
             whole.producers.retain(|producer| !producer.sends.is_empty());
             whole.configurators.retain(|configurator| !configurator.sets.is_empty());
+            whole.brokers.retain(|broker| !broker.deeds.is_empty());
             assert_eq!(plan.keeping(&kept), whole, "seed {seed}");
         }
     }
@@ -291,6 +313,7 @@ mod tests {
                 Item::Send { .. }
                 | Item::Consumer { .. }
                 | Item::Set { .. }
+                | Item::BrokerDeed { .. }
                 | Item::Administration { .. }
                 | Item::Fault { .. }
                 | Item::Weather { .. }

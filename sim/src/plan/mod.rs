@@ -41,6 +41,9 @@ pub struct Plan {
     /// Who sets configurations of the quorum's cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub configurators: Vec<ConfiguratorPlan>,
+    /// Brokers in name only, of the quorum's cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub brokers: Vec<BrokerPlan>,
     /// What administrators do beside creating the topics, in the order of times.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub administration: Vec<AdminPlan>,
@@ -365,6 +368,94 @@ impl ConfiguratorPlan {
     pub const SETS_MAX: usize = 10_000;
 }
 
+/// What a broker does that is one in name only: it registers with the quorum's controllers, sends them heartbeats until it has
+/// done all its deeds, and hosts nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerPlan {
+    /// Its number among all clients, which is its number among the brokers too.
+    pub client: u64,
+    /// The place in the plan of the controller that it asks first.
+    pub node: usize,
+    /// How long it waits for an answer.
+    pub request_timeout_us: u64,
+    /// From the answer to a heartbeat to the next heartbeat.
+    pub heartbeat_us: u64,
+    /// What it does beside that, in the order of the times.
+    pub deeds: Vec<BrokerDeedPlan>,
+}
+
+/// One deed of a broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerDeedPlan {
+    /// When, at the earliest.
+    pub at_us: u64,
+    /// What.
+    pub deed: BrokerDeed,
+}
+
+/// What a broker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum BrokerDeed {
+    /// Begins anew, as another process on the same machine.
+    Restart,
+    /// Sends no heartbeats.
+    FallSilent {
+        /// For how long.
+        for_us: u64,
+    },
+    /// Asks whether it may go, and goes when it may, until it begins anew.
+    Leave,
+    /// Asks for a block of producer ids.
+    AllocateProducerIds,
+    /// Asks for a topic of which nobody has heard before.
+    CreateTopic {
+        /// How many partitions it is to have.
+        partitions: i32,
+        /// How many replicas each.
+        replicas: i16,
+    },
+    /// Deletes the newest of its topics.
+    DeleteTopic,
+    /// Asks for one partition more of the newest of its topics.
+    AddPartition,
+    /// Sets a configuration of the newest of its topics.
+    SetTopicConfig,
+}
+
+impl BrokerPlan {
+    /// The configuration that it sets of topics: any number will do.
+    pub const TOPIC_KEY: &str = "file.delete.delay.ms";
+    /// How much it does at most.
+    pub const DEEDS_MAX: usize = 10_000;
+
+    /// Its number among the brokers.
+    #[must_use]
+    pub fn broker_id(&self) -> i32 {
+        i32::try_from(self.client).expect("the numbers of clients are small")
+    }
+
+    /// The name of a topic of its own, by how many it has asked for before.
+    #[must_use]
+    pub fn topic(&self, before: u64) -> String {
+        format!("t{}-{before}", self.client)
+    }
+
+    /// The names of all topics that it asks for.
+    pub fn topics(&self) -> impl Iterator<Item = String> {
+        let is_creation = |planned: &&BrokerDeedPlan| matches!(planned.deed, BrokerDeed::CreateTopic { .. });
+        (0..).zip(self.deeds.iter().filter(is_creation)).map(|(before, _)| self.topic(before))
+    }
+
+    /// The value that a deed sets, which no other does.
+    #[must_use]
+    pub const fn value(&self, deed: usize) -> u64 {
+        self.client * Self::DEEDS_MAX as u64 + deed as u64
+    }
+}
+
 /// Something an administrator does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -596,7 +687,9 @@ impl Plan {
         let administration = self.administration.iter().map(|planned| planned.at_us);
         let faults = self.faults.iter().map(|planned| planned.at_us + planned.fault.lasts_us());
         let sets = self.configurators.iter().filter_map(|it| it.sets.last()).map(|set| set.at_us);
-        sends.chain(consumers).chain(administration).chain(sets).chain(faults).max().unwrap_or(0)
+        let deeds = self.brokers.iter().filter_map(|it| it.deeds.last()).map(|deed| deed.at_us);
+        let of_quorums = sets.chain(deeds);
+        sends.chain(consumers).chain(administration).chain(of_quorums).chain(faults).max().unwrap_or(0)
     }
 
     /// The wrong rules that hold in every node.

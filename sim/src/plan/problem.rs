@@ -2,8 +2,8 @@
 //! and what it gets wrong must not be taken for a failure of the core.
 
 use super::{
-    AdminDeed, Codec, ConfiguratorPlan, ConsumerPlan, DiskAfter, End, Fault, Plan, ProducerPlan, Range,
-    SendPlan, TopicPlan, exhibit,
+    AdminDeed, BrokerDeed, BrokerPlan, Codec, ConfiguratorPlan, ConsumerPlan, DiskAfter, End, Fault, Plan,
+    ProducerPlan, Range, SendPlan, TopicPlan, exhibit,
 };
 use serde_json::Value;
 use sordini_core::config::broker::Origin;
@@ -93,6 +93,9 @@ impl Plan {
         for (index, configurator) in self.configurators.iter().enumerate() {
             self.judge_configurator(&format!("configurators[{index}]"), configurator)?;
         }
+        for (index, broker) in self.brokers.iter().enumerate() {
+            self.judge_broker(&format!("brokers[{index}]"), broker)?;
+        }
         self.judge_client_numbers()?;
         for (index, planned) in self.administration.iter().enumerate() {
             let place = format!("administration[{index}]");
@@ -112,9 +115,12 @@ impl Plan {
     fn judge_quorum(&self) -> Judgement {
         let controllers = self.controllers().count();
         if controllers == 0 {
-            return match self.configurators.is_empty() {
-                true => Ok(()),
-                false => Err("configurators: they talk to a quorum, and no node is a controller".to_owned()),
+            return match (self.configurators.is_empty(), self.brokers.is_empty()) {
+                (true, true) => Ok(()),
+                (false, _) => {
+                    Err("configurators: they talk to a quorum, and no node is a controller".to_owned())
+                }
+                (_, false) => Err("brokers: they talk to a quorum, and no node is a controller".to_owned()),
             };
         }
         if controllers != self.nodes.len() {
@@ -143,6 +149,25 @@ impl Plan {
         }
         if !configurator.sets.is_sorted_by_key(|set| set.at_us) {
             return Err(format!("{place}.sets: they are not in the order of times"));
+        }
+        Ok(())
+    }
+
+    fn judge_broker(&self, place: &str, broker: &BrokerPlan) -> Judgement {
+        self.judge_node_of(place, broker.node)?;
+        at_least(&format!("{place}.client"), broker.client, self.nodes.len() as u64 + 1)?;
+        at_least(&format!("{place}.request_timeout_us"), broker.request_timeout_us, 1)?;
+        at_least(&format!("{place}.heartbeat_us"), broker.heartbeat_us, 1_000)?;
+        at_most(&format!("{place}.deeds: their number"), broker.deeds.len(), BrokerPlan::DEEDS_MAX)?;
+        for (index, planned) in broker.deeds.iter().enumerate() {
+            if let BrokerDeed::CreateTopic { partitions, replicas } = planned.deed {
+                at_least(&format!("{place}.deeds[{index}].partitions"), partitions, 1)?;
+                at_most(&format!("{place}.deeds[{index}].partitions"), partitions, 100)?;
+                at_least(&format!("{place}.deeds[{index}].replicas"), replicas, 1)?;
+            }
+        }
+        if !broker.deeds.is_sorted_by_key(|planned| planned.at_us) {
+            return Err(format!("{place}.deeds: they are not in the order of times"));
         }
         Ok(())
     }
@@ -275,7 +300,9 @@ impl Plan {
         let of_admins = (0..self.nodes.len()).map(Self::admin_of);
         let mut taken = BTreeSet::new();
         let of_configurators = self.configurators.iter().map(|configurator| configurator.client);
-        for number in of_admins.chain(of_producers).chain(of_consumers).chain(of_configurators) {
+        let of_brokers = self.brokers.iter().map(|broker| broker.client);
+        let of_quorums = of_configurators.chain(of_brokers);
+        for number in of_admins.chain(of_producers).chain(of_consumers).chain(of_quorums) {
             at_most("the number of a client", number, CLIENT_MAX)?;
             if !taken.insert(number) {
                 return Err(format!("two clients have the number {number}"));

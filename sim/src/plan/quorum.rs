@@ -2,8 +2,9 @@
 
 use super::draw::Draw;
 use super::{
-    ClockPlan, ConfiguratorPlan, CrashKind, DiskAfter, DiskFault, DiskPlan, End, Fault, FaultPlan, FileKind,
-    NetworkPlan, NodePlan, NodeRole, Plan, Range, SetPlan, WriteError,
+    BrokerDeed, BrokerDeedPlan, BrokerPlan, ClockPlan, ConfiguratorPlan, CrashKind, DiskAfter, DiskFault,
+    DiskPlan, End, Fault, FaultPlan, FileKind, NetworkPlan, NodePlan, NodeRole, Plan, Range, SetPlan,
+    WriteError,
 };
 use crate::field::mix;
 use std::collections::BTreeMap;
@@ -74,14 +75,19 @@ impl Plan {
         let field_seed = draw.word();
         let nodes = draw.one_of(&[1, 3, 3, 3, 3, 5, 5, 5]);
         let duration_us = draw.between(2_000_000, 20_000_000);
-        let (properties, fetch_timeout_us) = draw_properties(&mut draw);
+        let brokers = draw.one_of(&[0, 0, 1, 2, 3]);
+        let (properties, fetch_timeout_us) = draw_properties(&mut draw, brokers > 0);
         let has_clocks = draw.chance(1, 2);
         let nodes: Vec<NodePlan> =
             (0..nodes).map(|_| draw_controller(&mut draw, &properties, has_clocks)).collect();
         let configurators: Vec<ConfiguratorPlan> = (0..draw.between(2, 6))
             .map(|index| draw_configurator(&mut draw, nodes.len(), duration_us, 30 + index))
             .collect();
-        let clients: Vec<u64> = configurators.iter().map(|configurator| configurator.client).collect();
+        let brokers: Vec<BrokerPlan> =
+            (0..brokers).map(|index| draw_broker(&mut draw, nodes.len(), duration_us, 50 + index)).collect();
+        let of_brokers = brokers.iter().map(|broker| broker.client);
+        let clients: Vec<u64> =
+            configurators.iter().map(|configurator| configurator.client).chain(of_brokers).collect();
         let swarm = Swarm { nodes: nodes.len(), duration_us, fetch_timeout_us, clients };
         let mut faults = draw_faults(&mut draw, &swarm);
         faults.sort_by_key(|planned| planned.at_us);
@@ -96,6 +102,7 @@ impl Plan {
                 encoded_per_mille: draw.one_of(&[0, 20, 20, 1_000]),
             },
             configurators,
+            brokers,
             faults,
             ..Self::of_nobody()
         }
@@ -117,6 +124,7 @@ impl Plan {
             producers: Vec::new(),
             consumers: Vec::new(),
             configurators: Vec::new(),
+            brokers: Vec::new(),
             administration: Vec::new(),
             faults: Vec::new(),
             weather: Vec::new(),
@@ -192,11 +200,13 @@ struct Swarm {
 }
 
 /// Properties of all nodes, and how long a follower waits for its leader with them.
-fn draw_properties(draw: &mut Draw) -> (BTreeMap<String, String>, u64) {
+fn draw_properties(draw: &mut Draw, has_brokers: bool) -> (BTreeMap<String, String>, u64) {
     let mut properties = BTreeMap::new();
     let mut fetch_timeout_us = 2_000_000;
     if draw.chance(1, 2) {
-        let timeout = draw.one_of(&[200, 500, 3_000]);
+        // A fetch that finds nothing is answered after half a second: who waits for less deposes one leader after the other. A
+        // broker whose process has ended has a new session with each of them, and could never begin anew.
+        let timeout = draw.one_of(if has_brokers { &[500, 3_000][..] } else { &[200, 500, 3_000] });
         fetch_timeout_us = 2_000 * timeout;
         for (key, value) in [
             ("controller.quorum.election.timeout.ms", timeout),
@@ -206,6 +216,10 @@ fn draw_properties(draw: &mut Draw) -> (BTreeMap<String, String>, u64) {
         ] {
             properties.insert(key.to_owned(), value.to_string());
         }
+    }
+    if draw.chance(2, 3) {
+        let session_timeout = draw.one_of(&[500, 2_000]);
+        properties.insert("broker.session.timeout.ms".to_owned(), session_timeout.to_string());
     }
     (properties, fetch_timeout_us)
 }
@@ -233,6 +247,35 @@ fn draw_configurator(draw: &mut Draw, nodes: usize, duration_us: u64, client: u6
         node: draw.index(nodes),
         request_timeout_us: draw.one_of(&[300_000, 2_000_000, 30_000_000]),
         sets: times.into_iter().map(|at_us| SetPlan { at_us, key: draw.index(keys) }).collect(),
+    }
+}
+
+fn draw_broker(draw: &mut Draw, nodes: usize, duration_us: u64, client: u64) -> BrokerPlan {
+    let mut times: Vec<u64> = (0..draw.between(1, 16)).map(|_| draw.between(0, duration_us)).collect();
+    times.sort_unstable();
+    let deeds = times.into_iter().map(|at_us| BrokerDeedPlan { at_us, deed: draw_broker_deed(draw) });
+    let deeds = deeds.collect();
+    BrokerPlan {
+        client,
+        node: draw.index(nodes),
+        request_timeout_us: draw.one_of(&[300_000, 2_000_000, 4_500_000]),
+        heartbeat_us: draw.one_of(&[100_000, 400_000, 2_000_000]),
+        deeds,
+    }
+}
+
+fn draw_broker_deed(draw: &mut Draw) -> BrokerDeed {
+    match draw.between(0, 15) {
+        0 | 1 => BrokerDeed::Restart,
+        2 => BrokerDeed::FallSilent { for_us: draw.one_of(&[1_000_000, 3_000_000, 12_000_000]) },
+        3 => BrokerDeed::Leave,
+        4..=6 => BrokerDeed::AllocateProducerIds,
+        7..=10 => {
+            BrokerDeed::CreateTopic { partitions: draw.i32(1, 4), replicas: draw.one_of(&[1, 1, 2, 3]) }
+        }
+        11 => BrokerDeed::DeleteTopic,
+        12 | 13 => BrokerDeed::AddPartition,
+        _ => BrokerDeed::SetTopicConfig,
     }
 }
 

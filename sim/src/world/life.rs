@@ -32,15 +32,18 @@ const START_TRIES_MAX: u32 = 3;
 const INDEXES_EVERY: u64 = 4_096;
 
 impl World {
+    /// The id of a cluster whose first node is formatted in this moment.
+    pub(super) fn cluster_id(&self, node: usize) -> sordini_protocol::wire::Uuid {
+        sordini_core::format::new_cluster_id(self.field.word(Place::Incarnation, node as u64, self.now))
+    }
+
     /// Writes what `sordini format` writes.
     pub(super) fn format(&mut self, node: usize) {
-        let seed_of = |node: usize| self.field.word(Place::Incarnation, node as u64, self.now);
-        let seed = seed_of(node);
+        let seed = self.field.word(Place::Incarnation, node as u64, self.now);
         // All nodes of a quorum are of the cluster of the first.
         let is_controller = self.plan.nodes[node].role == NodeRole::Controller;
-        let cluster_seed = if is_controller { seed_of(0) } else { seed };
+        let cluster_id = self.cluster_id(if is_controller { 0 } else { node }).to_string();
         let machine = &mut self.machines[node];
-        let cluster_id = sordini_core::format::new_cluster_id(cluster_seed).to_string();
         let wall_ms = machine.wall_ms(self.now);
         for op in sordini_core::format::format(&machine.config, &cluster_id, seed, wall_ms) {
             let due = machine.disk.submit(self.now, StorageToken { owner: 0, sequence: 0 }, op);

@@ -15,13 +15,14 @@ mod traffic;
 
 use crate::check::{Checks, QuorumChecks, Violation};
 use crate::client::{
-    Admin, Client, ClientOutbox, ConfigReader, Configurator, Consumer, Observer, Producer, Surroundings,
+    Admin, Client, ClientOutbox, ConfigReader, Configurator, Consumer, Observer, PretendBroker, Producer,
+    Surroundings,
 };
 use crate::disk::Disk;
 use crate::field::Field;
 use crate::history::Entry;
 use crate::marks::{Marks, WorldMark};
-use crate::plan::{ConsumerPlan, Fault, Mutation, NodeRole, Plan, WeatherChange};
+use crate::plan::{BrokerPlan, ConsumerPlan, Fault, Mutation, NodeRole, Plan, WeatherChange};
 use crate::trace::{Kind, Line, Telling, Trace};
 use crate::transcript;
 use links::LinkMessage;
@@ -373,6 +374,16 @@ impl World {
             let client = Configurator::new(configurator.clone(), plan.nodes.len(), surroundings.clone());
             self.seat(configurator.client, configurator.node, Client::Configurator(client));
         }
+        let cluster_id = Str::from(self.cluster_id(0).to_string());
+        for broker in &plan.brokers {
+            let client = PretendBroker::new(
+                broker.clone(),
+                cluster_id.clone(),
+                plan.nodes.len(),
+                surroundings.clone(),
+            );
+            self.seat(broker.client, broker.node, Client::PretendBroker(Box::new(client)));
+        }
     }
 
     fn surroundings(&self) -> Surroundings {
@@ -650,7 +661,8 @@ impl World {
         for node in 0..self.machines.len() {
             let number = AUDITOR_FIRST + node as u64;
             if self.plan.nodes[node].role == NodeRole::Controller {
-                let reader = ConfigReader::new(number, self.surroundings());
+                let topics = self.plan.brokers.iter().flat_map(BrokerPlan::topics).collect();
+                let reader = ConfigReader::new(number, topics, self.surroundings());
                 self.seat(number, node, Client::ConfigReader(reader));
                 continue;
             }
@@ -676,11 +688,12 @@ impl World {
     /// What the auditors read is what was appended.
     fn audit(&self) -> Result<(), Failure> {
         let readings = self.seats.iter().filter_map(|seat| match &seat.client {
-            Client::ConfigReader(reader) => reader.reading().map(|(at, values)| (seat.node, at, values)),
+            Client::ConfigReader(reader) => reader.reading(seat.node),
             Client::Admin(_)
             | Client::Producer(_)
             | Client::Consumer(_)
             | Client::Configurator(_)
+            | Client::PretendBroker(_)
             | Client::Observer(_) => None,
         });
         self.quorum_checks.at_end(&readings.collect::<Vec<_>>())?;

@@ -496,7 +496,7 @@ impl World {
         let mut outbox = std::mem::take(&mut self.client_outbox);
         for mut entry in outbox.history.drain(..) {
             entry.seq = self.history.len() as u64;
-            self.quorum_checks.on_history(&entry);
+            self.quorum_checks.on_history(&entry)?;
             self.history.push(entry);
         }
         for mark in outbox.marks.drain(..) {
@@ -544,6 +544,7 @@ impl World {
             Client::Consumer(consumer) => consumer.take_refusals(),
             Client::Admin(admin) => admin.take_refusals(),
             Client::Configurator(configurator) => configurator.take_refusals(),
+            Client::PretendBroker(broker) => broker.take_refusals(),
             Client::ConfigReader(_) | Client::Observer(_) => Vec::new(),
         };
         let node = self.seats[seat].node;

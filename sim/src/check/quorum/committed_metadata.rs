@@ -3,6 +3,7 @@
 //! and all that lies before it, in all logs and for all time (K4).
 
 use super::Seen;
+use super::cluster::Cluster;
 use super::voter_log::{VoterBatch, VoterLog};
 use crate::check::Violation;
 use sordini_core::node::QuorumRole;
@@ -18,7 +19,7 @@ pub(super) struct Written(BTreeMap<(i32, i64), (VoterBatch, usize)>);
 
 impl Written {
     pub(super) fn check(&mut self, node: usize, batch: &VoterBatch) -> Result<(), Violation> {
-        let entry = self.0.entry((batch.epoch, batch.base)).or_insert_with(|| (batch.clone(), node));
+        let entry = self.0.entry((batch.epoch, batch.base)).or_insert_with(|| (batch.without_bytes(), node));
         let (first, by) = entry;
         if first.is(batch) {
             if first.prefix == batch.prefix {
@@ -48,14 +49,21 @@ impl Committed {
         self.batches.last().map_or(0, |(batch, _)| batch.end)
     }
 
-    /// A voter says that more is committed than anybody did before.
-    pub(super) fn extend(&mut self, node: usize, seen: &Seen, log: &VoterLog) -> Result<(), Violation> {
+    /// A voter says that more is committed than anybody did before. What that says of the cluster is `cluster`'s.
+    pub(super) fn extend(
+        &mut self,
+        node: usize,
+        seen: &Seen,
+        log: &VoterLog,
+        cluster: &mut Cluster,
+    ) -> Result<(), Violation> {
         let high_watermark = seen.high_watermark.unwrap_or(0);
         for batch in log.from(self.end()) {
             if batch.base != self.end() || batch.end > high_watermark {
                 break;
             }
-            self.batches.push((batch.clone(), seen.epoch));
+            cluster.replay(batch)?;
+            self.batches.push((batch.without_bytes(), seen.epoch));
         }
         if self.end() != high_watermark {
             return Err(violation(format!(

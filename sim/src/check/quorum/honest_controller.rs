@@ -1,6 +1,7 @@
 //! `honest_controller`: a value that a controller said is set is what everybody reads later, until another is asked for; and
 //! nobody reads what nobody asked for (K17). At the end all controllers say the same.
 
+use super::Reading;
 use crate::check::Violation;
 use crate::history::{Entry, Operation, Stage};
 use std::collections::BTreeMap;
@@ -36,15 +37,13 @@ impl Settings {
         }
     }
 
-    pub(super) fn check(
-        &self,
-        readings: &[(usize, u64, &BTreeMap<String, String>)],
-    ) -> Result<(), Violation> {
+    pub(super) fn check(&self, readings: &[Reading<'_>]) -> Result<(), Violation> {
         let violation = |sentence| Err(Violation { property: "honest_controller", sentence });
-        for (node, read_at, values) in readings {
-            if let Some((first, _, others)) = readings.first().filter(|(_, _, others)| others != values) {
+        for Reading { node, at_us: read_at, values, .. } in readings {
+            if let Some(first) = readings.first().filter(|first| first.values != *values) {
                 return violation(format!(
-                    "at the end node {first} says that {others:?} is set, and node {node} {values:?}"
+                    "at the end node {} says that {:?} is set, and node {node} {values:?}",
+                    first.node, first.values
                 ));
             }
             for (key, settings) in &self.0 {
@@ -100,7 +99,9 @@ mod tests {
     fn judge(entries: &[(u64, u64, Stage)], read: [Option<&str>; 2]) -> Result<(), String> {
         let read = read.map(|value| value.map(|value| (KEY.to_owned(), value.to_owned())));
         let [first, second] = read.map(|value| value.into_iter().collect::<BTreeMap<_, _>>());
-        let judged = settings(entries).check(&[(0, 100, &first), (1, 100, &second)]);
+        let topics = BTreeMap::new();
+        let reading = |node, values| Reading { node, at_us: 100, values, topics: &topics };
+        let judged = settings(entries).check(&[reading(0, &first), reading(1, &second)]);
         judged.map_err(|violation| violation.sentence)
     }
 

@@ -1,20 +1,28 @@
 //! What must hold of a quorum, one property per file. An observer of the whole world sees what every voter asks of its disk and
 //! what the disk made of it, what voters ask and answer each other, and what each says of itself.
 
+mod broker_epochs;
 mod check_quorum;
+mod cluster;
 mod committed_metadata;
 mod durable_fetch;
+mod honest_administration;
 mod honest_controller;
 mod metadata_epochs;
 mod metadata_high_watermark;
+mod metadata_images;
 mod one_vote;
+mod partition_leaders;
+mod producer_id_blocks;
 mod single_leader;
+mod topic_ids;
 mod voter_log;
 
 use super::{METADATA_DIR as DIR, Violation};
 use crate::disk::{Contents, Disk};
 use crate::history::Entry;
 use crate::plan::Plan;
+use cluster::Cluster;
 use sordini_core::node::{QuorumRole, QuorumView};
 use sordini_core::storage_op::StorageOp;
 use sordini_core::time::Instant;
@@ -78,6 +86,19 @@ pub struct Moment {
     pub paused_until: Instant,
 }
 
+/// What a controller said to one that asked it.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'a> {
+    /// The controller, by its place in the plan.
+    pub node: usize,
+    /// When it was asked, in virtual microseconds.
+    pub at_us: u64,
+    /// What is set for all brokers, by key.
+    pub values: &'a BTreeMap<String, String>,
+    /// The topics that exist, of those that anybody asked for, and what is set of each.
+    pub topics: &'a BTreeMap<String, Option<String>>,
+}
+
 /// All checks of a plan's quorum, and the facts they keep.
 #[derive(Clone, Debug)]
 pub struct QuorumChecks {
@@ -86,7 +107,9 @@ pub struct QuorumChecks {
     votes: one_vote::Votes,
     committed: committed_metadata::Committed,
     written: committed_metadata::Written,
+    cluster: Cluster,
     settings: honest_controller::Settings,
+    administration: honest_administration::Administration,
     limits: Vec<check_quorum::Limit>,
     /// Whether nothing is looked at: there is no quorum, or it is to be measured what looking costs, or a disk was damaged
     /// beyond what one replica survives.
@@ -127,7 +150,9 @@ impl QuorumChecks {
             votes: one_vote::Votes::default(),
             committed: committed_metadata::Committed::default(),
             written: committed_metadata::Written::default(),
+            cluster: Cluster::default(),
             settings: honest_controller::Settings::default(),
+            administration: honest_administration::Administration::default(),
             limits: plan.controllers().map(|node| check_quorum::Limit::of(plan, node)).collect(),
             are_off: voters == 0,
         }
@@ -230,7 +255,7 @@ impl QuorumChecks {
         if let Some(high_watermark) = seen.high_watermark {
             if high_watermark > self.committed.end() {
                 metadata_high_watermark::check_majority(node, &seen, &mut self.voters, &disk_of)?;
-                self.committed.extend(node, &seen, &self.voters[node].log)?;
+                self.committed.extend(node, &seen, &self.voters[node].log, &mut self.cluster)?;
             }
             let voter = &mut self.voters[node];
             self.committed.check_log(node, high_watermark, &voter.log, &mut voter.compared_end)?;
@@ -269,17 +294,27 @@ impl QuorumChecks {
     }
 
     /// A client has done something, or was told something.
-    pub fn on_history(&mut self, entry: &Entry) {
-        if !self.are_off {
-            self.settings.note(entry);
-        }
-    }
-
-    /// What each controller says at the end is set, and when it was asked.
     ///
     /// # Errors
     /// The property that does not hold.
-    pub fn at_end(&self, readings: &[(usize, u64, &BTreeMap<String, String>)]) -> Result<(), Violation> {
-        if self.are_off { Ok(()) } else { self.settings.check(readings) }
+    pub fn on_history(&mut self, entry: &Entry) -> Result<(), Violation> {
+        if self.are_off {
+            return Ok(());
+        }
+        self.settings.note(entry);
+        self.administration.note(entry, &self.cluster)
+    }
+
+    /// What each controller says at the end.
+    ///
+    /// # Errors
+    /// The property that does not hold.
+    pub fn at_end(&self, readings: &[Reading<'_>]) -> Result<(), Violation> {
+        if self.are_off {
+            return Ok(());
+        }
+        self.settings.check(readings)?;
+        self.administration.at_end(&self.cluster)?;
+        metadata_images::check(readings, &self.cluster)
     }
 }

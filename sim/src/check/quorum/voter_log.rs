@@ -20,6 +20,8 @@ pub(super) struct VoterBatch {
     pub(super) epoch: i32,
     /// Of its bytes.
     pub(super) hash: u64,
+    /// The bytes.
+    pub(super) bytes: Bytes,
     /// Of it and of all that lies before it in its log.
     pub(super) prefix: u64,
     file: Arc<str>,
@@ -28,6 +30,11 @@ pub(super) struct VoterBatch {
 }
 
 impl VoterBatch {
+    /// The same without its bytes, for those who keep it for all time.
+    pub(super) fn without_bytes(&self) -> Self {
+        Self { bytes: Bytes::new(), ..self.clone() }
+    }
+
     /// Whether it is the same as one of another log.
     pub(super) fn is(&self, other: &Self) -> bool {
         (self.base, self.end, self.epoch, self.hash) == (other.base, other.end, other.epoch, other.hash)
@@ -100,7 +107,8 @@ impl VoterLog {
 
     fn push(&mut self, header: &BatchHeader, file: &Arc<str>, position: u64, bytes: &[Bytes; 2]) {
         let mut hash = Hash64::default();
-        hash.bytes(&bytes.concat());
+        let bytes = Bytes::from(bytes.concat());
+        hash.bytes(&bytes);
         let hash = hash.finish();
         let mut prefix = Hash64::default();
         prefix.word(self.batches.last().map_or(0, |before| before.prefix));
@@ -110,6 +118,7 @@ impl VoterLog {
             end: header.next_offset(),
             epoch: header.partition_leader_epoch,
             hash,
+            bytes,
             prefix: prefix.finish(),
             file: Arc::clone(file),
             position,

@@ -1,0 +1,264 @@
+//! The cluster as the committed metadata log says that it is, for an observer that replays it by itself. What a record must not
+//! say is for the checks of the files beside this one.
+
+use super::voter_log::VoterBatch;
+use super::{broker_epochs, partition_leaders, producer_id_blocks, topic_ids};
+use crate::check::Violation;
+use sordini_protocol::batch::Batch;
+use sordini_protocol::records::{
+    MetadataRecord, PartitionChangeRecord, PartitionRecord, RegisterBrokerRecord,
+};
+use sordini_protocol::wire::Uuid;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How far a batch may grow when it is decompressed.
+const DECOMPRESSED_BYTES_MAX: usize = 1 << 26;
+/// In a partition change: the leader stays.
+const LEADER_UNCHANGED: i32 = -2;
+/// What configurations call a topic.
+const RESOURCE_TOPIC: i8 = 2;
+
+/// A registered broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Broker {
+    pub(super) epoch: i64,
+    pub(super) incarnation: Uuid,
+    pub(super) is_fenced: bool,
+}
+
+/// A partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Partition {
+    pub(super) replicas: Vec<i32>,
+    pub(super) isr: Vec<i32>,
+    /// -1 for nobody.
+    pub(super) leader: i32,
+}
+
+/// A topic.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Topic {
+    pub(super) name: String,
+    pub(super) partitions: BTreeMap<i32, Partition>,
+    /// What is set of it, by key.
+    pub(super) configs: BTreeMap<String, String>,
+}
+
+/// The cluster, and what has ever been of it that a check asks for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cluster {
+    pub(super) brokers: BTreeMap<i32, Broker>,
+    /// The epoch of every process that ever registered, by broker and incarnation.
+    pub(super) incarnations: BTreeMap<(i32, Uuid), i64>,
+    /// The greatest broker epoch.
+    pub(super) last_broker_epoch: i64,
+    /// Brokers with those of their epochs in which they were ever unfenced.
+    pub(super) unfenced: BTreeSet<(i32, i64)>,
+    pub(super) topics: BTreeMap<Uuid, Topic>,
+    pub(super) topics_by_name: BTreeMap<String, Uuid>,
+    /// Every id that a topic ever had.
+    pub(super) topic_ids: BTreeSet<Uuid>,
+    /// How often each topic was created.
+    pub(super) creations: BTreeMap<String, u64>,
+    /// How often each value was set of a topic.
+    pub(super) values: BTreeMap<String, u64>,
+    /// The greatest number of partitions that each topic ever had.
+    pub(super) partitions: BTreeMap<String, i32>,
+    pub(super) next_producer_id: i64,
+    /// The blocks of producer ids by their first, each with the first behind it and the broker and epoch it went to.
+    pub(super) blocks: BTreeMap<i64, (i64, i32, i64)>,
+}
+
+impl Cluster {
+    /// Takes the next batch of the committed log.
+    pub(super) fn replay(&mut self, batch: &VoterBatch) -> Result<(), Violation> {
+        let unreadable = |error: &dyn std::fmt::Display| Violation {
+            property: "committed_metadata",
+            sentence: format!("the committed batch at offset {} cannot be read: {error}", batch.base),
+        };
+        let whole = Batch::new(batch.bytes.clone()).map_err(|error| unreadable(&error))?;
+        if whole.header().is_control() {
+            return Ok(());
+        }
+        let records = whole.records(DECOMPRESSED_BYTES_MAX).map_err(|error| unreadable(&error))?;
+        let mut concerns_partitions = false;
+        for (offset, record) in (batch.base..).zip(records) {
+            let value = record.map_err(|error| unreadable(&error))?.value.unwrap_or_default();
+            let record = MetadataRecord::decode(value).map_err(|error| unreadable(&error))?;
+            concerns_partitions |= self.apply(offset, &record)?;
+        }
+        // A decision is one batch: between its records the cluster need not be as it should be.
+        if concerns_partitions { partition_leaders::check(batch.end, self) } else { Ok(()) }
+    }
+
+    /// Takes a record; whether it says something of brokers or partitions.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "what no client of a plan asks for leads to no record, and no check asks for it"
+    )]
+    pub(super) fn apply(&mut self, offset: i64, record: &MetadataRecord) -> Result<bool, Violation> {
+        match record {
+            MetadataRecord::RegisterBroker(record) => {
+                broker_epochs::check_registration(self, offset, record)?;
+                self.register(record);
+            }
+            MetadataRecord::UnregisterBroker(record) => {
+                broker_epochs::check_change(self, offset, record.broker_id, record.broker_epoch)?;
+                self.brokers.remove(&record.broker_id);
+            }
+            MetadataRecord::BrokerRegistrationChange(record) => {
+                broker_epochs::check_change(self, offset, record.broker_id, record.broker_epoch)?;
+                if record.fenced != 0 {
+                    self.set_fenced(record.broker_id, record.fenced > 0);
+                }
+            }
+            MetadataRecord::FenceBroker(record) => {
+                broker_epochs::check_change(self, offset, record.id, record.epoch)?;
+                self.set_fenced(record.id, true);
+            }
+            MetadataRecord::UnfenceBroker(record) => {
+                broker_epochs::check_change(self, offset, record.id, record.epoch)?;
+                self.set_fenced(record.id, false);
+            }
+            MetadataRecord::Topic(record) => {
+                topic_ids::check(self, offset, &record.name, record.topic_id)?;
+                let name = record.name.to_string();
+                self.topic_ids.insert(record.topic_id);
+                *self.creations.entry(name.clone()).or_default() += 1;
+                self.topics_by_name.insert(name.clone(), record.topic_id);
+                self.topics.insert(record.topic_id, Topic { name, ..Topic::default() });
+            }
+            MetadataRecord::RemoveTopic(record) => {
+                if let Some(topic) = self.topics.remove(&record.topic_id) {
+                    self.topics_by_name.remove(&topic.name);
+                }
+            }
+            MetadataRecord::Partition(record) => self.set_partition(record),
+            MetadataRecord::PartitionChange(record) => self.change_partition(record),
+            MetadataRecord::Config(record) => {
+                if record.resource_type == RESOURCE_TOPIC {
+                    self.set_topic_config(&record.resource_name, &record.name, record.value.as_deref());
+                }
+                return Ok(false);
+            }
+            MetadataRecord::ProducerIds(record) => {
+                producer_id_blocks::check(self, offset, record)?;
+                let block = (record.next_producer_id, record.broker_id, record.broker_epoch);
+                self.blocks.insert(self.next_producer_id, block);
+                self.next_producer_id = record.next_producer_id;
+                return Ok(false);
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn register(&mut self, record: &RegisterBrokerRecord) {
+        let RegisterBrokerRecord { broker_id, broker_epoch, incarnation_id, fenced, .. } = *record;
+        let broker = Broker { epoch: broker_epoch, incarnation: incarnation_id, is_fenced: fenced };
+        self.brokers.insert(broker_id, broker);
+        self.incarnations.insert((broker_id, incarnation_id), broker_epoch);
+        self.last_broker_epoch = self.last_broker_epoch.max(broker_epoch);
+    }
+
+    fn set_fenced(&mut self, id: i32, is_fenced: bool) {
+        let Some(broker) = self.brokers.get_mut(&id) else { return };
+        broker.is_fenced = is_fenced;
+        if !is_fenced {
+            self.unfenced.insert((id, broker.epoch));
+        }
+    }
+
+    fn set_partition(&mut self, record: &PartitionRecord) {
+        let Some(topic) = self.topics.get_mut(&record.topic_id) else { return };
+        let (replicas, isr) = (record.replicas.clone(), record.isr.clone());
+        topic.partitions.insert(record.partition_id, Partition { replicas, isr, leader: record.leader });
+        let most = self.partitions.entry(topic.name.clone()).or_default();
+        *most = (*most).max(record.partition_id + 1);
+    }
+
+    fn change_partition(&mut self, record: &PartitionChangeRecord) {
+        let topic = self.topics.get_mut(&record.topic_id);
+        let Some(partition) = topic.and_then(|topic| topic.partitions.get_mut(&record.partition_id)) else {
+            return;
+        };
+        if let Some(replicas) = &record.replicas {
+            partition.replicas.clone_from(replicas);
+        }
+        if let Some(isr) = &record.isr {
+            partition.isr.clone_from(isr);
+        }
+        if record.leader != LEADER_UNCHANGED {
+            partition.leader = record.leader;
+        }
+    }
+
+    fn set_topic_config(&mut self, name: &str, key: &str, value: Option<&str>) {
+        let id = self.topics_by_name.get(name);
+        let Some(topic) = id.and_then(|id| self.topics.get_mut(id)) else { return };
+        if let Some(value) = value {
+            *self.values.entry(value.to_owned()).or_default() += 1;
+            topic.configs.insert(key.to_owned(), value.to_owned());
+        } else {
+            topic.configs.remove(key);
+        }
+    }
+
+    /// The topic of a name.
+    pub(super) fn topic(&self, name: &str) -> Option<&Topic> {
+        self.topics.get(self.topics_by_name.get(name)?)
+    }
+}
+
+#[cfg(test)]
+impl Cluster {
+    /// A cluster of two brokers, 51 and 52, which are not fenced, and of a topic `orders` with one partition on both.
+    pub(super) fn example() -> Self {
+        use sordini_protocol::records::{BrokerRegistrationChangeRecord, TopicRecord};
+        use sordini_protocol::wire::Str;
+        let mut cluster = Self::default();
+        let mut offset = 10;
+        for broker_id in [51, 52] {
+            let register = RegisterBrokerRecord {
+                broker_id,
+                broker_epoch: offset,
+                incarnation_id: Self::incarnation(broker_id),
+                fenced: true,
+                ..RegisterBrokerRecord::default()
+            };
+            let unfence = BrokerRegistrationChangeRecord {
+                broker_id,
+                broker_epoch: offset,
+                fenced: -1,
+                ..BrokerRegistrationChangeRecord::default()
+            };
+            assert_eq!(cluster.apply(offset, &register.into()), Ok(true));
+            assert_eq!(cluster.apply(offset + 1, &unfence.into()), Ok(true));
+            offset += 2;
+        }
+        let topic = TopicRecord {
+            name: Str::from_static("orders"),
+            topic_id: Self::ORDERS,
+            ..TopicRecord::default()
+        };
+        let partition = PartitionRecord {
+            topic_id: Self::ORDERS,
+            partition_id: 0,
+            replicas: vec![51, 52],
+            isr: vec![51, 52],
+            leader: 51,
+            ..PartitionRecord::default()
+        };
+        assert_eq!(cluster.apply(14, &topic.into()), Ok(true));
+        assert_eq!(cluster.apply(15, &partition.into()), Ok(true));
+        assert_eq!(partition_leaders::check(16, &cluster), Ok(()));
+        cluster
+    }
+
+    pub(super) const ORDERS: Uuid = Uuid::from_u64s(7, 7);
+
+    /// The only life of a broker of the example.
+    pub(super) fn incarnation(broker: i32) -> Uuid {
+        Uuid::from_u64s(u64::from(broker.cast_unsigned()), 1)
+    }
+}

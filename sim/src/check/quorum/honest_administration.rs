@@ -1,0 +1,207 @@
+//! `honest_administration`: what a controller answered to have done stands in the committed log by then, once; what it answered
+//! not to have done never stands there (K17). Nobody knows of what was not answered.
+
+use super::cluster::Cluster;
+use crate::check::Violation;
+use crate::history::{Entry, Operation, Stage};
+use sordini_protocol::wire::Str;
+use std::collections::BTreeSet;
+
+/// What was refused, and what was handed out.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Administration {
+    refused: Vec<Entry>,
+    /// The first ids of the blocks that brokers were told of.
+    blocks: BTreeSet<u64>,
+}
+
+impl Administration {
+    pub(super) fn note(&mut self, entry: &Entry, cluster: &Cluster) -> Result<(), Violation> {
+        match entry.stage {
+            Stage::Invoke | Stage::Info => Ok(()),
+            Stage::Fail => {
+                if matches!(entry.operation, Operation::CreateTopic | Operation::AlterConfigs) {
+                    self.refused.push(entry.clone());
+                }
+                Ok(())
+            }
+            Stage::Ok => self.check_done(entry, cluster),
+        }
+    }
+
+    fn check_done(&mut self, entry: &Entry, cluster: &Cluster) -> Result<(), Violation> {
+        let Entry { topic, values, .. } = entry;
+        let number = values.first().map_or(0, |(number, _)| *number);
+        let (is_so, found) = match entry.operation {
+            Operation::CreateTopic => {
+                let created = cluster.creations.get(&**topic).copied();
+                let partitions = cluster.partitions.get(&**topic).copied();
+                let is_so = created == Some(1) && partitions >= entry.partition;
+                (is_so, format!("it was created {created:?} times, with {partitions:?} partitions"))
+            }
+            Operation::DeleteTopic => (cluster.topic(topic).is_none(), "it exists".to_owned()),
+            Operation::CreatePartitions => {
+                let partitions = cluster.partitions.get(&**topic).copied();
+                (partitions == entry.partition, format!("it has {partitions:?} partitions"))
+            }
+            Operation::AlterConfigs => {
+                let times = cluster.values.get(&number.to_string()).copied();
+                (times >= Some(1), format!("{number} was set {times:?} times"))
+            }
+            Operation::RegisterBroker => {
+                let id = broker(topic);
+                let epochs: Vec<i64> = cluster
+                    .incarnations
+                    .range((id, sordini_protocol::wire::Uuid::ZERO)..)
+                    .take_while(|((other, _), _)| *other == id)
+                    .map(|(_, epoch)| *epoch)
+                    .collect();
+                let is_so = entry.offset.is_some_and(|epoch| epochs.contains(&epoch));
+                (is_so, format!("its epochs are {epochs:?}"))
+            }
+            Operation::UnfenceBroker => {
+                let is_so =
+                    entry.offset.is_some_and(|epoch| cluster.unfenced.contains(&(broker(topic), epoch)));
+                (is_so, "it never was in this epoch".to_owned())
+            }
+            Operation::LeaveCluster => {
+                let registered = cluster.brokers.get(&broker(topic)).copied();
+                let is_in_epoch = registered.filter(|registered| Some(registered.epoch) == entry.offset);
+                (is_in_epoch.is_none_or(|it| it.is_fenced), format!("it is {registered:?}"))
+            }
+            Operation::AllocateProducerIds => {
+                let first = i64::try_from(number).unwrap_or(-1);
+                let count = values.first().and_then(|(_, count)| i64::try_from(*count).ok());
+                let block = cluster.blocks.get(&first).copied();
+                let asked = entry.offset.zip(count);
+                let asked = asked.map(|(epoch, count)| (first + count, broker(topic), epoch));
+                let is_new = self.blocks.insert(number);
+                (
+                    block.is_some() && block == asked && is_new,
+                    format!("the block is {block:?}, new: {is_new}"),
+                )
+            }
+            Operation::Send
+            | Operation::Poll
+            | Operation::ListOffsets
+            | Operation::DeleteRecords
+            | Operation::SetConfig => return Ok(()),
+        };
+        if is_so {
+            return Ok(());
+        }
+        Err(violation(format!(
+            "at {} us client {} is told that {:?} of {topic} is done; by the committed log {found}",
+            entry.at_us, entry.client, entry.operation
+        )))
+    }
+
+    pub(super) fn at_end(&self, cluster: &Cluster) -> Result<(), Violation> {
+        let is_set = |value: u64| cluster.values.contains_key(&value.to_string());
+        let is_done = |entry: &&Entry| {
+            let is_created = entry.operation == Operation::CreateTopic;
+            is_created && cluster.creations.contains_key(&*entry.topic)
+                || entry.values.iter().any(|(value, _)| is_set(*value))
+        };
+        match self.refused.iter().find(is_done) {
+            None => Ok(()),
+            Some(entry) => Err(violation(format!(
+                "at {} us client {} was told that {:?} of {} is not done, for {}; by the committed log it is",
+                entry.at_us,
+                entry.client,
+                entry.operation,
+                entry.topic,
+                entry.error.name()
+            ))),
+        }
+    }
+}
+
+fn violation(sentence: String) -> Violation {
+    Violation { property: "honest_administration", sentence }
+}
+
+/// The number of a broker, which stands in the place of a topic.
+fn broker(name: &Str) -> i32 {
+    name.parse().unwrap_or(-1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sordini_protocol::records::ProducerIdsRecord;
+
+    fn entry(operation: Operation, stage: Stage, name: &'static str) -> Entry {
+        Entry::new(100, 51, stage, operation, Str::from_static(name))
+    }
+
+    fn judge(entry: &Entry, cluster: &Cluster) -> Result<(), String> {
+        let mut administration = Administration::default();
+        let judged = administration.note(entry, cluster).and_then(|()| administration.at_end(cluster));
+        judged.map_err(|violation| violation.sentence)
+    }
+
+    #[test]
+    fn a_topic_that_was_answered_to_exist_stands_in_the_log_and_one_that_was_refused_does_not() {
+        let cluster = Cluster::example();
+        let created =
+            |stage, name| Entry { partition: Some(1), ..entry(Operation::CreateTopic, stage, name) };
+        assert_eq!(judge(&created(Stage::Ok, "orders"), &cluster), Ok(()));
+        assert!(judge(&created(Stage::Ok, "returns"), &cluster).is_err());
+        assert!(
+            judge(&created(Stage::Fail, "orders"), &cluster).is_err_and(|why| why.contains("is not done"))
+        );
+        assert_eq!(judge(&created(Stage::Fail, "returns"), &cluster), Ok(()));
+        assert_eq!(judge(&created(Stage::Info, "returns"), &cluster), Ok(()));
+        let deleted = |name| entry(Operation::DeleteTopic, Stage::Ok, name);
+        assert_eq!(judge(&deleted("returns"), &cluster), Ok(()));
+        assert!(judge(&deleted("orders"), &cluster).is_err_and(|why| why.contains("it exists")));
+        let grown = |count| Entry {
+            partition: Some(count),
+            ..entry(Operation::CreatePartitions, Stage::Ok, "orders")
+        };
+        assert_eq!(judge(&grown(1), &cluster), Ok(()));
+        assert!(judge(&grown(2), &cluster).is_err());
+    }
+
+    #[test]
+    fn a_value_that_was_answered_to_be_set_stands_in_the_log() {
+        let set = Entry { values: vec![(7, 1)], ..entry(Operation::AlterConfigs, Stage::Ok, "orders") };
+        assert!(judge(&set, &Cluster::example()).is_err());
+    }
+
+    #[test]
+    fn a_broker_is_told_the_epoch_that_the_log_has() {
+        let cluster = Cluster::example();
+        for operation in [Operation::RegisterBroker, Operation::UnfenceBroker] {
+            let told = |epoch| Entry { offset: Some(epoch), ..entry(operation, Stage::Ok, "52") };
+            assert_eq!(judge(&told(12), &cluster), Ok(()));
+            assert!(judge(&told(10), &cluster).is_err(), "{operation:?}");
+        }
+        let left = Entry { offset: Some(12), ..entry(Operation::LeaveCluster, Stage::Ok, "52") };
+        assert!(judge(&left, &cluster).is_err(), "it is not fenced");
+    }
+
+    #[test]
+    fn a_block_of_ids_is_that_of_the_log_and_is_handed_out_once() {
+        let mut cluster = Cluster::example();
+        let record = ProducerIdsRecord {
+            broker_id: 51,
+            broker_epoch: 10,
+            next_producer_id: 1_000,
+            ..ProducerIdsRecord::default()
+        };
+        assert_eq!(cluster.apply(20, &record.into()), Ok(false));
+        let told = |first, count| Entry {
+            offset: Some(10),
+            values: vec![(first, count)],
+            ..entry(Operation::AllocateProducerIds, Stage::Ok, "51")
+        };
+        assert_eq!(judge(&told(0, 1_000), &cluster), Ok(()));
+        assert!(judge(&told(0, 2_000), &cluster).is_err());
+        assert!(judge(&told(1_000, 1_000), &cluster).is_err());
+        let mut administration = Administration::default();
+        assert_eq!(administration.note(&told(0, 1_000), &cluster), Ok(()));
+        assert!(administration.note(&told(0, 1_000), &cluster).is_err(), "a second time");
+    }
+}

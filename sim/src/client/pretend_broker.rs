@@ -1,0 +1,574 @@
+//! A broker in name only: it registers with the quorum and sends heartbeats as Kafka's do, hosts nothing, and asks the
+//! active controller for what brokers ask for and forward.
+
+use super::{Action, ClientOutbox, Link, Surroundings};
+use crate::history::{Entry, Operation, Stage};
+use crate::plan::{BrokerDeed, BrokerPlan};
+use sordini_core::ids::RequestId;
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::broker_registration_request::{Feature, Listener};
+use sordini_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use sordini_protocol::messages::create_topics_request::CreatableTopic;
+use sordini_protocol::messages::delete_topics_request::DeleteTopicState;
+use sordini_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use sordini_protocol::messages::{
+    AllocateProducerIdsRequest, ApiVersionsRequest, BrokerHeartbeatRequest, BrokerRegistrationRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, IncrementalAlterConfigsRequest,
+};
+use sordini_protocol::request::{AnyRequest, AnyResponse};
+use sordini_protocol::wire::{Str, Uuid};
+
+const API_VERSIONS_VERSION: i16 = 3;
+const BROKER_REGISTRATION_VERSION: i16 = 4;
+const BROKER_HEARTBEAT_VERSION: i16 = 1;
+const ALLOCATE_PRODUCER_IDS_VERSION: i16 = 0;
+const CREATE_TOPICS_VERSION: i16 = 7;
+const DELETE_TOPICS_VERSION: i16 = 6;
+const CREATE_PARTITIONS_VERSION: i16 = 3;
+const INCREMENTAL_ALTER_CONFIGS_VERSION: i16 = 1;
+/// What configurations call a topic.
+const RESOURCE_TOPIC: i8 = 2;
+/// The features that a controller may ask a broker about.
+const FEATURES: [&str; 7] = [
+    "metadata.version",
+    "kraft.version",
+    "group.version",
+    "transaction.version",
+    "eligible.leader.replicas.version",
+    "share.version",
+    "streams.version",
+];
+
+/// What was asked over its connection and is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InFlight {
+    ApiVersions,
+    Registration,
+    Heartbeat,
+    Deed,
+}
+
+/// A topic that it has created.
+#[derive(Clone, Debug)]
+struct OwnTopic {
+    name: Str,
+    partitions: i32,
+}
+
+/// Does one thing after the other. What it was not told the outcome of it does not try again, but for registrations and
+/// heartbeats.
+#[derive(Clone, Debug)]
+pub struct PretendBroker {
+    link: Link,
+    plan: BrokerPlan,
+    cluster_id: Str,
+    /// How many controllers there are.
+    nodes: usize,
+    /// The controller that it talks to.
+    node: usize,
+    /// Whether the controller has answered on this connection, so that it is one that answers.
+    is_connected: bool,
+    in_flight: Option<InFlight>,
+    /// How often its process has begun anew.
+    life: u64,
+    /// Its epoch in this life, once it was told.
+    epoch: Option<i64>,
+    /// What it asks for with its registration, and with its first heartbeats.
+    registering: Option<Entry>,
+    unfencing: Option<Entry>,
+    /// Whether it was told so in its epoch, and not that it is fenced again.
+    is_unfenced: bool,
+    /// What it asks for when it wants to go, until it may.
+    leaving: Option<Entry>,
+    is_gone: bool,
+    next_heartbeat: u64,
+    /// How many of its deeds it has done with.
+    done: usize,
+    /// The deed under way, once it was asked for.
+    asked: Option<Entry>,
+    /// Whether a controller that got the deed before has lost its office meanwhile: it may have happened, or happen yet.
+    may_have_happened: bool,
+    topics: Vec<OwnTopic>,
+    /// How many topics it has asked for.
+    named: u64,
+    refusals: Vec<String>,
+    last_error: Option<ErrorCode>,
+}
+
+impl PretendBroker {
+    /// A broker that does what `plan` says, of a cluster with `nodes` controllers.
+    #[must_use]
+    pub const fn new(plan: BrokerPlan, cluster_id: Str, nodes: usize, surroundings: Surroundings) -> Self {
+        Self {
+            link: Link::new(plan.client, surroundings),
+            node: plan.node,
+            plan,
+            cluster_id,
+            nodes,
+            is_connected: false,
+            in_flight: None,
+            life: 0,
+            epoch: None,
+            registering: None,
+            unfencing: None,
+            is_unfenced: false,
+            leaving: None,
+            is_gone: false,
+            next_heartbeat: 0,
+            done: 0,
+            asked: None,
+            may_have_happened: false,
+            topics: Vec::new(),
+            named: 0,
+            refusals: Vec::new(),
+            last_error: None,
+        }
+    }
+
+    /// Takes the answers that a correct controller never gives, each as a sentence.
+    pub fn take_refusals(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.refusals)
+    }
+
+    fn next_deed(&self) -> Option<(u64, BrokerDeed)> {
+        self.plan.deeds.get(self.done).map(|planned| (planned.at_us, planned.deed))
+    }
+
+    fn entry(&self, now: u64, operation: Operation, name: Str) -> Entry {
+        Entry::new(now, self.link.client, Stage::Invoke, operation, name)
+    }
+
+    fn own_name(&self) -> Str {
+        Str::from(self.plan.broker_id().to_string())
+    }
+
+    pub(super) fn on_wake(&mut self, now: u64, out: &mut ClientOutbox) {
+        if self.link.is_overdue(now) {
+            out.actions.push(Action::Close);
+            self.on_disconnected(now, out);
+            return;
+        }
+        if self.in_flight.is_some() || self.link.backoff_until > now || self.is_finished() {
+            return;
+        }
+        while self.asked.is_none()
+            && let Some((_, deed)) = self.next_deed().filter(|(at_us, _)| *at_us <= now)
+            && self.begin(now, deed)
+        {}
+        if !self.is_connected {
+            self.send(now, InFlight::ApiVersions, API_VERSIONS_VERSION, ApiVersionsRequest::default(), out);
+        } else if self.epoch.is_none() && !self.is_gone {
+            self.register(now, out);
+        } else if self.next_heartbeat <= now && !self.is_gone {
+            self.send_heartbeat(now, out);
+        } else if let Some((_, deed)) = self.next_deed().filter(|(at_us, _)| *at_us <= now) {
+            self.ask_for(now, deed, out);
+        }
+    }
+
+    fn send(
+        &mut self,
+        now: u64,
+        what: InFlight,
+        version: i16,
+        request: impl Into<AnyRequest>,
+        out: &mut ClientOutbox,
+    ) {
+        self.in_flight = Some(what);
+        self.link.send(version, request.into(), Some(now + self.plan.request_timeout_us), out);
+    }
+
+    /// Does what concerns nobody but itself; whether that is done.
+    fn begin(&mut self, now: u64, deed: BrokerDeed) -> bool {
+        match deed {
+            BrokerDeed::Restart => {
+                self.life += 1;
+                self.epoch = None;
+                self.registering = None;
+                self.unfencing = None;
+                self.is_unfenced = false;
+                self.leaving = None;
+                self.is_gone = false;
+                self.next_heartbeat = 0;
+            }
+            BrokerDeed::FallSilent { for_us } => self.next_heartbeat = self.next_heartbeat.max(now + for_us),
+            BrokerDeed::Leave => {
+                let leaving = self.entry(now, Operation::LeaveCluster, self.own_name());
+                self.leaving.get_or_insert(leaving);
+            }
+            BrokerDeed::DeleteTopic | BrokerDeed::AddPartition | BrokerDeed::SetTopicConfig => {
+                if !self.topics.is_empty() {
+                    return false;
+                }
+            }
+            BrokerDeed::AllocateProducerIds => {
+                if !self.is_gone {
+                    return false;
+                }
+            }
+            BrokerDeed::CreateTopic { .. } => return false,
+        }
+        self.done += 1;
+        true
+    }
+
+    fn register(&mut self, now: u64, out: &mut ClientOutbox) {
+        let incarnation_id = self.plan.incarnation(self.life);
+        if self.registering.is_none() {
+            let entry = self.entry(now, Operation::RegisterBroker, self.own_name());
+            let entry = Entry { values: vec![(self.life, 1)], ..entry };
+            out.history.push(entry.clone());
+            self.registering = Some(entry);
+        }
+        let listener = Listener {
+            name: Str::from_static("PLAINTEXT"),
+            host: Str::from_static("127.0.1.1"),
+            port: 9092,
+            ..Listener::default()
+        };
+        let feature = |name| Feature {
+            name: Str::from_static(name),
+            min_supported_version: 0,
+            max_supported_version: i16::MAX,
+            ..Feature::default()
+        };
+        let request = BrokerRegistrationRequest {
+            broker_id: self.plan.broker_id(),
+            cluster_id: self.cluster_id.clone(),
+            incarnation_id,
+            listeners: vec![listener],
+            features: FEATURES.map(feature).to_vec(),
+            rack: None,
+            log_dirs: vec![self.plan.log_dir()],
+            previous_broker_epoch: -1,
+            ..BrokerRegistrationRequest::default()
+        };
+        self.send(now, InFlight::Registration, BROKER_REGISTRATION_VERSION, request, out);
+    }
+
+    fn send_heartbeat(&mut self, now: u64, out: &mut ClientOutbox) {
+        let Some(epoch) = self.epoch else { return };
+        if self.leaving.is_none() && self.unfencing.is_none() && !self.is_unfenced {
+            let entry = self.entry(now, Operation::UnfenceBroker, self.own_name());
+            self.unfencing = Some(Entry { offset: Some(epoch), ..entry });
+        }
+        let request = BrokerHeartbeatRequest {
+            broker_id: self.plan.broker_id(),
+            broker_epoch: epoch,
+            // It hosts nothing, and so has acted on all that concerns it.
+            current_metadata_offset: epoch,
+            want_fence: false,
+            want_shut_down: self.leaving.is_some(),
+            ..BrokerHeartbeatRequest::default()
+        };
+        self.send(now, InFlight::Heartbeat, BROKER_HEARTBEAT_VERSION, request, out);
+    }
+
+    fn ask_for(&mut self, now: u64, deed: BrokerDeed, out: &mut ClientOutbox) {
+        let is_new = self.asked.is_none();
+        let newest = self.topics.last().cloned();
+        let (entry, version, request): (Entry, i16, AnyRequest) = match deed {
+            BrokerDeed::CreateTopic { partitions, replicas } => {
+                let name = Str::from(self.plan.topic(self.named));
+                let topic = CreatableTopic {
+                    name: name.clone(),
+                    num_partitions: partitions,
+                    replication_factor: replicas,
+                    ..CreatableTopic::default()
+                };
+                let request =
+                    CreateTopicsRequest { topics: vec![topic], timeout_ms: 5_000, ..Default::default() };
+                let entry = self.entry(now, Operation::CreateTopic, name);
+                let entry = Entry { partition: Some(partitions), ..entry };
+                (entry, CREATE_TOPICS_VERSION, request.into())
+            }
+            BrokerDeed::DeleteTopic => {
+                let Some(OwnTopic { name, .. }) = newest else { return };
+                let topic = DeleteTopicState { name: Some(name.clone()), ..DeleteTopicState::default() };
+                let request =
+                    DeleteTopicsRequest { topics: vec![topic], timeout_ms: 5_000, ..Default::default() };
+                (self.entry(now, Operation::DeleteTopic, name), DELETE_TOPICS_VERSION, request.into())
+            }
+            BrokerDeed::AddPartition => {
+                let Some(OwnTopic { name, partitions }) = newest else { return };
+                let count = partitions + 1;
+                let topic = CreatePartitionsTopic {
+                    name: name.clone(),
+                    count,
+                    assignments: None,
+                    ..CreatePartitionsTopic::default()
+                };
+                let request =
+                    CreatePartitionsRequest { topics: vec![topic], timeout_ms: 5_000, ..Default::default() };
+                let entry = self.entry(now, Operation::CreatePartitions, name);
+                let entry = Entry { partition: Some(count), ..entry };
+                (entry, CREATE_PARTITIONS_VERSION, request.into())
+            }
+            BrokerDeed::SetTopicConfig => {
+                let Some(OwnTopic { name, .. }) = newest else { return };
+                let value = self.plan.value(self.done);
+                let config = AlterableConfig {
+                    name: Str::from_static(BrokerPlan::TOPIC_KEY),
+                    // 0 sets a value.
+                    config_operation: 0,
+                    value: Some(Str::from(value.to_string())),
+                    ..AlterableConfig::default()
+                };
+                let resource = AlterConfigsResource {
+                    resource_type: RESOURCE_TOPIC,
+                    resource_name: name.clone(),
+                    configs: vec![config],
+                    ..AlterConfigsResource::default()
+                };
+                let request =
+                    IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+                let entry = self.entry(now, Operation::AlterConfigs, name);
+                let entry = Entry { values: vec![(value, 1)], ..entry };
+                (entry, INCREMENTAL_ALTER_CONFIGS_VERSION, request.into())
+            }
+            BrokerDeed::AllocateProducerIds => {
+                let Some(epoch) = self.epoch else { return };
+                let request = AllocateProducerIdsRequest {
+                    broker_id: self.plan.broker_id(),
+                    broker_epoch: epoch,
+                    ..AllocateProducerIdsRequest::default()
+                };
+                let entry = self.entry(now, Operation::AllocateProducerIds, self.own_name());
+                let entry = Entry { offset: Some(epoch), ..entry };
+                (entry, ALLOCATE_PRODUCER_IDS_VERSION, request.into())
+            }
+            BrokerDeed::Restart | BrokerDeed::FallSilent { .. } | BrokerDeed::Leave => return,
+        };
+        if is_new {
+            out.history.push(entry.clone());
+            self.asked = Some(entry);
+        }
+        self.send(now, InFlight::Deed, version, request, out);
+    }
+
+    pub(super) fn on_response(
+        &mut self,
+        now: u64,
+        request: RequestId,
+        body: &AnyResponse,
+        out: &mut ClientOutbox,
+    ) {
+        if self.link.deadlines.remove(&request).is_none() {
+            return;
+        }
+        match (self.in_flight.take(), body) {
+            (Some(InFlight::ApiVersions), AnyResponse::ApiVersions(_)) => self.is_connected = true,
+            (Some(InFlight::Registration), AnyResponse::BrokerRegistration(response)) => {
+                self.on_registration(
+                    now,
+                    ErrorCode::from_i16(response.error_code),
+                    response.broker_epoch,
+                    out,
+                );
+            }
+            (Some(InFlight::Heartbeat), AnyResponse::BrokerHeartbeat(response)) => {
+                let error = ErrorCode::from_i16(response.error_code);
+                self.on_heartbeat(now, error, response.is_fenced, response.should_shut_down, out);
+            }
+            (Some(InFlight::Deed), body) => match Self::told(body) {
+                Some((error, values)) => self.on_deed(now, ErrorCode::from_i16(error), values, out),
+                None => self.refusals.push(format!("{body:?} to a broker's request")),
+            },
+            (_, body) => self.refusals.push(format!("{body:?} to a broker that asked something else")),
+        }
+    }
+
+    /// The error of an answer to a deed, and what was handed out with it.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else is an answer to a deed")]
+    fn told(body: &AnyResponse) -> Option<(i16, Vec<(u64, u64)>)> {
+        let error = match body {
+            AnyResponse::CreateTopics(response) => response.topics.first()?.error_code,
+            AnyResponse::DeleteTopics(response) => response.responses.first()?.error_code,
+            AnyResponse::CreatePartitions(response) => response.results.first()?.error_code,
+            AnyResponse::IncrementalAlterConfigs(response) => response.responses.first()?.error_code,
+            AnyResponse::AllocateProducerIds(response) => {
+                let first = u64::try_from(response.producer_id_start).unwrap_or(0);
+                let count = u64::try_from(response.producer_id_len).unwrap_or(0);
+                return Some((response.error_code, vec![(first, count)]));
+            }
+            _ => return None,
+        };
+        Some((error, Vec::new()))
+    }
+
+    fn on_registration(&mut self, now: u64, error: ErrorCode, epoch: i64, out: &mut ClientOutbox) {
+        self.last_error = Some(error);
+        if error == ErrorCode::None {
+            self.epoch = Some(epoch);
+            self.next_heartbeat = now;
+            out.history.extend(self.registering.take().map(|asked| Entry {
+                at_us: now,
+                stage: Stage::Ok,
+                offset: Some(epoch),
+                ..asked
+            }));
+        } else if error == ErrorCode::NotController {
+            self.turn_to_the_next(now, out);
+        } else if error == ErrorCode::DuplicateBrokerRegistration && self.life > 0 {
+            // Its life before is not known to be over.
+            self.link.back_off(now);
+        } else {
+            self.refusals.push(format!("{error:?} to a registration that every controller takes"));
+        }
+    }
+
+    fn on_heartbeat(
+        &mut self,
+        now: u64,
+        error: ErrorCode,
+        is_fenced: bool,
+        should_shut_down: bool,
+        out: &mut ClientOutbox,
+    ) {
+        self.last_error = Some(error);
+        if error == ErrorCode::None {
+            self.next_heartbeat = self.next_heartbeat.max(now + self.plan.heartbeat_us);
+            let epoch = self.epoch;
+            let answered = |asked: Entry| {
+                let asked = Entry { offset: epoch, ..asked };
+                let told = Entry { at_us: now, stage: Stage::Ok, ..asked.clone() };
+                [asked, told]
+            };
+            if should_shut_down {
+                out.history.extend(self.leaving.take().into_iter().flat_map(answered));
+                self.is_gone = true;
+            } else if is_fenced {
+                self.is_unfenced = false;
+            } else if self.leaving.is_none() {
+                self.is_unfenced = true;
+                out.history.extend(self.unfencing.take().into_iter().flat_map(answered));
+            }
+        } else if error == ErrorCode::NotController || error == ErrorCode::StaleBrokerEpoch {
+            // A controller that was deposed and does not know it may know nothing of a registration either.
+            self.turn_to_the_next(now, out);
+        } else {
+            self.refusals.push(format!("{error:?} to a heartbeat"));
+        }
+    }
+
+    fn on_deed(&mut self, now: u64, error: ErrorCode, values: Vec<(u64, u64)>, out: &mut ClientOutbox) {
+        self.last_error = Some(error);
+        if error == ErrorCode::NotController {
+            // What a controller had begun when it lost its office may be in the log.
+            self.may_have_happened = true;
+            self.turn_to_the_next(now, out);
+            return;
+        }
+        if error == ErrorCode::None {
+            if let Some(asked) = self.asked.as_mut().filter(|_| !values.is_empty()) {
+                asked.values = values;
+            }
+            self.end(now, Stage::Ok, error, out);
+        } else if error == ErrorCode::RequestTimedOut {
+            self.end(now, Stage::Info, error, out);
+            self.turn_to_the_next(now, out);
+        } else {
+            let is_of_the_times = matches!(
+                error,
+                // There are too few brokers.
+                ErrorCode::InvalidReplicationFactor
+                    // A controller that was deposed and does not know it does not know of this either.
+                    | ErrorCode::UnknownTopicOrPartition
+                    | ErrorCode::UnknownTopicId
+                    | ErrorCode::StaleBrokerEpoch
+                    | ErrorCode::InvalidPartitions
+            );
+            let is_done_before = self.may_have_happened && error == ErrorCode::TopicAlreadyExists;
+            if !is_of_the_times && !is_done_before {
+                let what = self.asked.as_ref().map(|asked| asked.operation);
+                self.refusals.push(format!("{error:?} to {what:?}, which a controller may not refuse"));
+            }
+            let stage = if self.may_have_happened { Stage::Info } else { Stage::Fail };
+            self.end(now, stage, error, out);
+        }
+    }
+
+    /// The deed under way was done, or was not, or nobody can tell.
+    fn end(&mut self, now: u64, stage: Stage, error: ErrorCode, out: &mut ClientOutbox) {
+        let Some(asked) = self.asked.take() else { return };
+        let is_of = |topic: &OwnTopic| topic.name == asked.topic;
+        match (asked.operation, stage) {
+            (Operation::CreateTopic, _) => {
+                self.named += 1;
+                if let (Stage::Ok, Some(partitions)) = (stage, asked.partition) {
+                    self.topics.push(OwnTopic { name: asked.topic.clone(), partitions });
+                }
+            }
+            // What nobody can tell anything of is left alone.
+            (Operation::DeleteTopic | Operation::CreatePartitions, Stage::Info)
+            | (Operation::DeleteTopic, Stage::Ok) => self.topics.retain(|topic| !is_of(topic)),
+            (Operation::CreatePartitions, Stage::Ok) => {
+                if let Some(topic) = self.topics.iter_mut().find(|topic| is_of(topic)) {
+                    topic.partitions = asked.partition.unwrap_or(topic.partitions);
+                }
+            }
+            _ => {}
+        }
+        out.history.push(Entry { at_us: now, stage, error, ..asked });
+        self.may_have_happened = false;
+        self.done += 1;
+    }
+
+    fn turn_to_the_next(&mut self, now: u64, out: &mut ClientOutbox) {
+        self.node = (self.node + 1) % self.nodes;
+        out.actions.push(Action::TurnTo { node: self.node });
+        self.is_connected = false;
+        self.in_flight = None;
+        self.link.on_disconnected(now);
+    }
+
+    pub(super) fn on_disconnected(&mut self, now: u64, out: &mut ClientOutbox) {
+        if self.in_flight == Some(InFlight::Deed) {
+            self.end(now, Stage::Info, ErrorCode::None, out);
+        }
+        self.turn_to_the_next(now, out);
+    }
+
+    pub(super) fn next_wake(&self) -> Option<u64> {
+        if self.is_finished() {
+            return None;
+        }
+        if let Some(deadline) = self.link.earliest_deadline() {
+            return Some(deadline);
+        }
+        let deed = self.next_deed().map(|(at_us, _)| at_us);
+        let due = match (self.is_gone, self.epoch) {
+            (true, _) => deed?,
+            (false, None) => 0,
+            (false, Some(_)) => self.next_heartbeat.min(deed.unwrap_or(u64::MAX)),
+        };
+        Some(due.max(self.link.backoff_until))
+    }
+
+    pub(super) const fn is_finished(&self) -> bool {
+        self.done == self.plan.deeds.len()
+    }
+
+    pub(super) fn waits_for(&self) -> String {
+        let left = self.plan.deeds.len() - self.done;
+        format!(
+            "{left} deeds of broker {} in its life {}, whose epoch is {:?}; last answer {:?}",
+            self.plan.broker_id(),
+            self.life,
+            self.epoch,
+            self.last_error
+        )
+    }
+}
+
+impl BrokerPlan {
+    /// The incarnation of one of its lives.
+    fn incarnation(&self, life: u64) -> Uuid {
+        Uuid::from_u64s(self.client, life + 1)
+    }
+
+    /// Its only log directory. The first hundred ids have other meanings.
+    const fn log_dir(&self) -> Uuid {
+        Uuid::from_u64s(u64::MAX, self.client + 1_000)
+    }
+}
