@@ -29,7 +29,8 @@ macro_rules! found {
     };
 }
 
-// From the lowest seed that fails, within three times as many seeds as there are up to it, and at least 30.
+// From the lowest seed that fails, within three times as many seeds as there are up to it, and at least 30. A17 fails at 540
+// before: that plan has five nodes of which each needs its own properties, and is 19 items when it is as small as it gets.
 found! {
     a_log_cut_to_an_old_high_watermark_is_found: A01TruncateToOwnHighWatermark, from 0, within 30;
     a_fetch_that_looks_at_the_log_twice_is_found: A10TwoPhaseFetchBound, from 0, within 30;
@@ -37,11 +38,11 @@ found! {
     a_leader_that_resumes_its_epoch_is_found: A14ResumeLeadershipSameEpoch, from 3, within 30;
     a_voter_that_fetches_before_it_syncs_is_found: A15VoterSkipsFlush, from 3, within 30;
     a_commit_by_what_earlier_epochs_wrote_is_found: A16HighWatermarkAtEpochStart, from 3, within 30;
-    a_vote_that_is_forgotten_is_found: A17ClearVoteOnStepDown, from 653, within 1_962;
-    a_leader_that_nobody_follows_is_found: A18NoCheckQuorum, from 29, within 90;
+    a_vote_that_is_forgotten_is_found: A17ClearVoteOnStepDown, from 6445, within 19_338;
+    a_leader_that_nobody_follows_is_found: A18NoCheckQuorum, from 115, within 348;
     a_metadata_log_that_time_shortens_is_found: A23MetadataLogTimeRetention, from 1, within 30;
     a_resent_batch_that_is_refused_is_found: A32DedupeWindowZero, from 0, within 30;
-    producer_ids_handed_out_twice_are_found: A37PersistCurrentProducerIdBlock, from 16, within 51;
+    producer_ids_handed_out_twice_are_found: A37PersistCurrentProducerIdBlock, from 3, within 30;
     a_marker_that_is_left_in_place_is_found: A42MarkerDeletedAfterLoad, from 13, within 42;
     an_epoch_file_that_is_not_synced_is_found: A43EpochFileNoSync, from 0, within 30;
     an_epoch_zero_that_is_passed_over_is_found: A44SkipEpochZero, from 6712, within 20_139;
