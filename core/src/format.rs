@@ -2,16 +2,20 @@
 //! metadata log will be, the records that its first leader begins with.
 
 use crate::config::BrokerConfig;
-use crate::controller::cluster::METADATA_VERSION;
-use crate::ids::LeaderEpoch;
-use crate::quorum::{BOOTSTRAP_CHECKPOINT, metadata_log_dir, snapshot_file};
+use crate::config::broker::Listener;
+use crate::controller::cluster::{KRAFT_VERSION, METADATA_VERSION};
+use crate::ids::{LeaderEpoch, NodeId};
+use crate::quorum::{
+    self, Address, BOOTSTRAP_CHECKPOINT, Voter, VoterKey, VoterSet, metadata_log_dir, snapshot_file,
+};
 use crate::rng::Rng;
 use crate::storage_op::{StorageOp, StoragePath};
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use sordini_protocol::records::voters_record::{Endpoint, KRaftVersionFeature, Voter};
-use sordini_protocol::records::{FeatureLevelRecord, VotersRecord};
+use core::str::FromStr;
+use sordini_protocol::records::FeatureLevelRecord;
 use sordini_protocol::wire::{Str, Uuid};
 
 /// A new random cluster id, drawn from `seed`.
@@ -20,16 +24,75 @@ pub fn new_cluster_id(seed: u64) -> Uuid {
     Rng::new(seed).uuid()
 }
 
+/// Who votes in a quorum at first, where the configuration does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum FirstVoters {
+    /// This node alone, or those that `controller.quorum.voters` names.
+    #[default]
+    Own,
+    /// These, each of which is formatted with the same list.
+    Listed(Vec<FirstVoter>),
+    /// Others, who are there already: this node follows them, until it is made one of them.
+    Others,
+}
+
+/// A controller that votes at first: `<id>@<host>:<port>:<directory id>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstVoter {
+    /// Its `node.id`.
+    pub id: NodeId,
+    /// Where its controller listener is reached.
+    pub host: String,
+    /// And by which port.
+    pub port: u16,
+    /// Of the directory with its metadata log.
+    pub directory: Uuid,
+}
+
+/// What is no voter.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no controller: write <id>@<host>:<port>:<directory id>, for instance 1@localhost:9093:{example}", example = Uuid([1; 16]))]
+pub struct MalformedVoter(String);
+
+impl FromStr for FirstVoter {
+    type Err = MalformedVoter;
+
+    fn from_str(text: &str) -> Result<Self, MalformedVoter> {
+        let parse = || {
+            let (id, place) = text.split_once('@')?;
+            let (server, directory) = place.rsplit_once(':')?;
+            let (host, port) = server.rsplit_once(':')?;
+            let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+            let (id, port) = (id.parse().ok().filter(|id| *id >= 0)?, port.parse().ok()?);
+            let directory = directory.parse::<Uuid>().ok().filter(|directory| !directory.is_zero())?;
+            (!host.is_empty()).then(|| Self { id: NodeId(id), host: host.into(), port, directory })
+        };
+        parse().ok_or_else(|| MalformedVoter(text.into()))
+    }
+}
+
 /// The files that make the log directories of `config` those of this node in cluster `cluster_id`. They are to be
 /// written in this order: the last one of each directory is the one by which a node knows that it is formatted.
 #[must_use]
-pub fn format(config: &BrokerConfig, cluster_id: &str, seed: u64, wall_ms: i64) -> Vec<StorageOp> {
+pub fn format(
+    config: &BrokerConfig,
+    cluster_id: &str,
+    first: &FirstVoters,
+    seed: u64,
+    wall_ms: i64,
+) -> Vec<StorageOp> {
     let mut rng = Rng::new(seed);
     let mut ops = Vec::new();
     for (dir, path) in config.log_dirs.iter().enumerate() {
-        let directory = rng.uuid();
+        let is_metadata_dir = *path == config.metadata_log_dir;
+        let listed = match first {
+            FirstVoters::Listed(voters) => voters.iter().find(|voter| voter.id == config.node_id),
+            FirstVoters::Own | FirstVoters::Others => None,
+        };
+        let drawn = rng.uuid();
+        let directory = listed.filter(|_| is_metadata_dir).map_or(drawn, |voter| voter.directory);
         let at = |name: &str| StoragePath::new(&format!("{dir}/{name}"));
-        if *path == config.metadata_log_dir {
+        if is_metadata_dir {
             let (name, _, level) = METADATA_VERSION;
             let record = FeatureLevelRecord {
                 name: Str::from_static(name),
@@ -38,10 +101,9 @@ pub fn format(config: &BrokerConfig, cluster_id: &str, seed: u64, wall_ms: i64) 
             };
             let bytes = snapshot_file::write(LeaderEpoch(0), wall_ms, None, &[record.into()], wall_ms);
             ops.push(StorageOp::Replace { file: at("bootstrap.checkpoint"), bytes });
-            // Several voters that the configuration names stand in no record: their directories are not known (KIP-853).
-            if config.controller_quorum_voters.len() <= 1 {
-                let voters = voters(config, directory);
-                let bytes = snapshot_file::write(LeaderEpoch(0), wall_ms, Some(&voters), &[], wall_ms);
+            if let Some(voters) = voters(config, first, directory) {
+                let bytes =
+                    snapshot_file::write(LeaderEpoch(0), wall_ms, Some(&voters.to_record()), &[], wall_ms);
                 let file = metadata_log_dir(dir).join(BOOTSTRAP_CHECKPOINT);
                 ops.push(StorageOp::Replace { file, bytes });
             }
@@ -54,31 +116,41 @@ pub fn format(config: &BrokerConfig, cluster_id: &str, seed: u64, wall_ms: i64) 
     ops
 }
 
-/// This node as the only voter. Its address is that of its controller listener, or without one of a client's, which
-/// nobody else needs.
-fn voters(config: &BrokerConfig, directory: Uuid) -> VotersRecord {
-    let is_controllers = |name: &str| config.controller_listener_names.iter().any(|other| other == name);
-    let listener = config
-        .listeners
-        .iter()
-        .find(|listener| is_controllers(&listener.name))
-        .or_else(|| config.advertised_listeners.first());
-    let endpoints = listener.into_iter().map(|listener| Endpoint {
-        name: Str::from(&*listener.name),
-        host: Str::from(if listener.host.is_empty() { "localhost" } else { &*listener.host }),
-        port: listener.port,
-        ..Endpoint::default()
-    });
-    let voter = Voter {
-        voter_id: config.node_id.0,
-        voter_directory_id: directory,
-        endpoints: endpoints.collect(),
-        kraft_version_feature: KRaftVersionFeature {
-            min_supported_version: 0,
-            max_supported_version: 1,
-            ..KRaftVersionFeature::default()
-        },
-        ..Voter::default()
+/// Voters that are to stand in the log. Several that the configuration names stand in no record: their directories are not
+/// known (KIP-853).
+fn voters(config: &BrokerConfig, first: &FirstVoters, directory: Uuid) -> Option<VoterSet> {
+    match first {
+        FirstVoters::Own if config.controller_quorum_voters.len() > 1 => None,
+        FirstVoters::Own => Some(VoterSet::new([own_voter(config, directory)])),
+        FirstVoters::Others => None,
+        FirstVoters::Listed(voters) => {
+            let listener = config.controller_listener_names.first();
+            let listener = listener.map_or_else(Str::default, |name| Str::from(&**name));
+            let (_, min, max) = KRAFT_VERSION;
+            let voter = |voter: &FirstVoter| {
+                let key = VoterKey { node: voter.id, directory: voter.directory };
+                let endpoint = quorum::endpoint(&listener, &Address::new(&voter.host, voter.port));
+                quorum::voter(key, alloc::vec![endpoint], (min, max))
+            };
+            Some(VoterSet::new(voters.iter().map(voter)))
+        }
+    }
+}
+
+/// This node as a voter: where its controller listeners are, or without one that of a client, which nobody else needs.
+pub(crate) fn own_voter(config: &BrokerConfig, directory: Uuid) -> Voter {
+    let of_name = |name: &String| config.listeners.iter().find(|listener| listener.name == *name);
+    let controllers: Vec<&Listener> = config.controller_listener_names.iter().filter_map(of_name).collect();
+    let listeners = if controllers.is_empty() {
+        config.advertised_listeners.first().into_iter().collect()
+    } else {
+        controllers
     };
-    VotersRecord { voters: alloc::vec![voter], ..VotersRecord::default() }
+    let endpoint = |listener: &Listener| {
+        let host = if listener.host.is_empty() { "localhost" } else { &*listener.host };
+        quorum::endpoint(&Str::from(&*listener.name), &Address::new(host, listener.port))
+    };
+    let key = VoterKey { node: config.node_id, directory };
+    let (_, min, max) = KRAFT_VERSION;
+    quorum::voter(key, listeners.into_iter().map(endpoint).collect(), (min, max))
 }

@@ -149,6 +149,12 @@ marks! {
     QuorumTruncated = "quorum.truncated";
     /// A fetch waited for a leader when it ceased to be one.
     QuorumFetchRefusedAtEnd = "quorum.fetch_refused_at_end";
+    /// Voters were added, removed or changed, and that was committed.
+    QuorumVotersChanged = "quorum.voters.changed";
+    /// A change of the voters was cut off the log.
+    QuorumVotersTakenBack = "quorum.voters.taken_back";
+    /// A leader that is no voter any more gave way.
+    QuorumLeaderRemoved = "quorum.leader_removed";
     /// A snapshot of the metadata log was taken.
     QuorumSnapshotTaken = "quorum.snapshot.taken";
     /// A follower was sent for a snapshot: what it lacks is not in the log any more.

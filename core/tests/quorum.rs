@@ -6,7 +6,8 @@ mod support;
 use bytes::Bytes;
 use sordini_core::config::BrokerConfig;
 use sordini_core::config::broker::Origin;
-use sordini_core::ids::{ConnectionId, Offset, RequestId};
+use sordini_core::format::{FirstVoter, FirstVoters};
+use sordini_core::ids::{ConnectionId, NodeId, Offset, RequestId};
 use sordini_core::museum::Museum;
 use sordini_core::node::{
     Input, Node, NodeConfig, NodeState, Output, QuorumRole, QuorumView, RequestBody, RequestContext,
@@ -23,9 +24,10 @@ use sordini_protocol::messages::fetch_response::{
 };
 use sordini_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use sordini_protocol::messages::{
-    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, DescribeConfigsRequest,
-    DescribeQuorumRequest, FetchRequest, FetchResponse, FetchSnapshotRequest, IncrementalAlterConfigsRequest,
-    VoteRequest, describe_quorum_request, fetch_request, fetch_snapshot_request, vote_request,
+    AddRaftVoterRequest, BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest,
+    DescribeConfigsRequest, DescribeQuorumRequest, FetchRequest, FetchResponse, FetchSnapshotRequest,
+    IncrementalAlterConfigsRequest, RemoveRaftVoterRequest, VoteRequest, add_raft_voter_request,
+    describe_quorum_request, fetch_request, fetch_snapshot_request, vote_request,
 };
 use sordini_protocol::records::{BeginTransactionRecord, ConfigRecord, MetadataRecord};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
@@ -88,13 +90,25 @@ impl Cluster {
     fn configured(count: usize, more: &[(&'static str, &str)]) -> Self {
         let voters: Vec<String> = (1..=count).map(|id| format!("{id}@h{id}:9093")).collect();
         let voters = voters.join(",");
-        let machines = (1..=count).map(|id| {
+        let more = [&[("controller.quorum.voters", &*voters)], more].concat();
+        Self::of(vec![FirstVoters::Own; count], &more)
+    }
+
+    /// Controllers that find each other by their addresses, and whose voters stand in the log.
+    fn found(first: Vec<FirstVoters>, more: &[(&'static str, &str)]) -> Self {
+        let servers: Vec<String> = (1..=first.len()).map(|id| format!("h{id}:9093")).collect();
+        let servers = servers.join(",");
+        Self::of(first, &[&[("controller.quorum.bootstrap.servers", &*servers)], more].concat())
+    }
+
+    fn of(first: Vec<FirstVoters>, more: &[(&'static str, &str)]) -> Self {
+        let count = first.len();
+        let machines = first.into_iter().zip(1..).map(|(first, id)| {
             let entries = [
                 ("node.id", id.to_string()),
                 ("process.roles", "controller".to_owned()),
                 ("listeners", format!("CONTROLLER://h{id}:9093")),
                 ("controller.listener.names", "CONTROLLER".to_owned()),
-                ("controller.quorum.voters", voters.clone()),
                 ("log.dirs", "data".to_owned()),
             ];
             let more = more.iter().map(|(key, value)| (*key, (*value).to_owned()));
@@ -102,7 +116,13 @@ impl Cluster {
             let entries = entries.map(|(key, value)| (key.to_owned(), value, Origin::CommandLine));
             let (config, _) = BrokerConfig::from_entries(entries).expect("the configuration is right");
             let mut disk = Disk::default();
-            for op in sordini_core::format::format(&config, "5L6g3nShT-eMCtK--X86sw", id as u64, 1_000_000) {
+            for op in sordini_core::format::format(
+                &config,
+                "5L6g3nShT-eMCtK--X86sw",
+                &first,
+                u64::try_from(id).expect("a few"),
+                1_000_000,
+            ) {
                 disk.run(op).expect("formatting works");
             }
             let (answers, closed) = (BTreeMap::new(), BTreeSet::new());
@@ -704,7 +724,7 @@ fn who_follows_without_a_vote_is_an_observer() {
             .iter()
             .map(|observer| (observer.replica_id, observer.replica_directory_id, observer.log_end_offset))
             .collect();
-        assert_eq!(observers, [(7, told, 0)]);
+        assert_eq!(observers, [(1, told, 0), (7, told, 0)], "a voter with another disk is none");
     }
 }
 
@@ -892,4 +912,206 @@ fn who_has_little_patience_is_answered_soon() {
     let epoch = cluster.view(0).epoch;
     cluster.run_for(30_000);
     assert_eq!(cluster.view(0).epoch, epoch, "nobody is taken for gone who is there");
+}
+
+/// A controller as formatting names it.
+fn listed(id: i32) -> FirstVoter {
+    format!("{id}@h{id}:9093:{}", directory(id)).parse().expect("it is one")
+}
+
+fn directory(id: i32) -> Uuid {
+    Uuid([u8::try_from(id).expect("a few"); 16])
+}
+
+/// The directory that a machine was formatted with.
+fn own_directory(cluster: &Cluster, at: usize) -> Uuid {
+    let meta = &cluster.machines[at].disk.files["0/meta.properties"];
+    let text = String::from_utf8(meta.clone()).expect("it is text");
+    let line = text.lines().find_map(|line| line.strip_prefix("directory.id="));
+    line.and_then(|id| id.parse().ok()).expect("it has one")
+}
+
+fn add(cluster: &mut Cluster, leader: usize, at: usize) -> u64 {
+    let id = i32::try_from(at + 1).expect("a few");
+    let listener = add_raft_voter_request::Listener {
+        name: Str::from_static("CONTROLLER"),
+        host: Str::from(format!("h{id}")),
+        port: 9093,
+        ..add_raft_voter_request::Listener::default()
+    };
+    let request = AddRaftVoterRequest {
+        cluster_id: Some(CLUSTER),
+        timeout_ms: 5_000,
+        voter_id: id,
+        voter_directory_id: own_directory(cluster, at),
+        listeners: vec![listener],
+        ack_when_committed: true,
+        ..AddRaftVoterRequest::default()
+    };
+    cluster.request(leader, 1, AnyRequest::AddRaftVoter(request))
+}
+
+fn added(cluster: &mut Cluster, at: usize, connection: u64) -> Option<ErrorCode> {
+    let AnyResponse::AddRaftVoter(response) = cluster.machines[at].answers.remove(&connection)? else {
+        panic!("another answer")
+    };
+    Some(ErrorCode::from_i16(response.error_code))
+}
+
+fn remove(cluster: &mut Cluster, leader: usize, at: usize) -> u64 {
+    let request = RemoveRaftVoterRequest {
+        cluster_id: Some(CLUSTER),
+        voter_id: i32::try_from(at + 1).expect("a few"),
+        voter_directory_id: own_directory(cluster, at),
+        ..RemoveRaftVoterRequest::default()
+    };
+    cluster.request(leader, 0, AnyRequest::RemoveRaftVoter(request))
+}
+
+fn removed(cluster: &mut Cluster, at: usize, connection: u64) -> Option<ErrorCode> {
+    let AnyResponse::RemoveRaftVoter(response) = cluster.machines[at].answers.remove(&connection)? else {
+        panic!("another answer")
+    };
+    Some(ErrorCode::from_i16(response.error_code))
+}
+
+fn ids(ids: &[i32]) -> Vec<NodeId> {
+    ids.iter().copied().map(NodeId).collect()
+}
+
+#[test]
+fn voters_that_formatting_listed_elect_one_of_them() {
+    let first = FirstVoters::Listed((1..=3).map(listed).collect());
+    let mut cluster = Cluster::found(vec![first; 3], &[]);
+    cluster.run_for(3_000);
+    let leader = cluster.leader().expect("one was elected");
+    let taken = cluster.alter(leader, "2");
+    cluster.run_for(1_000);
+    assert_eq!(cluster.altered(leader, taken), Some(ErrorCode::None));
+    for at in 0..3 {
+        assert_eq!(cluster.view(at).voters, ids(&[1, 2, 3]));
+        assert_eq!(described(&mut cluster, at).as_deref(), Some("2"));
+    }
+    cluster.kill(leader);
+    cluster.run_for(8_000);
+    assert!(cluster.leader().is_some_and(|second| second != leader));
+}
+
+/// One voter, and two that follow it.
+fn one_and_two() -> Cluster {
+    let mut cluster = Cluster::found(vec![FirstVoters::Own, FirstVoters::Others, FirstVoters::Others], &[]);
+    cluster.run_for(3_000);
+    assert_eq!(cluster.leader(), Some(0));
+    cluster
+}
+
+#[test]
+fn voters_are_added_one_after_the_other_and_the_first_can_go() {
+    let mut cluster = one_and_two();
+    assert_eq!(cluster.view(1).role, QuorumRole::Follower, "it was told who leads");
+    assert_eq!(cluster.view(1).log_end, cluster.view(0).log_end);
+    let (second, third) = (add(&mut cluster, 0, 1), add(&mut cluster, 0, 2));
+    assert_eq!(added(&mut cluster, 0, third), Some(ErrorCode::RequestTimedOut), "one at a time");
+    cluster.run_for(1_000);
+    assert_eq!(added(&mut cluster, 0, second), Some(ErrorCode::None));
+    let again = add(&mut cluster, 0, 1);
+    assert_eq!(added(&mut cluster, 0, again), Some(ErrorCode::DuplicateVoter));
+    let third = add(&mut cluster, 0, 2);
+    cluster.run_for(1_000);
+    assert_eq!(added(&mut cluster, 0, third), Some(ErrorCode::None));
+    for at in 0..3 {
+        assert_eq!(cluster.view(at).voters, ids(&[1, 2, 3]));
+    }
+    // The leader leads until it is committed that it is none any more.
+    let gone = remove(&mut cluster, 0, 0);
+    cluster.run_for(5_000);
+    assert_eq!(removed(&mut cluster, 0, gone), Some(ErrorCode::None));
+    let leader = cluster.leader().expect("another was elected");
+    assert_ne!(leader, 0);
+    let taken = cluster.alter(leader, "5");
+    cluster.run_for(1_000);
+    assert_eq!(cluster.altered(leader, taken), Some(ErrorCode::None));
+    assert_eq!(cluster.view(0).voters, ids(&[2, 3]));
+    assert_eq!(described(&mut cluster, 0).as_deref(), Some("5"), "it follows without a vote");
+    // It knows that after it was killed, too.
+    cluster.kill(0);
+    cluster.start(0);
+    cluster.run_for(3_000);
+    assert_eq!(cluster.view(0).role, QuorumRole::Follower);
+    assert_eq!(cluster.leader(), Some(leader));
+}
+
+#[test]
+fn who_is_cut_off_cannot_be_added_and_nobody_is_removed_who_is_no_voter() {
+    let mut cluster = one_and_two();
+    cluster.isolate(2);
+    let third = add(&mut cluster, 0, 2);
+    cluster.run_for(6_000);
+    assert_eq!(added(&mut cluster, 0, third), Some(ErrorCode::RequestTimedOut));
+    let gone = remove(&mut cluster, 0, 1);
+    assert_eq!(removed(&mut cluster, 0, gone), Some(ErrorCode::VoterNotFound));
+    let last = remove(&mut cluster, 0, 0);
+    assert_eq!(removed(&mut cluster, 0, last), Some(ErrorCode::InvalidRequest), "somebody has to vote");
+    assert_eq!(cluster.view(0).voters, ids(&[1]));
+    let configured = &mut Cluster::formatted(3);
+    configured.run_for(3_000);
+    let leader = configured.leader().expect("one was elected");
+    let fourth = add(configured, leader, (leader + 1) % 3);
+    assert_eq!(added(configured, leader, fourth), Some(ErrorCode::UnsupportedVersion));
+}
+
+#[test]
+fn a_change_of_voters_that_nobody_committed_is_taken_back() {
+    let first = FirstVoters::Listed((1..=3).map(listed).collect());
+    let four = [vec![first; 3], vec![FirstVoters::Others]].concat();
+    let mut cluster = Cluster::found(four, &[]);
+    cluster.run_for(5_000);
+    let leader = cluster.leader().expect("one was elected");
+    // It hears the newcomer and nobody else.
+    for other in (0..3).filter(|other| *other != leader) {
+        cluster.cut.extend([(leader, other), (other, leader)]);
+    }
+    let asked = add(&mut cluster, leader, 3);
+    cluster.run_for(500);
+    assert_eq!(cluster.view(leader).voters, ids(&[1, 2, 3, 4]), "it counts from when it is appended");
+    cluster.run_for(10_000);
+    let second = cluster.leader().expect("the other two elected one");
+    assert_ne!(second, leader);
+    cluster.cut.clear();
+    cluster.run_for(10_000);
+    assert_eq!(added(&mut cluster, leader, asked), Some(ErrorCode::RequestTimedOut));
+    for at in 0..4 {
+        assert_eq!(cluster.view(at).voters, ids(&[1, 2, 3]), "node {at}");
+        assert_eq!(cluster.view(at).log_end, cluster.view(second).log_end);
+    }
+}
+
+#[test]
+fn a_controller_joins_by_itself_where_it_may_and_again_with_another_disk() {
+    let more = [("controller.quorum.auto.join.enable", "true")];
+    let first = vec![FirstVoters::Own, FirstVoters::Others, FirstVoters::Others];
+    let mut cluster = Cluster::found(first, &more);
+    cluster.run_for(20_000);
+    assert_eq!(cluster.view(0).voters, ids(&[1, 2, 3]));
+    let leader = cluster.leader().expect("there is one");
+    let emptied = (leader + 1) % 3;
+    cluster.kill(emptied);
+    let config = cluster.machines[emptied].config.clone();
+    let mut disk = Disk::default();
+    for op in sordini_core::format::format(&config, &CLUSTER, &FirstVoters::Others, 99, 1_000_000) {
+        disk.run(op).expect("formatting works");
+    }
+    cluster.machines[emptied].disk = disk;
+    cluster.start(emptied);
+    cluster.run_for(30_000);
+    assert_eq!(cluster.view(0).voters, ids(&[1, 2, 3]));
+    let other = (leader + 2) % 3;
+    cluster.kill(other);
+    let taken = cluster.alter(leader, "6");
+    cluster.run_for(1_000);
+    assert_eq!(
+        cluster.altered(leader, taken),
+        Some(ErrorCode::None),
+        "its vote counts, with the disk that it has"
+    );
 }

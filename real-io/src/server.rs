@@ -7,6 +7,8 @@ use crate::driver::Driver;
 use crate::net::Shared;
 use crate::net::listener::{self, BindError, Doorkeeper, Limits};
 use sordini_core::config::broker::BrokerConfig;
+use sordini_core::format::FirstVoters;
+use sordini_core::ids::NodeId;
 use sordini_core::museum::Museum;
 use sordini_core::node::{Input, Node, NodeConfig, NodeState};
 use sordini_core::storage_op::{StorageFault, StorageOp, StorageToken};
@@ -38,6 +40,20 @@ pub enum ServerError {
     NotFormatted {
         /// The directory.
         dir: PathBuf,
+    },
+    /// Several servers of a quorum are named, and nobody is said to vote at first.
+    #[error(
+        "controller.quorum.bootstrap.servers names several servers: say who votes at first with --standalone, \
+         --initial-controllers or --no-initial-controllers"
+    )]
+    WhoVotes,
+    /// A controller formats its directory with a list of voters that it is none of.
+    #[error(
+        "this node is a controller and stands not among the initial controllers; add {node}@host:port:directory-id"
+    )]
+    NotListed {
+        /// Its `node.id`.
+        node: NodeId,
     },
     /// A log directory belongs to a cluster, and is not to be given to another.
     #[error("log directory {} belongs to cluster {found}, not to {wanted}: use its id, or another directory", dir.display())]
@@ -188,7 +204,7 @@ impl Server {
                 None => Ok(()),
             },
             Formatting::IfNeeded { cluster_id } => {
-                format(&self.config, &self.log_dirs, cluster_id.as_deref()).map(|_| ())
+                format(&self.config, &self.log_dirs, cluster_id.as_deref(), None).map(|_| ())
             }
         }
     }
@@ -311,12 +327,24 @@ fn limits(config: &BrokerConfig, open_files: OpenFiles) -> Limits {
 ///
 /// # Errors
 ///
-/// Formatted directories are another cluster's, or they cannot be written.
+/// Formatted directories are another cluster's, or they cannot be written; or it is not said who votes at first, and the
+/// configuration names several servers of a quorum.
 pub fn format(
     config: &BrokerConfig,
     log_dirs: &[PathBuf],
     cluster_id: Option<&str>,
+    first: Option<&FirstVoters>,
 ) -> Result<Option<String>, ServerError> {
+    if first.is_none() && config.controller_quorum_bootstrap_servers.len() > 1 {
+        // Each of them would be a quorum of its own.
+        return Err(ServerError::WhoVotes);
+    }
+    if let Some(FirstVoters::Listed(voters)) = first
+        && config.process_roles.controller
+        && !voters.iter().any(|voter| voter.id == config.node_id)
+    {
+        return Err(ServerError::NotListed { node: config.node_id });
+    }
     let absent = unformatted(log_dirs)?;
     let mut known = cluster_id.map(str::to_owned);
     for dir in log_dirs.iter().filter(|dir| !absent.contains(dir)) {
@@ -337,7 +365,13 @@ pub fn format(
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let wall_ms = i64::try_from(wall.as_millis()).unwrap_or(i64::MAX);
     // The directory ids must differ from the cluster's, which came from the same generator.
-    let ops = sordini_core::format::format(config, &cluster_id, random_seed()?, wall_ms);
+    let ops = sordini_core::format::format(
+        config,
+        &cluster_id,
+        first.unwrap_or(&FirstVoters::Own),
+        random_seed()?,
+        wall_ms,
+    );
     let is_absent = |op: &StorageOp| {
         let log_dir = op.path().as_str().split('/').next().and_then(|number| number.parse::<usize>().ok());
         log_dir.and_then(|number| log_dirs.get(number)).is_some_and(|dir| absent.contains(dir))

@@ -216,6 +216,8 @@ pub struct QuorumConfig {
     pub retry_backoff_ms: i64,
     /// `controller.quorum.fetch.max.bytes`.
     pub fetch_max_bytes: u64,
+    /// `controller.quorum.auto.join.enable`: a controller that does not vote asks to.
+    pub auto_join: bool,
     /// `metadata.log.max.record.bytes.between.snapshots`: with so much committed since the newest, another is taken.
     pub snapshot_bytes: u64,
     /// `metadata.log.max.snapshot.interval.ms`: and after so long, when anything was; 0 stands for never.
@@ -535,9 +537,6 @@ pub enum Unsupported {
         "a broker works so far only as its own quorum; name only this node, or set process.roles=controller"
     )]
     BrokerAmongVoters,
-    /// A quorum that is to be found by its addresses.
-    #[error("a quorum of several nodes is found by controller.quorum.voters so far; name them there")]
-    SeveralServers,
     /// TLS or SASL.
     #[error(
         "the listener {name} asks for {protocol}, and only PLAINTEXT works so far; \
@@ -875,6 +874,7 @@ impl Rules<'_> {
                 request_timeout_ms: read.i64("controller.quorum.request.timeout.ms"),
                 retry_backoff_ms: read.i64("controller.quorum.retry.backoff.ms"),
                 fetch_max_bytes: u64::from(read.u32("controller.quorum.fetch.max.bytes")),
+                auto_join: read.flag("controller.quorum.auto.join.enable"),
                 snapshot_bytes: u64::try_from(read.i64("metadata.log.max.record.bytes.between.snapshots"))
                     .unwrap_or(u64::MAX),
                 snapshot_interval_ms: read.i64("metadata.log.max.snapshot.interval.ms"),
@@ -956,11 +956,6 @@ impl Rules<'_> {
             self.contradiction("controller.quorum.voters", Contradiction::BrokerIsVoter(node_id));
         } else if voters.len() > 1 && roles.broker {
             self.problem("controller.quorum.voters", Reason::Unsupported(Unsupported::BrokerAmongVoters));
-        } else if servers.len() > 1 {
-            self.problem(
-                "controller.quorum.bootstrap.servers",
-                Reason::Unsupported(Unsupported::SeveralServers),
-            );
         }
         (voters, servers)
     }

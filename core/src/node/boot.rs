@@ -16,6 +16,7 @@ use crate::config::BrokerConfig;
 use crate::config::Overrides;
 use crate::config::topic::TopicConfig;
 use crate::controller::image::{ConfigResource, MetadataImage};
+use crate::format::own_voter;
 use crate::ids::{Offset, TopicIdPartition};
 use crate::log::checkpoint;
 use crate::log::loader::{LoadRequest, LoadStep, Loaded, LogLoader, partition_metadata};
@@ -28,7 +29,8 @@ use crate::properties::Properties;
 use crate::quorum::snapshot_file::{Contents, SnapshotId};
 use crate::quorum::{
     Address, Applied, BOOTSTRAP_CHECKPOINT, ElectionState, METADATA_LOG_NAME, Quorum, Setup, SnapshotFile,
-    Uncommitted, VoterKey, VoterSet, log_config, metadata_log_dir, records_of, snapshot_file,
+    Uncommitted, VoterHistory, VoterKey, VoterSet, log_config, metadata_log_dir, records_of, snapshot_file,
+    voters_in,
 };
 use crate::rng::Rng;
 use crate::storage_op::{Completion, DirectoryEntry, StorageFault, StorageOp, StoragePath, StorageToken};
@@ -37,20 +39,16 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use sordini_protocol::batch::{Batch, BatchHeader, HEADER_LEN};
-use sordini_protocol::control::{self, ControlType};
-use sordini_protocol::records::{MetadataRecord, VotersRecord};
-use sordini_protocol::wire::{Message, Str, Uuid};
+use sordini_protocol::records::MetadataRecord;
+use sordini_protocol::wire::{Str, Uuid};
 
 /// How many logs are opened at a time.
 const LOADS_AT_ONCE: usize = 8;
 
 /// How much of a file is read at once.
 const CHUNK_LEN: u32 = 1 << 20;
-
-/// The most that a record batch of the metadata log may unfold to; Kafka writes them uncompressed and below 8 MiB.
-const DECOMPRESSED_BYTES_MAX: usize = 1 << 26;
 
 /// A small file of a log directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,8 +118,9 @@ pub(super) struct Boot {
     metadata_dir: usize,
     election: ElectionState,
     bootstrap_records: Vec<MetadataRecord>,
-    /// The newest that was read.
-    logged_voters: Option<VotersRecord>,
+    /// Voters as they were read last, and what of them the log may still take back.
+    logged_voters: Option<VoterSet>,
+    history: VoterHistory,
     /// Snapshots of the metadata log.
     snapshots: BTreeMap<SnapshotId, SnapshotFile>,
     /// Where the segments of the metadata log begin.
@@ -157,6 +156,7 @@ impl Boot {
             election: ElectionState::default(),
             bootstrap_records: Vec::new(),
             logged_voters: None,
+            history: VoterHistory::default(),
             snapshots: BTreeMap::new(),
             metadata_segments: BTreeSet::new(),
             image: MetadataImage::default(),
@@ -339,7 +339,8 @@ impl Boot {
                 self.election = ElectionState::from_file(&bytes)
                     .ok_or_else(|| format!("{path}/{METADATA_LOG_NAME}/quorum-state is damaged"))?;
             }
-            DirFile::BootstrapSnapshot => self.on_voters_read(voters_of(&bytes))?,
+            // Whatever else is read, is read later.
+            DirFile::BootstrapSnapshot => self.logged_voters = voters_in(&bytes).map(VoterSet::of_record),
             DirFile::Listing | DirFile::MetadataListing => unreachable!("a listing brings entries"),
         }
         Ok(())
@@ -496,9 +497,10 @@ impl Boot {
             if let Some(reader) = reader.take() {
                 let contents =
                     reader.finish().map_err(|why| format!("the snapshot {file} is damaged: {why}"))?;
-                self.on_snapshot_read(contents)?;
+                self.on_snapshot_read(contents);
             }
             let Some(next) = files.pop_front() else {
+                self.on_log_read()?;
                 return self.load_logs(log, now, out);
             };
             (file, position) = (next, 0);
@@ -510,55 +512,60 @@ impl Boot {
     }
 
     /// A snapshot is of what was committed.
-    fn on_snapshot_read(&mut self, contents: Contents) -> Result<(), String> {
+    fn on_snapshot_read(&mut self, contents: Contents) {
         let (id, file) = self.snapshots.iter_mut().next_back().expect("the newest one was read");
         file.timestamp_ms = contents.last_timestamp_ms;
         self.applied = Applied { end: id.end, bytes: 0, timestamp_ms: contents.last_timestamp_ms };
         for record in &contents.records {
             self.image.apply(record);
         }
-        self.on_voters_read(contents.voters)
+        self.logged_voters = contents.voters.map(VoterSet::of_record).or_else(|| self.logged_voters.take());
     }
 
     fn on_replayed_batch(&mut self, header: &BatchHeader, bytes: &Bytes) -> Result<(), String> {
         if self.snapshots.keys().next_back().is_some_and(|newest| header.base_offset < newest.end.0) {
             return Ok(());
         }
-        self.on_voters_read(voters_of(bytes))?;
-        let batch = Uncommitted::new(header, records_of(bytes)?);
-        if self.has_other_voters() {
-            self.uncommitted.push_back(batch);
-            return Ok(());
+        if header.is_control()
+            && let Some(record) = voters_in(bytes)
+        {
+            let before = self.logged_voters.replace(VoterSet::of_record(record));
+            self.history.change(Offset(header.base_offset), before.unwrap_or_default());
         }
-        // All that the only voter wrote is committed.
-        for record in &batch.records {
-            self.image.apply(record);
-        }
-        let bytes = self.applied.bytes + batch.bytes;
-        self.applied = Applied { end: batch.end, bytes, timestamp_ms: batch.timestamp_ms };
+        self.uncommitted.push_back(Uncommitted::new(header, records_of(bytes)?));
         Ok(())
     }
 
-    fn on_voters_read(&mut self, voters: Option<VotersRecord>) -> Result<(), String> {
-        self.check_voters(voters.as_ref())?;
-        self.logged_voters = voters.or_else(|| self.logged_voters.take());
+    /// The whole log was read. All that the only voter wrote is committed.
+    fn on_log_read(&mut self) -> Result<(), String> {
+        let me = self.identity();
+        let voters = self.voters();
+        if voters.len() > 1 && self.config.process_roles.broker {
+            let ids: Vec<String> = voters.ids().map(|id| format!("{id}")).collect();
+            return Err(format!(
+                "the metadata log in {} names several voters ({}), and a broker works so far only as its own quorum: set \
+                 process.roles=controller",
+                self.config.metadata_log_dir,
+                ids.join(", ")
+            ));
+        }
+        if voters.len() == 1 && voters.has(me) {
+            for batch in core::mem::take(&mut self.uncommitted) {
+                for record in &batch.records {
+                    self.image.apply(record);
+                }
+                let bytes = self.applied.bytes + batch.bytes;
+                self.applied = Applied { end: batch.end, bytes, timestamp_ms: batch.timestamp_ms };
+            }
+        }
         Ok(())
     }
 
-    /// Voters that stand in the log are what counts, as the other nodes have them there too (KIP-853).
-    fn check_voters(&self, logged: Option<&VotersRecord>) -> Result<(), String> {
-        let Some(logged) = logged.filter(|_| self.has_other_voters()) else { return Ok(()) };
-        let ids: Vec<String> = logged.voters.iter().map(|voter| format!("{}", voter.voter_id)).collect();
-        Err(format!(
-            "the metadata log in {} says itself who votes (kraft.version 1): {}. controller.quorum.voters names others: remove \
-             it, or format the directory anew with it",
-            self.config.metadata_log_dir,
-            ids.join(", ")
-        ))
-    }
-
-    fn has_other_voters(&self) -> bool {
-        self.config.controller_quorum_voters.len() > 1
+    fn identity(&self) -> VoterKey {
+        let meta = self.dirs[self.metadata_dir].meta.as_ref().expect("directories were checked");
+        let directory = meta.value("directory.id").expect("directories were checked");
+        let directory = directory.parse().expect("directories were checked");
+        VoterKey { node: self.config.node_id, directory }
     }
 
     /// Decides what becomes of every directory: opened, or put aside as belonging to nobody.
@@ -663,25 +670,25 @@ impl Boot {
         };
         let directory =
             |dir: usize| meta(dir, "directory.id").parse::<Uuid>().expect("directories were checked");
-        let identity = VoterKey { node: self.config.node_id, directory: directory(self.metadata_dir) };
+        let identity = self.identity();
         let quorum_rng = Rng::new(self.rng.clone().next_u64());
         let setup = Setup {
             identity,
             cluster_id: Str::from(meta(0, "cluster.id")),
             voters: self.voters(),
-            is_configured: self.has_other_voters(),
-            listener: self
-                .config
-                .controller_listener_names
-                .first()
-                .map_or_else(Str::default, |name| Str::from(&**name)),
+            is_configured: self.logged_voters.is_none(),
+            history: core::mem::take(&mut self.history),
+            own_voter: own_voter(&self.config, identity.directory),
+            is_controller: self.config.process_roles.controller,
+            may_have_others: !self.config.process_roles.broker,
+            bootstrap: self.bootstrap(),
+            listener: self.listener(),
             config: self.config.quorum,
             museum: self.museum,
             rng: quorum_rng,
             election: self.election,
             log,
             uncommitted: core::mem::take(&mut self.uncommitted),
-            logged_voters: self.logged_voters.take(),
             snapshots: core::mem::take(&mut self.snapshots),
             applied: self.applied,
             state_owner: OWNER_ELECTION,
@@ -722,44 +729,35 @@ impl Boot {
         BootStep::Done(Broker::new(found, now, out))
     }
 
-    /// Who votes: those that the configuration names, or this node alone.
-    fn voters(&self) -> VoterSet {
-        let configured = &self.config.controller_quorum_voters;
-        if configured.is_empty() {
-            let controllers = self
-                .config
-                .listeners
-                .iter()
-                .find(|listener| self.config.controller_listener_names.contains(&listener.name));
-            let (host, port) = controllers.map_or(("", 0), |listener| (&*listener.host, listener.port));
-            let host = if host.is_empty() { "localhost" } else { host };
-            return VoterSet::new([(self.config.node_id, Address { host: host.into(), port })]);
-        }
-        VoterSet::new(
-            configured
-                .iter()
-                .map(|voter| (voter.id, Address { host: (&*voter.host).into(), port: voter.port })),
-        )
+    /// Name of the listener for peers.
+    fn listener(&self) -> Str {
+        self.config.controller_listener_names.first().map_or_else(Str::default, |name| Str::from(&**name))
     }
-}
 
-/// The voters in the snapshot that formatting wrote.
-fn voters_of(snapshot: &Bytes) -> Option<VotersRecord> {
-    let mut rest = snapshot.clone();
-    while let Ok(Some(batch)) = Batch::first_of(&mut rest) {
-        if !batch.header().is_control() {
-            continue;
-        }
-        for record in batch.records(DECOMPRESSED_BYTES_MAX).ok()? {
-            if let Ok(Some((ControlType::KraftVoters, mut value))) = control::parse(&record.ok()?) {
-                return VotersRecord::decode(0, &mut value).ok();
-            }
-        }
-        if !rest.has_remaining() {
-            break;
-        }
+    /// Servers that know who leads.
+    fn bootstrap(&self) -> Vec<Address> {
+        let servers = self.config.controller_quorum_bootstrap_servers.iter();
+        let servers = servers.map(|(host, port)| Address::new(host, *port));
+        let voters = self.config.controller_quorum_voters.iter();
+        servers.chain(voters.map(|voter| Address::new(&voter.host, voter.port))).collect()
     }
-    None
+
+    /// Who votes: those that the log names, or the configuration where it names none. A controller that is told where to ask
+    /// waits to hear of them; one that is not, is alone.
+    fn voters(&self) -> VoterSet {
+        if let Some(logged) = &self.logged_voters {
+            return logged.clone();
+        }
+        let configured = &self.config.controller_quorum_voters;
+        if !configured.is_empty() {
+            let voters = configured.iter().map(|voter| (voter.id, Address::new(&voter.host, voter.port)));
+            return VoterSet::configured(&self.listener(), voters);
+        }
+        if !self.config.controller_quorum_bootstrap_servers.is_empty() && !self.config.process_roles.broker {
+            return VoterSet::default();
+        }
+        VoterSet::new([own_voter(&self.config, Uuid::ZERO)])
+    }
 }
 
 /// The partition that a directory's name says: split at the last dash.

@@ -38,7 +38,7 @@ use sordini_protocol::request::AnyResponse;
 use sordini_protocol::wire::Str;
 
 /// The APIs that this broker serves, in Kafka's versions except for those of [`served_versions`].
-const SERVED: [ApiKey; 32] = [
+const SERVED: [ApiKey; 34] = [
     ApiKey::Produce,
     ApiKey::Fetch,
     ApiKey::ListOffsets,
@@ -71,10 +71,12 @@ const SERVED: [ApiKey; 32] = [
     ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
     ApiKey::DescribeQuorum,
+    ApiKey::AddRaftVoter,
+    ApiKey::RemoveRaftVoter,
 ];
 
 /// What is served on a controller's listener: to other controllers, to brokers, and to tools that ask one (KIP-919).
-const SERVED_TO_PEERS: [ApiKey; 31] = [
+const SERVED_TO_PEERS: [ApiKey; 34] = [
     ApiKey::Fetch,
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
@@ -106,6 +108,9 @@ const SERVED_TO_PEERS: [ApiKey; 31] = [
     ApiKey::AllocateProducerIds,
     ApiKey::ControllerRegistration,
     ApiKey::AssignReplicasToDirs,
+    ApiKey::AddRaftVoter,
+    ApiKey::RemoveRaftVoter,
+    ApiKey::UpdateRaftVoter,
 ];
 
 /// What is served on a listener.

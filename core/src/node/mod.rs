@@ -258,6 +258,15 @@ fn on_request(
         AnyRequest::DescribeQuorum(request) => {
             broker.quorum.on_describe_quorum(&reply_to, &request, now, out);
         }
+        AnyRequest::AddRaftVoter(request) => {
+            broker.quorum.on_add_raft_voter(reply_to, &request, now, out);
+        }
+        AnyRequest::RemoveRaftVoter(request) => {
+            broker.quorum.on_remove_raft_voter(reply_to, &request, now, out);
+        }
+        AnyRequest::UpdateRaftVoter(request) => {
+            broker.quorum.on_update_raft_voter(&reply_to, &request, now, out);
+        }
         AnyRequest::FetchSnapshot(request) => {
             broker.quorum.on_fetch_snapshot(&reply_to, &request, now, out);
         }

@@ -1,7 +1,10 @@
 //! What a node asks of others: what there is to ask in its role, when, and what becomes of the answers.
 
+use super::membership::VoterChange;
 use super::messages::{Ballot, LogFetch};
-use super::{Asked, BACKOFF_DOUBLINGS_MAX, Backoff, Place, Question, Quorum, Role, VoterKey, messages};
+use super::{
+    Address, Asked, BACKOFF_DOUBLINGS_MAX, Backoff, Place, Question, Quorum, Role, VoterKey, messages,
+};
 use crate::ids::{LeaderEpoch, NodeId, RequestId};
 use crate::mark::Mark;
 use crate::museum::Exhibit;
@@ -12,7 +15,9 @@ use crate::time::{Instant, Now};
 use alloc::vec::Vec;
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::request::{AnyRequest, AnyResponse};
-use sordini_protocol::wire::Uuid;
+
+/// Servers that are asked who leads have numbers from here on down: no node has them.
+const FIRST_BOOTSTRAP: i32 = -2;
 
 impl Quorum {
     fn ask(
@@ -24,7 +29,7 @@ impl Quorum {
         now: Now,
         out: &mut Outbox,
     ) {
-        let Some(address) = self.voters.address(voter) else { return };
+        let Some(address) = self.address_of(voter) else { return };
         let channel = channel_of(question);
         let peer = address.peer(channel);
         self.next_request += 1;
@@ -33,6 +38,41 @@ impl Quorum {
         let asked = Asked { voter, peer: peer.clone(), question, epoch: self.election.epoch, deadline };
         self.asked.insert(request, asked);
         self.say(Output::Ask { peer, request, version, body }, out);
+    }
+
+    /// The server to be asked who leads, in the place of a voter.
+    fn bootstrap_server(&self) -> Option<NodeId> {
+        let count = i32::try_from(self.bootstrap.len()).unwrap_or(i32::MAX);
+        (count > 0).then(|| NodeId(FIRST_BOOTSTRAP - i32::try_from(self.next_bootstrap).unwrap_or(0) % count))
+    }
+
+    /// Where a node is reached: as it was told last, or as the log or the configuration have it.
+    pub(super) fn address_of(&self, node: NodeId) -> Option<Address> {
+        if node.0 <= FIRST_BOOTSTRAP {
+            let index = usize::try_from(FIRST_BOOTSTRAP.checked_sub(node.0)?).ok()?;
+            return self.bootstrap.get(index).cloned();
+        }
+        if let Role::Leader(leader) = &self.role
+            && let Some(voter) = leader.change.as_ref().and_then(VoterChange::joining)
+            && voter.voter_id == node.0
+        {
+            let endpoint = voter.endpoints.iter().find(|endpoint| endpoint.name == self.listener)?;
+            return Some(Address::new(&endpoint.host, endpoint.port));
+        }
+        match &self.leader_address {
+            Some((leader, address)) if *leader == node => Some(address.clone()),
+            Some(_) | None => self.voters.address(node),
+        }
+    }
+
+    /// A leader said where it is.
+    pub(super) fn note_address(&mut self, told: Option<(NodeId, &str, u16)>) {
+        if let Some((leader, host, port)) = told
+            && !host.is_empty()
+            && port > 0
+        {
+            self.leader_address = Some((leader, Address::new(host, port)));
+        }
     }
 
     fn is_asked(&self, voter: NodeId, question: Question) -> bool {
@@ -53,8 +93,12 @@ impl Quorum {
             return Vec::new();
         }
         let others = || self.voters.others(self.identity.node).into_iter();
+        let bootstrap =
+            || self.bootstrap_server().map(|server| (server, Question::Fetch)).into_iter().collect();
         match &self.role {
-            Role::Unattached { .. } => Vec::new(),
+            // Who votes waits for a leader to say so, or stands for election.
+            Role::Unattached { .. } if self.is_voter() => Vec::new(),
+            Role::Unattached { .. } => bootstrap(),
             Role::Prospective { tally, .. } => {
                 let open = others().filter(|id| !tally.has(*id));
                 open.map(|id| (id, Question::Vote { is_pre_vote: true })).collect()
@@ -63,29 +107,31 @@ impl Quorum {
                 let open = others().filter(|id| !tally.has(*id));
                 open.map(|id| (id, Question::Vote { is_pre_vote: false })).collect()
             }
+            Role::Follower { fetch_by, .. } if !self.is_voter() && *fetch_by <= now.monotonic => bootstrap(),
             Role::Follower { leader, .. } => {
                 let is_durable = self.log.is_idle() && self.log.flushed_end() == self.log.next_offset();
                 let may_fetch = is_durable || self.museum.has(Exhibit::A15VoterSkipsFlush);
                 if may_fetch && self.truncating.is_none() && !self.snapshots.is_installing() {
                     let is_snapshot = self.snapshots.wanted().is_some();
-                    alloc::vec![(
-                        *leader,
-                        if is_snapshot { Question::FetchSnapshot } else { Question::Fetch }
-                    )]
+                    let fetch = if is_snapshot { Question::FetchSnapshot } else { Question::Fetch };
+                    [Some(fetch), self.wish(now)].into_iter().flatten().map(|it| (*leader, it)).collect()
                 } else {
                     Vec::new()
                 }
             }
             Role::Leader(leader) => {
+                let joining = leader.change.as_ref().and_then(VoterChange::joining);
+                let joining = joining.map(|voter| (NodeId(voter.voter_id), Question::Supported));
                 if leader.begin_epoch_at > now.monotonic {
-                    return Vec::new();
+                    return joining.into_iter().collect();
                 }
                 let recently = self.config.fetch_timeout_ms / 2;
                 let is_silent = |id: &NodeId| {
                     let heard = leader.replicas.get(id).and_then(|replica| replica.heard);
                     heard.is_none_or(|at| at.plus_millis(recently) <= now.monotonic)
                 };
-                others().filter(is_silent).map(|id| (id, Question::BeginEpoch)).collect()
+                let silent = others().filter(is_silent).map(|id| (id, Question::BeginEpoch));
+                silent.chain(joining).collect()
             }
             Role::Resigned { told, .. } => {
                 let open = others().filter(|id| !told.contains(id));
@@ -100,8 +146,7 @@ impl Quorum {
             if !self.may_ask(voter, question, now) {
                 continue;
             }
-            // Its directory is not known where voters are configured; zero means whichever it has.
-            let key = VoterKey { node: voter, directory: Uuid::ZERO };
+            let key = self.voters.key(voter);
             let (version, body) = match question {
                 Question::Vote { is_pre_vote } => {
                     let ballot = Ballot {
@@ -116,20 +161,21 @@ impl Quorum {
                 }
                 Question::BeginEpoch => {
                     let me = self.identity.node;
-                    let Some(address) = self.voters.address(me) else { continue };
+                    let own = self.own_voter.endpoints.first();
+                    let Some(own) = own.map(|own| Address::new(&own.host, own.port)) else { continue };
                     let request = messages::begin_quorum_epoch_request(
                         &self.cluster_id,
                         key,
                         me,
                         self.election.epoch,
-                        (&self.listener, address),
+                        (&self.listener, &own),
                     );
                     (messages::BEGIN_QUORUM_EPOCH_VERSION, AnyRequest::BeginQuorumEpoch(request))
                 }
                 Question::EndEpoch => {
                     let Role::Resigned { successors, .. } = &self.role else { continue };
-                    let of = |node: &NodeId| VoterKey { node: *node, directory: Uuid::ZERO };
-                    let successors: Vec<VoterKey> = successors.iter().map(of).collect();
+                    let keys = successors.iter().map(|node| self.voters.key(*node));
+                    let successors: Vec<VoterKey> = keys.collect();
                     let request = messages::end_quorum_epoch_request(
                         &self.cluster_id,
                         self.identity.node,
@@ -162,6 +208,14 @@ impl Quorum {
                         i32::try_from(self.config.fetch_max_bytes).unwrap_or(i32::MAX),
                     );
                     (messages::FETCH_SNAPSHOT_VERSION, AnyRequest::FetchSnapshot(request))
+                }
+                Question::Supported => {
+                    let request = messages::api_versions_request();
+                    (messages::API_VERSIONS_VERSION, AnyRequest::ApiVersions(request))
+                }
+                Question::AddVoter | Question::RemoveVoter | Question::UpdateVoter => {
+                    let Some(request) = self.wish_request(question) else { continue };
+                    request
                 }
             };
             self.ask(voter, question, version, body, now, out);
@@ -201,6 +255,9 @@ impl Quorum {
         if self.is_stopping {
             return;
         }
+        if asked.voter.0 <= FIRST_BOOTSTRAP {
+            self.next_bootstrap = self.next_bootstrap.wrapping_add(1);
+        }
         match result {
             Err(PeerFault::Disconnected) => self.back_off(asked.voter, asked.peer.channel, now),
             Ok(body) => self.on_response(&asked, body, now, out),
@@ -230,6 +287,16 @@ impl Quorum {
                     self.back_off(asked.voter, Channel::Fetch, now);
                 }
                 return;
+            }
+            (Question::Supported, AnyResponse::ApiVersions(response)) => {
+                self.backoffs.remove(&(asked.voter, asked.peer.channel));
+                return self.on_supported(&response, now, out);
+            }
+            (Question::AddVoter, AnyResponse::AddRaftVoter(_))
+            | (Question::RemoveVoter, AnyResponse::RemoveRaftVoter(_))
+            | (Question::UpdateVoter, AnyResponse::UpdateRaftVoter(_)) => {
+                self.backoffs.remove(&(asked.voter, asked.peer.channel));
+                return self.on_wish_answered(now);
             }
             (Question::Vote { .. }, AnyResponse::Vote(response)) => {
                 let data = response.topics.first().and_then(|topic| topic.partitions.first());
@@ -279,12 +346,24 @@ impl Quorum {
     pub(crate) fn next_deadline(&self, now: Now) -> Option<Instant> {
         let role = match &self.role {
             // Nobody has to be heard of.
-            Role::Leader(_) if self.is_sole_voter() => None,
+            Role::Leader(leader) if self.is_sole_voter() => leader.change.as_ref().map(VoterChange::deadline),
             // Whoever stops stands for nothing.
             _ if self.is_stopping => None,
             // What it has cut off must be gone before it may write, and so before it stands for election.
             _ if self.log.is_cutting() || self.snapshots.is_installing() => None,
-            Role::Leader(leader) => Some(leader.check_quorum_at.min(leader.begin_epoch_at)),
+            Role::Leader(leader) => {
+                let change = leader.change.as_ref().map(VoterChange::deadline);
+                change.into_iter().chain([leader.check_quorum_at, leader.begin_epoch_at]).min()
+            }
+            // Who has no vote waits for no election, and asks elsewhere when it hears nothing of its leader.
+            Role::Unattached { .. } | Role::Prospective { .. } | Role::Candidate { .. }
+                if !self.is_voter() =>
+            {
+                None
+            }
+            Role::Follower { fetch_by, .. } if !self.is_voter() => {
+                Some(*fetch_by).filter(|at| *at > now.monotonic)
+            }
             Role::Unattached { election_at: at }
             | Role::Prospective { until: at, .. }
             | Role::Candidate { until: at, .. }
@@ -298,8 +377,17 @@ impl Quorum {
             let backoff = self.backoffs.get(&(voter, channel_of(question)))?;
             (!self.is_asked(voter, question)).then_some(backoff.until)
         });
+        let wish = match self.role {
+            Role::Follower { .. } if self.wish_at > now.monotonic && !self.is_stopping => Some(self.wish_at),
+            Role::Unattached { .. }
+            | Role::Prospective { .. }
+            | Role::Candidate { .. }
+            | Role::Follower { .. }
+            | Role::Leader(_)
+            | Role::Resigned { .. } => None,
+        };
         let snapshots = if self.is_stopping { None } else { self.snapshots.next_deadline() };
-        [role, asked, fetches, retries.min(), snapshots].into_iter().flatten().min()
+        [role, asked, fetches, retries.min(), snapshots, wish].into_iter().flatten().min()
     }
 
     /// Does what has come due.
@@ -309,6 +397,7 @@ impl Quorum {
             self.on_snapshot_deadline(now, out);
         }
         let at = now.monotonic;
+        self.give_up_voter_change(now, out);
         match &self.role {
             Role::Leader(_) if self.is_sole_voter() => {}
             _ if self.is_stopping || self.log.is_cutting() || self.snapshots.is_installing() => {}
@@ -321,6 +410,15 @@ impl Quorum {
                     self.put_check_quorum_off(now);
                 }
             }
+            // Only voters stand for election.
+            Role::Resigned { until, .. } if *until <= at && !self.is_voter() => {
+                self.become_unattached(self.election.epoch, now, out);
+            }
+            Role::Unattached { .. }
+            | Role::Prospective { .. }
+            | Role::Candidate { .. }
+            | Role::Follower { .. }
+                if !self.is_voter() => {}
             Role::Unattached { election_at: due } | Role::Resigned { until: due, .. } if *due <= at => {
                 self.transition_to_prospective(now, out);
             }
@@ -371,7 +469,13 @@ impl Quorum {
 
 const fn channel_of(question: Question) -> Channel {
     match question {
-        Question::Vote { .. } | Question::BeginEpoch | Question::EndEpoch => Channel::Election,
+        Question::Vote { .. }
+        | Question::BeginEpoch
+        | Question::EndEpoch
+        | Question::Supported
+        | Question::AddVoter
+        | Question::RemoveVoter
+        | Question::UpdateVoter => Channel::Election,
         Question::Fetch | Question::FetchSnapshot => Channel::Fetch,
     }
 }

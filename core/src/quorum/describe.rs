@@ -1,7 +1,7 @@
 //! DescribeQuorum: what the leader knows of its followers.
 
 use super::leader::Replica;
-use super::{Quorum, Role, messages};
+use super::{Quorum, Role, Voter, messages};
 use crate::ids::NodeId;
 use crate::node::ReplyTo;
 use crate::outbox::Outbox;
@@ -12,6 +12,7 @@ use sordini_protocol::messages::describe_quorum_response::{
     Listener, Node, PartitionData, ReplicaState, TopicData,
 };
 use sordini_protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
+use sordini_protocol::records::voters_record::Endpoint;
 use sordini_protocol::request::AnyResponse;
 use sordini_protocol::wire::{Str, Uuid};
 
@@ -42,20 +43,17 @@ impl Quorum {
             response.topics.iter().flat_map(|topic| &topic.partitions).all(|data| data.error_code == 0);
         if reply_to.version < 2 {
             let partitions = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
-            for observer in partitions.flat_map(|data| &mut data.observers) {
-                observer.replica_directory_id = Uuid::ZERO;
+            for replica in
+                partitions.flat_map(|data| data.observers.iter_mut().chain(&mut data.current_voters))
+            {
+                replica.replica_directory_id = Uuid::ZERO;
             }
         }
         if reply_to.version >= 2 && is_answered {
-            let nodes = self.voters.ids().filter_map(|id| Some((id, self.voters.address(id)?)));
-            let node = |(id, address): (NodeId, &super::Address)| Node {
-                node_id: id.0,
-                listeners: vec![Listener {
-                    name: self.listener.clone(),
-                    host: address.host(),
-                    port: address.port,
-                    ..Listener::default()
-                }],
+            let nodes = self.voters.ids().filter_map(|id| self.voters.get(id));
+            let node = |voter: &Voter| Node {
+                node_id: voter.voter_id,
+                listeners: voter.endpoints.iter().map(listener).collect(),
                 ..Node::default()
             };
             response.nodes = nodes.map(node).collect();
@@ -102,7 +100,7 @@ impl Quorum {
             } else {
                 leader.replicas.get(&id).copied().unwrap_or_default()
             };
-            described(id, Uuid::ZERO, replica)
+            described(id, self.voters.key(id).directory, replica)
         };
         let observers = leader.observers(now);
         PartitionData {
@@ -114,5 +112,14 @@ impl Quorum {
             observers: observers.map(|(id, directory, replica)| described(id, directory, replica)).collect(),
             ..PartitionData::default()
         }
+    }
+}
+
+fn listener(endpoint: &Endpoint) -> Listener {
+    Listener {
+        name: endpoint.name.clone(),
+        host: endpoint.host.clone(),
+        port: endpoint.port,
+        ..Listener::default()
     }
 }

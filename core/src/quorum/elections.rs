@@ -39,6 +39,11 @@ impl Quorum {
     fn enter(&mut self, role: Role, out: &mut Outbox) {
         self.truncating = None;
         self.snapshots.stop_fetching();
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(change) = leader.change.take()
+        {
+            self.drop_voter_change(change, out);
+        }
         self.role = role;
         for (_, fetch) in core::mem::take(&mut self.fetches) {
             out.sometimes(Mark::QuorumFetchRefusedAtEnd);
@@ -46,7 +51,7 @@ impl Quorum {
         }
     }
 
-    fn become_unattached(&mut self, epoch: LeaderEpoch, now: Now, out: &mut Outbox) {
+    pub(super) fn become_unattached(&mut self, epoch: LeaderEpoch, now: Now, out: &mut Outbox) {
         assert!(epoch >= self.election.epoch, "an epoch does not fall");
         if epoch > self.election.epoch {
             self.election = ElectionState { epoch, leader: None, voted: None };
@@ -56,6 +61,7 @@ impl Quorum {
         }
         let election_at = self.election_deadline(now);
         self.enter(Role::Unattached { election_at }, out);
+        self.pursue(now, out);
     }
 
     fn become_follower(&mut self, epoch: LeaderEpoch, leader: NodeId, now: Now, out: &mut Outbox) {
@@ -182,11 +188,12 @@ impl Quorum {
             |bytes: Result<Bytes, _>| bytes.expect("control records are written at a version they have");
         let mut records = alloc::vec![(ControlType::LeaderChange, encode(leader_change.to_bytes(0)))];
         if self.log.next_offset() == Offset(0)
-            && let Some(voters) = &self.logged_voters
+            && !self.is_configured
+            && self.voters.get(self.identity.node).is_some_and(|voter| !voter.voter_directory_id.is_zero())
         {
             let version = KRaftVersionRecord { kraft_version: 1, ..KRaftVersionRecord::default() };
             records.push((ControlType::KraftVersion, encode(version.to_bytes(0))));
-            records.push((ControlType::KraftVoters, encode(voters.to_bytes(0))));
+            records.push((ControlType::KraftVoters, encode(self.voters.to_record().to_bytes(0))));
         }
         let params = BatchParams { control: true, ..BatchParams::default() };
         self.append_batch(control_batch(params, now.wall_ms, &records), Vec::new(), now, out);
@@ -205,7 +212,7 @@ impl Quorum {
 
     /// Takes note of an epoch and its leader, as another node told them.
     pub(super) fn learn(&mut self, epoch: LeaderEpoch, leader: Option<NodeId>, now: Now, out: &mut Outbox) {
-        let leader = leader.filter(|id| *id != self.identity.node && self.voters.contains(*id));
+        let leader = leader.filter(|id| *id != self.identity.node && self.address_of(*id).is_some());
         if epoch >= EPOCHS_END {
             // Nobody was elected so often: whoever says so is wrong, or wants nobody to be elected any more.
         } else if epoch > self.election.epoch {
@@ -222,7 +229,7 @@ impl Quorum {
     }
 
     pub(super) fn hint(&self) -> LeaderHint {
-        let leader = self.election.leader.map(|id| (id, self.voters.address(id).cloned()));
+        let leader = self.election.leader.map(|id| (id, self.address_of(id)));
         LeaderHint { epoch: self.election.epoch, leader }
     }
 
@@ -341,13 +348,16 @@ impl Quorum {
             None => ErrorCode::InvalidRequest,
             Some(partition) => {
                 let (epoch, leader) = (LeaderEpoch(partition.leader_epoch), NodeId(partition.leader_id));
+                let told = request.leader_endpoints.iter();
+                let told = told.map(|it| (leader, &*it.host, it.port)).next();
+                self.note_address(told);
                 let is_other =
                     epoch == self.election.epoch && self.election.leader.is_some_and(|known| known != leader);
                 if epoch >= EPOCHS_END {
                     ErrorCode::InvalidRequest
                 } else if epoch < self.election.epoch {
                     ErrorCode::FencedLeaderEpoch
-                } else if is_other || !self.voters.contains(leader) || leader == self.identity.node {
+                } else if is_other || self.address_of(leader).is_none() || leader == self.identity.node {
                     ErrorCode::InvalidRequest
                 } else if !self.is_addressed(request.voter_id, partition.voter_directory_id) {
                     ErrorCode::InvalidVoterKey
@@ -398,21 +408,23 @@ impl Quorum {
     /// The leader has resigned. Whom it would have follow it stands at once, the others a little later each, and whom it
     /// does not name last of all.
     fn on_leader_gone(&mut self, gone: NodeId, rank: Option<usize>, now: Now, out: &mut Outbox) {
-        let Role::Follower { leader, fetch_by, .. } = &mut self.role else { return };
-        if *leader != gone {
+        if !matches!(self.role, Role::Follower { leader, .. } if leader == gone) {
             return;
         }
         out.sometimes(Mark::QuorumLeaderGone);
-        let longest = self.config.election_backoff_max_ms;
+        let longest = self.config.election_backoff_max_ms.max(1);
         let wait = match rank {
-            None => longest,
+            // Those that it does not name should not all stand at once.
+            None => i64::try_from(self.rng.below(longest.unsigned_abs())).unwrap_or(longest),
             Some(0) => 0,
             Some(rank) => {
                 let doublings = u32::try_from(rank).unwrap_or(u32::MAX).min(BACKOFF_DOUBLINGS_MAX);
                 (self.config.retry_backoff_ms.max(1) << doublings).min(longest)
             }
         };
-        *fetch_by = now.monotonic.plus_millis(wait).min(*fetch_by);
+        if let Role::Follower { fetch_by, .. } = &mut self.role {
+            *fetch_by = now.monotonic.plus_millis(wait).min(*fetch_by);
+        }
         self.pursue(now, out);
     }
 }

@@ -1,6 +1,7 @@
 //! What the leader of the quorum knows of the other voters: how far they have the log, and when they were last heard of.
 
-use super::voters::VoterSet;
+use super::membership::VoterChange;
+use super::voters::{VoterKey, VoterSet};
 use crate::ids::{NodeId, Offset};
 use crate::time::{Instant, Now};
 use alloc::collections::BTreeMap;
@@ -43,6 +44,8 @@ pub(crate) struct Leader {
     heard: Vec<NodeId>,
     /// When voters that do not fetch are told again who leads.
     pub(crate) begin_epoch_at: Instant,
+    /// A change of the voters that somebody waits for.
+    pub(super) change: Option<VoterChange>,
 }
 
 impl Replica {
@@ -71,18 +74,38 @@ impl Leader {
     ) -> Self {
         let replicas = others.into_iter().map(|id| (id, Replica::default())).collect();
         let observers = BTreeMap::new();
-        Self { epoch_start, replicas, observers, check_quorum_at, heard: Vec::new(), begin_epoch_at }
+        let (heard, change) = (Vec::new(), None);
+        Self { epoch_start, replicas, observers, check_quorum_at, heard, begin_epoch_at, change }
     }
 
-    /// A node fetches, whatever it is answered. Answers whether a majority was heard of, the leader included, since that
-    /// was last so.
-    pub(crate) fn on_heard(&mut self, node: NodeId, voters: &VoterSet, now: Now) -> bool {
-        let Some(replica) = self.replicas.get_mut(&node) else { return false };
+    /// Others vote than before. Who followed without a vote and has one is where it was.
+    pub(super) fn set_voters(&mut self, voters: &VoterSet, me: NodeId) {
+        let before = core::mem::take(&mut self.replicas);
+        for id in voters.others(me) {
+            let key = voters.key(id);
+            let known = before.get(&id).copied();
+            let followed = || self.observers.remove(&(id, key.directory));
+            self.replicas.insert(id, known.or_else(followed).unwrap_or_default());
+        }
+        self.heard.retain(|id| voters.contains(*id));
+    }
+
+    /// Whether a node without a vote had all that there was, not long ago.
+    pub(super) fn has_caught_up(&self, key: VoterKey, now: Now) -> bool {
+        let replica = self.observers.get(&(key.node, key.directory));
+        replica.is_some_and(|replica| replica.caught_up_ms.is_some() && !is_forgotten(replica, now))
+    }
+
+    /// A node fetches, whatever it is answered. Answers whether a majority was heard of, the leader included if it `votes`,
+    /// since that was last so.
+    pub(crate) fn on_heard(&mut self, key: VoterKey, voters: &VoterSet, votes: bool, now: Now) -> bool {
+        let node = key.node;
+        let Some(replica) = self.replicas.get_mut(&node).filter(|_| voters.has(key)) else { return false };
         replica.heard = Some(now.monotonic);
         if !self.heard.contains(&node) {
             self.heard.push(node);
         }
-        let is_majority = self.heard.len() + 1 >= voters.majority();
+        let is_majority = self.heard.len() + usize::from(votes) >= voters.majority();
         if is_majority {
             self.heard.clear();
         }
@@ -114,10 +137,10 @@ impl Leader {
         heard_of.map(|((node, directory), replica)| (*node, *directory, *replica))
     }
 
-    /// The offset below which a majority of the voters has everything durable, this node up to `own_end`.
-    pub(crate) fn majority_end(&self, own_end: Offset, voters: &VoterSet) -> Offset {
+    /// The offset below which a majority of the voters has everything durable, this node up to `own_end` if it votes.
+    pub(crate) fn majority_end(&self, own_end: Option<Offset>, voters: &VoterSet) -> Offset {
         let others = self.replicas.values().map(|replica| replica.end.unwrap_or_default());
-        let mut ends: Vec<Offset> = others.chain([own_end]).collect();
+        let mut ends: Vec<Offset> = others.chain(own_end).collect();
         ends.sort_unstable_by(|a, b| b.cmp(a));
         ends[voters.majority() - 1]
     }
@@ -138,10 +161,11 @@ fn is_forgotten(observer: &Replica, now: Now) -> bool {
 mod tests {
     use super::super::voters::Address;
     use super::*;
+    use sordini_protocol::wire::Str;
 
     fn voters(count: i32) -> VoterSet {
-        let address = || Address { host: "localhost".into(), port: 9093 };
-        VoterSet::new((1..=count).map(|id| (NodeId(id), address())))
+        let address = || Address::new("localhost", 9093);
+        VoterSet::configured(&Str::from_static("C"), (1..=count).map(|id| (NodeId(id), address())))
     }
 
     fn now(wall_ms: i64) -> Now {
@@ -163,7 +187,7 @@ mod tests {
             for (replica, end) in leader.replicas.values_mut().zip(ends) {
                 replica.end = end.map(Offset);
             }
-            assert_eq!(leader.majority_end(Offset(10), &voters), Offset(majority_end), "{ends:?}");
+            assert_eq!(leader.majority_end(Some(Offset(10)), &voters), Offset(majority_end), "{ends:?}");
         }
     }
 
@@ -171,7 +195,8 @@ mod tests {
     fn a_majority_is_heard_of_when_half_of_the_others_have_fetched_since_the_last_time() {
         let voters = voters(5);
         let mut leader = Leader::new(Offset(0), voters.others(NodeId(1)), Instant(0), Instant(0));
-        let mut fetch = |id| leader.on_heard(NodeId(id), &voters, now(0));
+        let key = |id| VoterKey { node: NodeId(id), directory: Uuid::ZERO };
+        let mut fetch = |id| leader.on_heard(key(id), &voters, true, now(0));
         assert!(!fetch(2));
         assert!(!fetch(2), "the same voter again");
         assert!(!fetch(9), "no voter");

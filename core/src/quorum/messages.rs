@@ -1,7 +1,7 @@
 //! The quorum's requests and answers as they travel: each is about one partition, that of the metadata log.
 
 use super::snapshot_file::SnapshotId;
-use super::voters::{Address, VoterKey};
+use super::voters::{Address, Voter, VoterKey};
 use crate::ids::{LeaderEpoch, NodeId, Offset};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -11,12 +11,15 @@ use sordini_protocol::messages::fetch_response::{
     EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData as FetchedPartition,
 };
 use sordini_protocol::messages::{
-    BeginQuorumEpochRequest, BeginQuorumEpochResponse, DescribeQuorumRequest, EndQuorumEpochRequest,
-    EndQuorumEpochResponse, FetchRequest, FetchResponse, FetchSnapshotRequest, FetchSnapshotResponse,
-    VoteRequest, VoteResponse, begin_quorum_epoch_request, begin_quorum_epoch_response,
-    end_quorum_epoch_request, end_quorum_epoch_response, fetch_request, fetch_response,
-    fetch_snapshot_request, fetch_snapshot_response, vote_request, vote_response,
+    AddRaftVoterRequest, ApiVersionsRequest, BeginQuorumEpochRequest, BeginQuorumEpochResponse,
+    DescribeQuorumRequest, EndQuorumEpochRequest, EndQuorumEpochResponse, FetchRequest, FetchResponse,
+    FetchSnapshotRequest, FetchSnapshotResponse, RemoveRaftVoterRequest, UpdateRaftVoterRequest,
+    UpdateRaftVoterResponse, VoteRequest, VoteResponse, add_raft_voter_request, begin_quorum_epoch_request,
+    begin_quorum_epoch_response, end_quorum_epoch_request, end_quorum_epoch_response, fetch_request,
+    fetch_response, fetch_snapshot_request, fetch_snapshot_response, update_raft_voter_request,
+    update_raft_voter_response, vote_request, vote_response,
 };
+use sordini_protocol::records::voters_record::Endpoint;
 use sordini_protocol::wire::{Records, Str, Uuid};
 
 /// Name of the metadata log's topic.
@@ -34,6 +37,11 @@ pub(crate) const BEGIN_QUORUM_EPOCH_VERSION: i16 = 1;
 pub(crate) const END_QUORUM_EPOCH_VERSION: i16 = 1;
 pub(crate) const FETCH_VERSION: i16 = 18;
 pub(crate) const FETCH_SNAPSHOT_VERSION: i16 = 1;
+/// Before it, features whose lowest level is 0 are not told.
+pub(crate) const API_VERSIONS_VERSION: i16 = 4;
+pub(crate) const ADD_RAFT_VOTER_VERSION: i16 = 1;
+pub(crate) const REMOVE_RAFT_VOTER_VERSION: i16 = 0;
+pub(crate) const UPDATE_RAFT_VOTER_VERSION: i16 = 0;
 
 fn topic() -> Str {
     Str::from_static(METADATA_TOPIC)
@@ -473,5 +481,86 @@ pub(crate) fn fetch_snapshot_response(
         }],
         node_endpoints: if version >= 1 { endpoints } else { Vec::new() },
         ..FetchSnapshotResponse::default()
+    }
+}
+
+pub(crate) fn api_versions_request() -> ApiVersionsRequest {
+    ApiVersionsRequest {
+        client_software_name: Str::from_static("sordini"),
+        client_software_version: Str::from_static(env!("CARGO_PKG_VERSION")),
+        ..ApiVersionsRequest::default()
+    }
+}
+
+pub(crate) fn add_raft_voter_request(
+    cluster_id: &Str,
+    timeout_ms: i32,
+    voter: &Voter,
+) -> AddRaftVoterRequest {
+    let listener = |endpoint: &Endpoint| add_raft_voter_request::Listener {
+        name: endpoint.name.clone(),
+        host: endpoint.host.clone(),
+        port: endpoint.port,
+        ..add_raft_voter_request::Listener::default()
+    };
+    AddRaftVoterRequest {
+        cluster_id: Some(cluster_id.clone()),
+        timeout_ms,
+        voter_id: voter.voter_id,
+        voter_directory_id: voter.voter_directory_id,
+        listeners: voter.endpoints.iter().map(listener).collect(),
+        // The log tells, and whoever asks is no voter before it has that.
+        ack_when_committed: false,
+        ..AddRaftVoterRequest::default()
+    }
+}
+
+pub(crate) fn remove_raft_voter_request(cluster_id: &Str, voter: VoterKey) -> RemoveRaftVoterRequest {
+    RemoveRaftVoterRequest {
+        cluster_id: Some(cluster_id.clone()),
+        voter_id: voter.node.0,
+        voter_directory_id: voter.directory,
+        ..RemoveRaftVoterRequest::default()
+    }
+}
+
+pub(crate) fn update_raft_voter_request(
+    cluster_id: &Str,
+    epoch: LeaderEpoch,
+    voter: &Voter,
+) -> UpdateRaftVoterRequest {
+    let listener = |endpoint: &Endpoint| update_raft_voter_request::Listener {
+        name: endpoint.name.clone(),
+        host: endpoint.host.clone(),
+        port: endpoint.port,
+        ..update_raft_voter_request::Listener::default()
+    };
+    UpdateRaftVoterRequest {
+        cluster_id: Some(cluster_id.clone()),
+        current_leader_epoch: epoch.0,
+        voter_id: voter.voter_id,
+        voter_directory_id: voter.voter_directory_id,
+        listeners: voter.endpoints.iter().map(listener).collect(),
+        kraft_version_feature: update_raft_voter_request::KRaftVersionFeature {
+            min_supported_version: voter.kraft_version_feature.min_supported_version,
+            max_supported_version: voter.kraft_version_feature.max_supported_version,
+            ..update_raft_voter_request::KRaftVersionFeature::default()
+        },
+        ..UpdateRaftVoterRequest::default()
+    }
+}
+
+pub(crate) fn update_raft_voter_response(code: ErrorCode, hint: &LeaderHint) -> UpdateRaftVoterResponse {
+    let address = hint.address();
+    UpdateRaftVoterResponse {
+        error_code: code.as_i16(),
+        current_leader: update_raft_voter_response::CurrentLeader {
+            leader_id: hint.id(),
+            leader_epoch: hint.epoch.0,
+            host: address.map_or_else(Str::default, |(_, address)| address.host()),
+            port: address.map_or(0, |(_, address)| i32::from(address.port)),
+            ..update_raft_voter_response::CurrentLeader::default()
+        },
+        ..UpdateRaftVoterResponse::default()
     }
 }

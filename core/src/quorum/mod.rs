@@ -22,6 +22,7 @@ mod describe;
 mod election_state;
 mod elections;
 mod leader;
+mod membership;
 mod messages;
 mod replication;
 pub(crate) mod snapshot_file;
@@ -30,7 +31,7 @@ mod voters;
 
 pub(crate) use election_state::ElectionState;
 pub(crate) use snapshots::{Applied, SnapshotFile};
-pub(crate) use voters::{Address, VoterKey, VoterSet};
+pub(crate) use voters::{Address, Voter, VoterHistory, VoterKey, VoterSet, endpoint, voter, voters_in};
 
 use crate::config::QuorumConfig;
 use crate::config::topic::TopicConfig;
@@ -54,7 +55,7 @@ use leader::Leader;
 use snapshot_file::SnapshotId;
 use snapshots::Snapshots;
 use sordini_protocol::batch::{Batch, BatchBuilder, BatchHeader, BatchParams};
-use sordini_protocol::records::{MetadataRecord, VotersRecord};
+use sordini_protocol::records::MetadataRecord;
 use sordini_protocol::request::AnyResponse;
 use sordini_protocol::wire::Str;
 
@@ -104,8 +105,18 @@ pub(crate) struct Setup {
     pub(crate) identity: VoterKey,
     pub(crate) cluster_id: Str,
     pub(crate) voters: VoterSet,
-    /// The voters are those of the configuration, and not those of a record in the log.
+    /// No record of the log names voters: they are those of the configuration, if any are known.
     pub(crate) is_configured: bool,
+    /// What of them the log may still take back.
+    pub(crate) history: VoterHistory,
+    /// This node as the log should name it.
+    pub(crate) own_voter: Voter,
+    /// The node may vote, and not only follow.
+    pub(crate) is_controller: bool,
+    /// The node may be one of several voters.
+    pub(crate) may_have_others: bool,
+    /// Where to ask who leads, as long as nobody is known.
+    pub(crate) bootstrap: Vec<Address>,
     /// Name of the listener for peers.
     pub(crate) listener: Str,
     pub(crate) config: QuorumConfig,
@@ -115,9 +126,6 @@ pub(crate) struct Setup {
     pub(crate) log: PartitionLog,
     /// What the log holds and may not be committed, oldest first.
     pub(crate) uncommitted: VecDeque<Uncommitted>,
-    /// Voters as they stand in the log or its newest snapshot, or as formatting wrote them: those are put into an empty log by
-    /// its first leader.
-    pub(crate) logged_voters: Option<VotersRecord>,
     /// Snapshots that are on the disk.
     pub(crate) snapshots: BTreeMap<SnapshotId, SnapshotFile>,
     /// What of the log was committed and applied when it was read.
@@ -186,11 +194,18 @@ impl Tally {
 /// What was asked of a voter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
-    Vote { is_pre_vote: bool },
+    Vote {
+        is_pre_vote: bool,
+    },
     BeginEpoch,
     EndEpoch,
     Fetch,
     FetchSnapshot,
+    /// What a new voter supports.
+    Supported,
+    AddVoter,
+    RemoveVoter,
+    UpdateVoter,
 }
 
 /// A request to a voter that has no answer.
@@ -283,8 +298,20 @@ pub struct QuorumView<'a> {
 pub(crate) struct Quorum {
     identity: VoterKey,
     cluster_id: Str,
+    /// Those of now. The first leader puts those that formatting wrote into the log.
     voters: VoterSet,
     is_configured: bool,
+    history: VoterHistory,
+    own_voter: Voter,
+    is_controller: bool,
+    may_have_others: bool,
+    bootstrap: Vec<Address>,
+    /// Which of them is asked next.
+    next_bootstrap: usize,
+    /// Where the leader said it is, while no voter's address tells.
+    leader_address: Option<(NodeId, Address)>,
+    /// When what this node wishes of its leader is looked at again.
+    wish_at: Instant,
     listener: Str,
     config: QuorumConfig,
     museum: Museum,
@@ -309,7 +336,6 @@ pub(crate) struct Quorum {
     /// All of what the log held up to where a snapshot ends that came in its place, until somebody takes it.
     installed: Option<Vec<MetadataRecord>>,
     snapshots: Snapshots,
-    logged_voters: Option<VotersRecord>,
     asked: BTreeMap<RequestId, Asked>,
     next_request: u64,
     backoffs: BTreeMap<(NodeId, Channel), Backoff>,
@@ -341,6 +367,14 @@ impl Quorum {
             cluster_id: setup.cluster_id,
             voters: setup.voters,
             is_configured: setup.is_configured,
+            history: setup.history,
+            own_voter: setup.own_voter,
+            is_controller: setup.is_controller,
+            may_have_others: setup.may_have_others,
+            bootstrap: setup.bootstrap,
+            next_bootstrap: 0,
+            leader_address: None,
+            wish_at: now.monotonic,
             listener: setup.listener,
             config: setup.config,
             museum: setup.museum,
@@ -358,7 +392,6 @@ impl Quorum {
             committed: Vec::new(),
             installed: None,
             snapshots,
-            logged_voters: setup.logged_voters,
             asked: BTreeMap::new(),
             next_request: 0,
             backoffs: BTreeMap::new(),
@@ -386,13 +419,16 @@ impl Quorum {
                 quorum.become_resigned(Vec::new(), now, out);
             }
             Some(leader) => quorum.follow(leader, now, out),
-            None => quorum.role = Role::Unattached { election_at: quorum.election_deadline(now) },
+            None => {
+                quorum.role = Role::Unattached { election_at: quorum.election_deadline(now) };
+                quorum.pursue(now, out);
+            }
         }
         quorum
     }
 
     fn is_sole_voter(&self) -> bool {
-        self.voters.others(self.identity.node).is_empty() && self.voters.contains(self.identity.node)
+        self.voters.len() == 1 && self.is_voter()
     }
 
     // ---- what others ask of this machine ----
@@ -507,9 +543,11 @@ impl Quorum {
     }
 
     fn append_batch(&mut self, bytes: Bytes, records: Vec<MetadataRecord>, now: Now, out: &mut Outbox) {
-        let batch = Batch::new(bytes).expect("a batch built here is whole");
+        let batch = Batch::new(bytes.clone()).expect("a batch built here is whole");
         let batch = batch.assign(self.log.next_offset().0, self.election.epoch.0);
-        self.uncommitted.push_back(Uncommitted::new(batch.header(), records));
+        let header = *batch.header();
+        self.on_appended(&header, &bytes, now);
+        self.uncommitted.push_back(Uncommitted::new(&header, records));
         self.log.append(batch, &self.log_config, now, out);
         self.log.flush(out);
     }

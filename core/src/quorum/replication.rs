@@ -2,7 +2,7 @@
 
 use super::messages::Fetched;
 use super::snapshot_file::SnapshotId;
-use super::{Asked, ParkedFetch, Place, Quorum, Role, Uncommitted, messages, records_of};
+use super::{Asked, ParkedFetch, Place, Quorum, Role, Uncommitted, VoterKey, messages, records_of};
 use crate::ids::{ConnectionId, LeaderEpoch, NodeId, Offset};
 use crate::log::lookup::{BatchPlace, Found};
 use crate::log::partition_log::{LookupId, Start};
@@ -42,7 +42,7 @@ impl Quorum {
             return self.respond(&reply_to, AnyResponse::Fetch(response), out);
         };
         let epoch = LeaderEpoch(partition.current_leader_epoch);
-        let check_quorum_ms = self.check_quorum_ms();
+        let (check_quorum_ms, votes) = (self.check_quorum_ms(), self.is_voter());
         let Role::Leader(leader) = &mut self.role else {
             return self.refuse_fetch(&reply_to, ErrorCode::NotLeaderOrFollower, out);
         };
@@ -59,7 +59,8 @@ impl Quorum {
         let (log_start, log_end) = (self.log.log_start(), self.log.next_offset());
         let replica =
             if reply_to.version >= 15 { request.replica_state.replica_id } else { request.replica_id };
-        if leader.on_heard(NodeId(replica), &self.voters, now) {
+        let key = VoterKey { node: NodeId(replica), directory: partition.replica_directory_id };
+        if leader.on_heard(key, &self.voters, votes, now) {
             leader.check_quorum_at = now.monotonic.plus_millis(check_quorum_ms);
         }
         if log_start > Offset(0)
@@ -94,12 +95,17 @@ impl Quorum {
             }
         }
         // A negative number is that of nobody who keeps the log: a tool that reads it.
-        if replica >= 0 && !self.voters.contains(NodeId(replica)) {
-            let observer = (NodeId(replica), partition.replica_directory_id);
-            leader.on_observer_fetch(observer, offset, log_end, now);
+        if self.voters.has(key) {
+            leader.on_fetch(key.node, offset, log_end, now);
+        } else if replica >= 0 {
+            leader.on_observer_fetch((key.node, key.directory), offset, log_end, now);
         }
-        leader.on_fetch(NodeId(replica), offset, log_end, now);
         self.maybe_advance_high_watermark(out);
+        self.settle_voters(now, out);
+        if !matches!(self.role, Role::Leader(_)) {
+            // It was no voter any more, and that is committed.
+            return self.refuse_fetch(&reply_to, ErrorCode::NotLeaderOrFollower, out);
+        }
         let max_bytes = u64::try_from(partition.partition_max_bytes.min(request.max_bytes)).unwrap_or(0);
         let fetch = ParkedFetch {
             reply_to,
@@ -201,7 +207,8 @@ impl Quorum {
 
     fn maybe_advance_high_watermark(&mut self, out: &mut Outbox) {
         let Role::Leader(leader) = &self.role else { return };
-        let end = leader.majority_end(self.log.flushed_end(), &self.voters);
+        let own_end = self.is_voter().then(|| self.log.flushed_end());
+        let end = leader.majority_end(own_end, &self.voters);
         let is_of_epoch = if self.museum.has(Exhibit::A16HighWatermarkAtEpochStart) {
             end >= leader.epoch_start
         } else {
@@ -226,11 +233,15 @@ impl Quorum {
     // ---- the log, as a follower takes it ----
 
     pub(super) fn on_fetched(&mut self, asked: &Asked, response: FetchResponse, now: Now, out: &mut Outbox) {
+        let endpoints = response.node_endpoints;
         let topic = response.responses.into_iter().next();
         let Some(data) = topic.and_then(|topic| topic.partitions.into_iter().next()) else {
             return self.back_off(asked.voter, Channel::Fetch, now);
         };
         let told = (data.current_leader.leader_id, data.current_leader.leader_epoch);
+        let endpoint = endpoints.iter().find(|node| node.node_id == told.0);
+        let port = |port: i32| u16::try_from(port).unwrap_or_default();
+        self.note_address(endpoint.map(|node| (NodeId(node.node_id), &*node.host, port(node.port))));
         if !self.is_from_leader(asked, told, now, out) {
             return;
         }
@@ -256,6 +267,7 @@ impl Quorum {
         let high_watermark = Offset(data.high_watermark).min(self.log.next_offset());
         if data.high_watermark >= 0 && self.high_watermark.is_none_or(|at| high_watermark > at) {
             self.advance_high_watermark(high_watermark, out);
+            self.settle_voters(now, out);
         }
     }
 
@@ -273,6 +285,14 @@ impl Quorum {
         self.learn(epoch, told, now, out);
         if asked.epoch != self.election.epoch || self.is_stopping {
             return false;
+        }
+        if !self.is_voter()
+            && let Role::Follower { leader, fetch_by, .. } = self.role
+            && told == Some(leader)
+            && fetch_by <= now.monotonic
+        {
+            // Somebody else says that it leads still, and perhaps where.
+            self.follow(leader, now, out);
         }
         match self.role {
             Role::Follower { leader, .. } if leader == asked.voter && epoch == asked.epoch => true,
@@ -322,6 +342,7 @@ impl Quorum {
                     break false;
                 }
             };
+            self.on_appended(&header, batch.bytes(), now);
             self.log.append(batch.assign(header.base_offset, epoch.0), &self.log_config, now, out);
             self.uncommitted.push_back(Uncommitted::new(&header, records));
         };
@@ -369,6 +390,7 @@ impl Quorum {
         }
         out.sometimes(Mark::QuorumTruncated);
         self.log.truncate(place, out);
+        self.take_back_voters(to, out);
         while self.uncommitted.back().is_some_and(|batch| batch.end > to) {
             self.uncommitted.pop_back();
         }
@@ -413,6 +435,7 @@ impl Quorum {
         }
         self.maybe_install(now, out);
         self.maybe_advance_high_watermark(out);
+        self.settle_voters(now, out);
         self.serve_fetches(now, out);
         self.pursue(now, out);
         Ok(())

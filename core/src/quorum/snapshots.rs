@@ -7,6 +7,7 @@
 
 use super::messages::{self, SnapshotChunk, SnapshotRequested};
 use super::snapshot_file::{self, Contents, SnapshotId};
+use super::voters::{VoterKey, VoterSet};
 use super::{Asked, Quorum, Role};
 use crate::ids::{LeaderEpoch, NodeId, Offset};
 use crate::mark::Mark;
@@ -20,7 +21,7 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::{FetchSnapshotRequest, FetchSnapshotResponse};
-use sordini_protocol::records::MetadataRecord;
+use sordini_protocol::records::{MetadataRecord, VotersRecord};
 use sordini_protocol::request::AnyResponse;
 use sordini_protocol::wire::{Records, StoredRange};
 
@@ -62,7 +63,7 @@ enum Purpose {
     /// It was taken of this node's image.
     Own,
     /// It is the leader's, and what this node's log lacks.
-    Install { records: Vec<MetadataRecord>, is_durable: bool },
+    Install { records: Vec<MetadataRecord>, voters: Option<VotersRecord>, is_durable: bool },
 }
 
 #[derive(Clone, Debug)]
@@ -184,8 +185,10 @@ impl Quorum {
         out.sometimes(Mark::QuorumSnapshotTaken);
         let Applied { end, timestamp_ms, .. } = self.snapshots.applied;
         let epoch = self.epoch_below(end);
-        let voters = if self.is_configured { None } else { self.logged_voters.as_ref() };
-        let bytes = snapshot_file::write(epoch, timestamp_ms, voters, records, now.wall_ms);
+        // Who voted there, which may be others than do here.
+        let voters = self.history.below(end).unwrap_or(&self.voters);
+        let voters = (!self.is_configured && voters.len() > 0).then(|| voters.to_record());
+        let bytes = snapshot_file::write(epoch, timestamp_ms, voters.as_ref(), records, now.wall_ms);
         self.snapshots.taken_at = now.monotonic;
         self.snapshots.applied.bytes = 0;
         self.write_snapshot(SnapshotId { end, epoch }, timestamp_ms, bytes, Purpose::Own, out);
@@ -291,7 +294,9 @@ impl Quorum {
             None => Err(ErrorCode::UnknownTopicOrPartition),
             Some(partition) => {
                 let wanted = SnapshotRequested::of(partition);
-                self.snapshot_chunk(&wanted, request.max_bytes, NodeId(request.replica_id), now)
+                let directory = partition.replica_directory_id;
+                let replica = VoterKey { node: NodeId(request.replica_id), directory };
+                self.snapshot_chunk(&wanted, request.max_bytes, replica, now)
             }
         };
         let response = messages::fetch_snapshot_response(request, chunk, &self.hint(), reply_to.version);
@@ -302,17 +307,17 @@ impl Quorum {
         &mut self,
         wanted: &SnapshotRequested,
         max_bytes: i32,
-        replica: NodeId,
+        replica: VoterKey,
         now: Now,
     ) -> Result<SnapshotChunk, ErrorCode> {
-        let check_quorum_ms = self.check_quorum_ms();
+        let (check_quorum_ms, votes) = (self.check_quorum_ms(), self.is_voter());
         let Role::Leader(leader) = &mut self.role else { return Err(ErrorCode::NotLeaderOrFollower) };
         match wanted.leader_epoch.cmp(&self.election.epoch) {
             core::cmp::Ordering::Less => return Err(ErrorCode::FencedLeaderEpoch),
             core::cmp::Ordering::Greater => return Err(ErrorCode::UnknownLeaderEpoch),
             core::cmp::Ordering::Equal => {}
         }
-        if leader.on_heard(replica, &self.voters, now) {
+        if leader.on_heard(replica, &self.voters, votes, now) {
             leader.check_quorum_at = now.monotonic.plus_millis(check_quorum_ms);
         }
         let file = self.snapshots.files.get(&wanted.id).ok_or(ErrorCode::SnapshotNotFound)?;
@@ -388,10 +393,7 @@ impl Quorum {
         let bytes = download.bytes.freeze();
         match snapshot_file::read(&bytes) {
             Ok(Contents { last_timestamp_ms, voters, records }) => {
-                if let Some(voters) = voters {
-                    self.logged_voters = Some(voters);
-                }
-                let purpose = Purpose::Install { records, is_durable: false };
+                let purpose = Purpose::Install { records, voters, is_durable: false };
                 self.write_snapshot(id, last_timestamp_ms, bytes, purpose, out);
             }
             Err(_) => {
@@ -408,7 +410,7 @@ impl Quorum {
         }
         let is_due =
             |writing: &mut Writing| matches!(writing.purpose, Purpose::Install { is_durable: true, .. });
-        let Some(Writing { id, file, purpose: Purpose::Install { records, .. }, .. }) =
+        let Some(Writing { id, file, purpose: Purpose::Install { records, voters, .. }, .. }) =
             self.snapshots.writing.take_if(is_due)
         else {
             return;
@@ -416,6 +418,9 @@ impl Quorum {
         out.sometimes(Mark::QuorumSnapshotInstalled);
         self.log.truncate_fully(id.end, now, out);
         self.forget_snapshots_before(id, now);
+        if let Some(voters) = voters {
+            self.replace_voters(VoterSet::of_record(voters));
+        }
         self.uncommitted.clear();
         self.committed.clear();
         self.installed = Some(records);

@@ -1,11 +1,17 @@
-//! Who votes in the quorum, and where to reach them.
+//! Who votes in the quorum, where to reach them, and how that changes with the log.
 
-use crate::ids::NodeId;
+use crate::ids::{NodeId, Offset};
 use crate::peer::{Channel, Peer};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use sordini_protocol::wire::{Str, Uuid};
+use sordini_protocol::batch::Batch;
+use sordini_protocol::control::{self, ControlType};
+use sordini_protocol::records::VotersRecord;
+use sordini_protocol::records::voters_record::{Endpoint, KRaftVersionFeature};
+use sordini_protocol::wire::{Message as _, Str, Uuid};
+
+pub(crate) use sordini_protocol::records::voters_record::Voter;
 
 /// Who a voter is: a node with the disk that it had when it became one (KIP-853). The directory is zero where the voters are
 /// configured by their ids alone.
@@ -23,6 +29,10 @@ pub(crate) struct Address {
 }
 
 impl Address {
+    pub(crate) fn new(host: &str, port: u16) -> Self {
+        Self { host: host.into(), port }
+    }
+
     pub(crate) fn peer(&self, channel: Channel) -> Peer {
         Peer { host: Arc::clone(&self.host), port: self.port, channel }
     }
@@ -32,19 +42,87 @@ impl Address {
     }
 }
 
+/// A voter as it stands in a record of the log.
+pub(crate) fn voter(key: VoterKey, endpoints: Vec<Endpoint>, (min, max): (i16, i16)) -> Voter {
+    Voter {
+        voter_id: key.node.0,
+        voter_directory_id: key.directory,
+        endpoints,
+        kraft_version_feature: KRaftVersionFeature {
+            min_supported_version: min,
+            max_supported_version: max,
+            ..KRaftVersionFeature::default()
+        },
+        ..Voter::default()
+    }
+}
+
+/// Where a voter listens, by the name of its listener.
+pub(crate) fn endpoint(name: &Str, address: &Address) -> Endpoint {
+    Endpoint { name: name.clone(), host: address.host(), port: address.port, ..Endpoint::default() }
+}
+
 /// The voters of a quorum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct VoterSet {
-    voters: BTreeMap<NodeId, Address>,
+    voters: BTreeMap<NodeId, Voter>,
 }
 
 impl VoterSet {
-    pub(crate) fn new(voters: impl IntoIterator<Item = (NodeId, Address)>) -> Self {
-        Self { voters: voters.into_iter().collect() }
+    pub(crate) fn new(voters: impl IntoIterator<Item = Voter>) -> Self {
+        Self { voters: voters.into_iter().map(|voter| (NodeId(voter.voter_id), voter)).collect() }
+    }
+
+    /// Voters that are known by their ids and addresses alone.
+    pub(crate) fn configured(listener: &Str, voters: impl IntoIterator<Item = (NodeId, Address)>) -> Self {
+        let directory = Uuid::ZERO;
+        Self::new(voters.into_iter().map(|(node, address)| {
+            voter(VoterKey { node, directory }, alloc::vec![endpoint(listener, &address)], (0, 0))
+        }))
+    }
+
+    pub(crate) fn of_record(record: VotersRecord) -> Self {
+        Self::new(record.voters)
+    }
+
+    pub(crate) fn to_record(&self) -> VotersRecord {
+        VotersRecord { voters: self.voters.values().cloned().collect(), ..VotersRecord::default() }
+    }
+
+    /// With a voter, in the place of the one of its number if there is one.
+    pub(crate) fn with(&self, voter: Voter) -> Self {
+        let mut voters = self.voters.clone();
+        voters.insert(NodeId(voter.voter_id), voter);
+        Self { voters }
+    }
+
+    pub(crate) fn without(&self, node: NodeId) -> Self {
+        let mut voters = self.voters.clone();
+        voters.remove(&node);
+        Self { voters }
     }
 
     pub(crate) fn contains(&self, node: NodeId) -> bool {
         self.voters.contains_key(&node)
+    }
+
+    /// Whether a node with its disk is a voter. A directory that is not known may be any.
+    pub(crate) fn has(&self, key: VoterKey) -> bool {
+        let is_same = |own: Uuid| own == key.directory || own.is_zero() || key.directory.is_zero();
+        self.get(key.node).is_some_and(|voter| is_same(voter.voter_directory_id))
+    }
+
+    pub(crate) fn get(&self, node: NodeId) -> Option<&Voter> {
+        self.voters.get(&node)
+    }
+
+    /// The voter of a number; its directory is zero if it is not known.
+    pub(crate) fn key(&self, node: NodeId) -> VoterKey {
+        VoterKey { node, directory: self.get(node).map_or(Uuid::ZERO, |voter| voter.voter_directory_id) }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.voters.len()
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = NodeId> {
@@ -56,12 +134,104 @@ impl VoterSet {
         self.ids().filter(|id| *id != node).collect()
     }
 
-    pub(crate) fn address(&self, node: NodeId) -> Option<&Address> {
-        self.voters.get(&node)
+    /// Where a voter is reached: at the first of its listeners.
+    pub(crate) fn address(&self, node: NodeId) -> Option<Address> {
+        let endpoint = self.get(node)?.endpoints.first()?;
+        Some(Address::new(&endpoint.host, endpoint.port))
     }
 
     /// How many voters are more than half of them.
     pub(crate) fn majority(&self) -> usize {
         self.voters.len() / 2 + 1
+    }
+}
+
+/// The voters of now, and how to take back what is not committed. A change counts from when it is appended (KIP-853): a
+/// majority of the new voters commits it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct VoterHistory {
+    /// Where each change stands, and who voted before it; oldest first.
+    changes: Vec<(Offset, VoterSet)>,
+}
+
+impl VoterHistory {
+    /// From `offset` on others vote than `before`.
+    pub(crate) fn change(&mut self, offset: Offset, before: VoterSet) {
+        self.changes.push((offset, before));
+    }
+
+    /// The log was cut: who votes, if that changes.
+    pub(crate) fn truncate(&mut self, to: Offset) -> Option<VoterSet> {
+        let kept = self.changes.partition_point(|(offset, _)| *offset < to);
+        self.changes.drain(kept..).next().map(|(_, before)| before)
+    }
+
+    /// Who voted as of what lies below `end`, if not those of now.
+    pub(crate) fn below(&self, end: Offset) -> Option<&VoterSet> {
+        self.changes.iter().find(|(offset, _)| *offset >= end).map(|(_, before)| before)
+    }
+
+    /// What lies below is committed and is not taken back.
+    pub(crate) fn forget_below(&mut self, committed: Offset) {
+        self.changes.retain(|(offset, _)| *offset >= committed);
+    }
+
+    /// Whether nothing may be taken back.
+    pub(crate) const fn is_settled(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
+
+/// The voters that a batch, or a file of them, names last.
+pub(crate) fn voters_in(batches: &bytes::Bytes) -> Option<VotersRecord> {
+    let mut rest = batches.clone();
+    let mut voters = None;
+    while let Ok(Some(batch)) = Batch::first_of(&mut rest) {
+        if !batch.header().is_control() {
+            continue;
+        }
+        for record in batch.records(super::DECOMPRESSED_BYTES_MAX).into_iter().flatten().flatten() {
+            if let Ok(Some((ControlType::KraftVoters, mut value))) = control::parse(&record) {
+                voters = VotersRecord::decode(0, &mut value).ok().or(voters);
+            }
+        }
+    }
+    voters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(ids: &[i32]) -> VoterSet {
+        let address = |id: i32| Address::new("localhost", u16::try_from(9090 + id).expect("a port"));
+        VoterSet::configured(&Str::from_static("C"), ids.iter().map(|id| (NodeId(*id), address(*id))))
+    }
+
+    #[test]
+    fn a_change_is_taken_back_with_what_it_stands_in() {
+        let mut history = VoterHistory::default();
+        history.change(Offset(5), set(&[1]));
+        history.change(Offset(9), set(&[1, 2]));
+        assert_eq!(history.below(Offset(5)), Some(&set(&[1])), "the record at 5 is not below 5");
+        assert_eq!(history.below(Offset(6)), Some(&set(&[1, 2])));
+        assert_eq!(history.below(Offset(10)), None, "those of now");
+        assert_eq!(history.clone().truncate(Offset(10)), None);
+        assert_eq!(history.clone().truncate(Offset(9)), Some(set(&[1, 2])));
+        assert_eq!(history.clone().truncate(Offset(3)), Some(set(&[1])));
+        history.forget_below(Offset(6));
+        assert_eq!(history.truncate(Offset(3)), Some(set(&[1, 2])), "what is committed stays");
+        assert!(history.is_settled());
+    }
+
+    #[test]
+    fn a_voter_is_a_node_with_its_disk() {
+        let key = |directory: u8| VoterKey { node: NodeId(1), directory: Uuid([directory; 16]) };
+        let logged = VoterSet::new([voter(key(7), Vec::new(), (0, 1))]);
+        assert!(logged.has(key(7)));
+        assert!(!logged.has(key(8)), "another disk");
+        assert!(set(&[1]).has(key(8)), "whichever it has");
+        assert!(!logged.has(VoterKey { node: NodeId(2), ..key(7) }));
+        assert_eq!(VoterSet::of_record(logged.to_record()), logged);
     }
 }

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use sordini_core::config::broker::{BrokerConfig, Origin};
+use sordini_core::format::FirstVoters;
 use sordini_core::ids::{ConnectionId, RequestId};
 use sordini_core::museum::Museum;
 use sordini_core::node::{Input, Node, NodeConfig, NodeState, Output, RequestBody, RequestContext};
@@ -132,7 +133,9 @@ impl Host {
             entries.map(|(key, value)| ((*key).to_owned(), (*value).to_owned(), Origin::CommandLine));
         let (config, _) = BrokerConfig::from_entries(entries).expect("the configuration is right");
         let mut disk = Disk::default();
-        for op in sordini_core::format::format(&config, "5L6g3nShT-eMCtK--X86sw", 7, 1_000_000) {
+        for op in
+            sordini_core::format::format(&config, "5L6g3nShT-eMCtK--X86sw", &FirstVoters::Own, 7, 1_000_000)
+        {
             disk.run(op).expect("formatting works");
         }
         let mut host = Self {

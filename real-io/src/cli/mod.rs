@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use logging::LogFormat;
 use sordini::config::{self, ListScope, LoadError, Loaded};
 use sordini::server::{ServerError, format};
+use sordini_core::format::{FirstVoter, FirstVoters};
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -72,6 +73,8 @@ enum Command {
         #[arg(long, value_name = "ID")]
         cluster_id: Option<String>,
         #[command(flatten)]
+        first: First,
+        #[command(flatten)]
         overrides: Overrides,
     },
     /// Judge and explain configurations
@@ -102,6 +105,35 @@ enum ConfigCommand {
     },
 }
 
+/// Who votes in the quorum at first.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+struct First {
+    /// This controller is the only voter at first, and others are added to it
+    #[arg(long, short)]
+    standalone: bool,
+    /// These controllers are the voters at first, each formatted with this same list, separated by commas
+    #[arg(long, short = 'I', value_name = "ID@HOST:PORT:DIRECTORY-ID", value_delimiter = ',')]
+    initial_controllers: Vec<FirstVoter>,
+    /// There are voters already, and this node follows them until it is made one
+    #[arg(long, short = 'N')]
+    no_initial_controllers: bool,
+}
+
+impl First {
+    fn voters(self) -> Option<FirstVoters> {
+        if self.no_initial_controllers {
+            Some(FirstVoters::Others)
+        } else if self.standalone {
+            Some(FirstVoters::Own)
+        } else if self.initial_controllers.is_empty() {
+            None
+        } else {
+            Some(FirstVoters::Listed(self.initial_controllers))
+        }
+    }
+}
+
 #[derive(Debug, clap::Args)]
 struct Overrides {
     /// Set a key, whatever the file says
@@ -117,7 +149,9 @@ EXAMPLES
 const FORMAT_EXAMPLES: &str = "\
 EXAMPLES
   sordini format --config server.properties
-  sordini format --config server.properties --cluster-id 5L6g3nShT-eMCtK--X86sw";
+  sordini format --config server.properties --cluster-id 5L6g3nShT-eMCtK--X86sw
+  sordini format --config controller.properties --standalone                  the first controller of a quorum
+  sordini format --config controller.properties --no-initial-controllers      one that follows it until it is added";
 
 /// Why a command failed; decides the exit code.
 #[derive(Debug, thiserror::Error)]
@@ -166,14 +200,15 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
         Command::Start { config, overrides, format_if_needed } => {
             start::start(config.as_deref(), &overrides.overrides, format_if_needed, started)
         }
-        Command::Format { config, cluster_id, overrides } => {
+        Command::Format { config, cluster_id, first, overrides } => {
             let Loaded { config, warnings } =
                 config::start(config.as_deref(), environment(), &overrides.overrides)?;
             start::warn(&warnings);
             let log_dirs: Vec<PathBuf> = config.log_dirs.iter().map(PathBuf::from).collect();
             let _locks = start::lock(&log_dirs)?;
             let mut out = io::stdout().lock();
-            match format(&config, &log_dirs, cluster_id.or_else(cluster_id_of_environment).as_deref())? {
+            let cluster_id = cluster_id.or_else(cluster_id_of_environment);
+            match format(&config, &log_dirs, cluster_id.as_deref(), first.voters().as_ref())? {
                 Some(cluster_id) => {
                     writeln!(out, "formatted for cluster {cluster_id}: {}", config.log_dirs.join(", "))?
                 }

@@ -72,20 +72,24 @@ def ask(port, api, version, body, seconds=2.0):
 
 
 class Controller:
-    """One voter: its configuration, its directory, and the process that runs on it, if any."""
+    """One controller: its configuration, its directory, and the process that runs on it, if any. With `first`, an option of
+    formatting, the voters stand in the log; without, every controller's configuration names them all."""
 
-    def __init__(self, node, ports, directory, settings=(), apache=False):
+    def __init__(self, node, ports, directory, settings=(), apache=False, first=None):
         self.node, self.port, self.apache = node, ports[node - 1], apache
         self.dir = pathlib.Path(directory) / f"{'kafka' if apache else 'node'}{node}"
         self.log_path = self.dir.with_suffix(".log")
         self.properties = self.dir.with_suffix(".properties")
-        voters = ",".join(f"{i + 1}@127.0.0.1:{port}" for i, port in enumerate(ports))
+        self.first = first
+        servers = [f"127.0.0.1:{port}" for port in ports]
+        voters = ",".join(f"{i + 1}@{server}" for i, server in enumerate(servers))
+        quorum = ("voters", voters) if first is None else ("bootstrap.servers", ",".join(servers))
         values = {
             "process.roles": "controller",
             "node.id": node,
             "listeners": f"CONTROLLER://127.0.0.1:{self.port}",
             "controller.listener.names": "CONTROLLER",
-            "controller.quorum.voters": voters,
+            f"controller.quorum.{quorum[0]}": quorum[1],
             "log.dirs": self.dir,
             **dict(settings),
         }
@@ -94,16 +98,21 @@ class Controller:
         self.process = None
 
     def command(self, what):
+        first = [] if self.first is None else [self.first]
         if not self.apache:
-            more = ["--cluster-id", CLUSTER] if what == "format" else []
+            more = ["--cluster-id", CLUSTER, *first] if what == "format" else []
             return [str(self.programs), what, "--config", str(self.properties), *more]
         java = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{self.programs}/*"]
         if what == "format":
-            return java + ["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self.properties)]
+            return java + ["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self.properties), *first]
         return java + ["kafka.Kafka", str(self.properties)]
 
     def format(self):
         subprocess.run(self.command("format"), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+
+    def directory_id(self):
+        lines = (self.dir / "meta.properties").read_text().splitlines()
+        return next(line.split("=", 1)[1] for line in lines if line.startswith("directory.id="))
 
     def start(self):
         assert self.process is None
