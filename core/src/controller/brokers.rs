@@ -26,7 +26,7 @@ use sordini_protocol::records::{
 use sordini_protocol::wire::Uuid;
 
 /// The level of metadata.version from which on controllers register.
-const CONTROLLERS_REGISTER_FROM: i16 = 15;
+pub(crate) const CONTROLLERS_REGISTER_FROM: i16 = 15;
 
 /// In a `BrokerRegistrationChangeRecord`.
 const FENCED: i8 = 1;

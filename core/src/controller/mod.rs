@@ -6,7 +6,7 @@
 
 mod acls;
 mod alter_partition;
-mod brokers;
+pub(crate) mod brokers;
 pub(crate) mod client_quotas;
 pub(crate) mod cluster;
 mod configs;

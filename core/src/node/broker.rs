@@ -184,6 +184,8 @@ pub(crate) struct Broker {
     pub(super) quorum: Quorum,
     pub(super) controller: Controller,
     /// The epoch in which the controller is the active one, if it is.
+    /// This life of a process whose controller others can reach.
+    pub(super) controller_incarnation: Option<Uuid>,
     pub(super) active_epoch: Option<LeaderEpoch>,
     /// The active controller looks after other nodes at intervals.
     pub(super) has_company: bool,
@@ -240,10 +242,14 @@ impl Broker {
         } = found;
         let controller = Controller::new(config.node_id, cluster_id.clone(), config.clone(), museum);
         let slots = config.max_incremental_fetch_session_cache_slots as usize;
+        let mut rng = rng;
+        let has_peers = config.process_roles.controller && !config.controller_listener_names.is_empty();
+        let controller_incarnation = has_peers.then(|| rng.uuid());
         let mut broker = Self {
             cluster_id,
             log_dirs,
             rng,
+            controller_incarnation,
             // A controller alone has nothing to wait for: the others need its vote.
             stage: if config.process_roles.broker { Stage::Joining } else { Stage::Running },
             quorum,
@@ -439,6 +445,9 @@ impl Broker {
                 self.controller.activate(image, now);
                 self.on_elected(now, out);
             }
+        }
+        if matches!(self.stage, Stage::Joining | Stage::Running) {
+            self.register_controller(now, out);
         }
         self.release_committed(now, out);
         self.maybe_mark_clean(out);

@@ -7,6 +7,7 @@
 mod active_controller;
 mod boot;
 mod broker;
+mod controller_registration;
 mod describe;
 mod envelope;
 mod fetch;

@@ -213,7 +213,7 @@ impl Quorum {
                     let request = messages::api_versions_request();
                     (messages::API_VERSIONS_VERSION, AnyRequest::ApiVersions(request))
                 }
-                Question::AddVoter | Question::RemoveVoter | Question::UpdateVoter => {
+                Question::AddVoter | Question::RemoveVoter | Question::UpdateVoter | Question::Register => {
                     let Some(request) = self.wish_request(question) else { continue };
                     request
                 }
@@ -294,7 +294,8 @@ impl Quorum {
             }
             (Question::AddVoter, AnyResponse::AddRaftVoter(_))
             | (Question::RemoveVoter, AnyResponse::RemoveRaftVoter(_))
-            | (Question::UpdateVoter, AnyResponse::UpdateRaftVoter(_)) => {
+            | (Question::UpdateVoter, AnyResponse::UpdateRaftVoter(_))
+            | (Question::Register, AnyResponse::ControllerRegistration(_)) => {
                 self.backoffs.remove(&(asked.voter, asked.peer.channel));
                 return self.on_wish_answered(now);
             }
@@ -475,7 +476,8 @@ const fn channel_of(question: Question) -> Channel {
         | Question::Supported
         | Question::AddVoter
         | Question::RemoveVoter
-        | Question::UpdateVoter => Channel::Election,
+        | Question::UpdateVoter
+        | Question::Register => Channel::Election,
         Question::Fetch | Question::FetchSnapshot => Channel::Fetch,
     }
 }

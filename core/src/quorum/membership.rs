@@ -18,8 +18,8 @@ use sordini_protocol::batch::{BatchHeader, BatchParams};
 use sordini_protocol::control::{ControlType, control_batch};
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::{
-    AddRaftVoterRequest, AddRaftVoterResponse, ApiVersionsResponse, RemoveRaftVoterRequest,
-    RemoveRaftVoterResponse, UpdateRaftVoterRequest,
+    AddRaftVoterRequest, AddRaftVoterResponse, ApiVersionsResponse, ControllerRegistrationRequest,
+    RemoveRaftVoterRequest, RemoveRaftVoterResponse, UpdateRaftVoterRequest,
 };
 use sordini_protocol::records::voters_record::{Endpoint, KRaftVersionFeature};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
@@ -410,10 +410,22 @@ impl Quorum {
 
     // ---- what this node asks about itself ----
 
-    /// What a follower asks its leader to write of it: that it has other addresses, or, where that is configured, that it votes.
+    /// What the leader is asked to write down of this controller, if it follows one.
+    pub(crate) fn wish_to_register(&mut self, registration: Option<ControllerRegistrationRequest>) {
+        self.registration = registration;
+    }
+
+    /// What a follower asks its leader to write of it: where it is, that it has other addresses as a voter, or, where that is
+    /// configured, that it votes.
     pub(super) fn wish(&self, now: Now) -> Option<Question> {
         let Role::Follower { leader, has_fetched: true, .. } = self.role else { return None };
-        if self.is_configured || now.monotonic < self.wish_at || self.high_watermark.is_none() {
+        if now.monotonic < self.wish_at || self.high_watermark.is_none() {
+            return None;
+        }
+        if self.registration.is_some() {
+            return Some(Question::Register);
+        }
+        if self.is_configured {
             return None;
         }
         if self.is_voter() {
@@ -450,6 +462,10 @@ impl Quorum {
                 let key = self.voters.key(self.identity.node);
                 let request = messages::remove_raft_voter_request(&self.cluster_id, key);
                 Some((messages::REMOVE_RAFT_VOTER_VERSION, AnyRequest::RemoveRaftVoter(request)))
+            }
+            Question::Register => {
+                let request = self.registration.clone()?;
+                Some((messages::CONTROLLER_REGISTRATION_VERSION, AnyRequest::ControllerRegistration(request)))
             }
             Question::Vote { .. }
             | Question::BeginEpoch

@@ -42,6 +42,7 @@ pub(crate) const API_VERSIONS_VERSION: i16 = 4;
 pub(crate) const ADD_RAFT_VOTER_VERSION: i16 = 1;
 pub(crate) const REMOVE_RAFT_VOTER_VERSION: i16 = 0;
 pub(crate) const UPDATE_RAFT_VOTER_VERSION: i16 = 0;
+pub(crate) const CONTROLLER_REGISTRATION_VERSION: i16 = 0;
 
 fn topic() -> Str {
     Str::from_static(METADATA_TOPIC)

@@ -55,6 +55,7 @@ use leader::Leader;
 use snapshot_file::SnapshotId;
 use snapshots::Snapshots;
 use sordini_protocol::batch::{Batch, BatchBuilder, BatchHeader, BatchParams};
+use sordini_protocol::messages::ControllerRegistrationRequest;
 use sordini_protocol::records::MetadataRecord;
 use sordini_protocol::request::AnyResponse;
 use sordini_protocol::wire::Str;
@@ -206,6 +207,8 @@ enum Question {
     AddVoter,
     RemoveVoter,
     UpdateVoter,
+    /// That it writes down where this controller is.
+    Register,
 }
 
 /// A request to a voter that has no answer.
@@ -312,6 +315,8 @@ pub(crate) struct Quorum {
     leader_address: Option<(NodeId, Address)>,
     /// When what this node wishes of its leader is looked at again.
     wish_at: Instant,
+    /// What this controller has to say of itself, until that is written down.
+    registration: Option<ControllerRegistrationRequest>,
     listener: Str,
     config: QuorumConfig,
     museum: Museum,
@@ -375,6 +380,7 @@ impl Quorum {
             next_bootstrap: 0,
             leader_address: None,
             wish_at: now.monotonic,
+            registration: None,
             listener: setup.listener,
             config: setup.config,
             museum: setup.museum,
