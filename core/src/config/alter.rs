@@ -19,8 +19,10 @@ use crate::ids::NodeId;
 pub enum Resource {
     /// A topic.
     Topic,
-    /// One broker.
+    /// The broker that judges.
     Broker,
+    /// A broker other than the one that judges. It has judged the values itself before it handed them on.
+    OtherBroker,
     /// All brokers: the BROKER resource with the empty name.
     ClusterDefault,
     /// A client metrics subscription.
@@ -52,7 +54,7 @@ impl Resource {
     pub fn named(self, name: &str) -> Result<Self, ConfigError> {
         let resource = match self {
             Self::Topic => "topic",
-            Self::Broker | Self::ClusterDefault => "broker",
+            Self::Broker | Self::OtherBroker | Self::ClusterDefault => "broker",
             Self::ClientMetrics => "client metrics",
             Self::Group => "group",
         };
@@ -72,17 +74,19 @@ impl Resource {
                 error.kind()
             }
             Self::ClientMetrics => ErrorKind::InvalidRequest,
-            Self::Broker | Self::ClusterDefault if matches!(error, ConfigError::NotAList { .. }) => {
+            Self::Broker | Self::OtherBroker | Self::ClusterDefault
+                if matches!(error, ConfigError::NotAList { .. }) =>
+            {
                 error.kind()
             }
-            Self::Broker | Self::ClusterDefault => ErrorKind::InvalidRequest,
+            Self::Broker | Self::OtherBroker | Self::ClusterDefault => ErrorKind::InvalidRequest,
         }
     }
 
     fn definition(self, key: &str) -> Option<&'static Definition> {
         match self {
             Self::Topic => definitions::topic(key),
-            Self::Broker | Self::ClusterDefault => definitions::broker(key),
+            Self::Broker | Self::OtherBroker | Self::ClusterDefault => definitions::broker(key),
             Self::ClientMetrics => client_metrics::definition(key),
             Self::Group => definitions::group(key),
         }
@@ -207,6 +211,7 @@ fn judge(
         Resource::Topic => topic::validate(wanted, broker)?,
         Resource::ClientMetrics => client_metrics::validate(wanted)?,
         Resource::Group => group::validate(wanted, broker)?,
+        Resource::OtherBroker => {}
         Resource::Broker | Resource::ClusterDefault => {
             for (key, raw) in wanted {
                 judge_broker_value(resource, key, raw, broker)?;

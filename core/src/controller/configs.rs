@@ -2,8 +2,9 @@
 
 use super::image::ConfigResource;
 use super::{Controller, Decision, Refusal, text};
-use crate::config::Overrides;
 use crate::config::alter::{self, Alteration, ConfigChange, Resource};
+use crate::config::{ConfigError, Overrides};
+use crate::ids::NodeId;
 use crate::mark::Mark;
 use crate::outbox::Outbox;
 use alloc::collections::BTreeSet;
@@ -113,7 +114,7 @@ impl Controller {
             Resource,
             &Overrides,
             &crate::config::BrokerConfigLayers<'_>,
-        ) -> Result<Vec<ConfigChange>, crate::config::ConfigError>,
+        ) -> Result<Vec<ConfigChange>, ConfigError>,
     ) -> Result<Vec<MetadataRecord>, Refusal> {
         if is_repeated {
             return Err(Refusal::new(
@@ -130,8 +131,7 @@ impl Controller {
                 }
                 Resource::Topic
             }
-            Some(ConfigResource::Broker) => Resource::of_broker_name(name, self.node)
-                .map_err(|error| Self::config_refusal(Resource::Broker, &error))?,
+            Some(ConfigResource::Broker) => self.broker_resource(name)?,
             Some(ConfigResource::ClientMetrics) => Resource::ClientMetrics
                 .named(name)
                 .map_err(|error| Self::config_refusal(Resource::ClientMetrics, &error))?,
@@ -161,5 +161,74 @@ impl Controller {
                 .into()
             })
             .collect())
+    }
+
+    /// Whose values the name of a BROKER resource means. Brokers hand on what they are asked, so it may be any node's.
+    fn broker_resource(&self, name: &Str) -> Result<Resource, Refusal> {
+        match Resource::of_broker_name(name, self.node) {
+            Err(ConfigError::OtherBroker { received, .. }) => {
+                let id = NodeId(received);
+                if self.image.brokers().contains_key(&id) || self.image.controllers().contains_key(&id) {
+                    return Ok(Resource::OtherBroker);
+                }
+                let message = format!("No node with id {id} found.");
+                Err(Refusal::new(ErrorCode::BrokerIdNotRegistered, message))
+            }
+            outcome => outcome.map_err(|error| Self::config_refusal(Resource::Broker, &error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::cluster;
+    use super::*;
+    use sordini_protocol::messages::incremental_alter_configs_request::{
+        AlterConfigsResource, AlterableConfig,
+    };
+    use sordini_protocol::records::PartitionRecord;
+
+    const BROKER: i8 = 4;
+
+    /// The error code, and how many records.
+    fn set(controller: &Controller, broker: &str, key: &'static str, value: &'static str) -> (i16, usize) {
+        let config = AlterableConfig {
+            name: Str::from_static(key),
+            value: Some(Str::from_static(value)),
+            ..AlterableConfig::default()
+        };
+        let resource = AlterConfigsResource {
+            resource_type: BROKER,
+            resource_name: Str::from(broker),
+            configs: alloc::vec![config],
+            ..AlterConfigsResource::default()
+        };
+        let request =
+            IncrementalAlterConfigsRequest { resources: alloc::vec![resource], ..Default::default() };
+        let decision = controller.incremental_alter_configs(&request, &mut Outbox::default());
+        (decision.response.responses[0].error_code, decision.records.len())
+    }
+
+    #[test]
+    fn every_registered_broker_is_configured_and_nobody_else() {
+        let partition = PartitionRecord { replicas: alloc::vec![1], ..PartitionRecord::default() };
+        let controller = cluster(2, partition);
+        for broker in ["", "1", "2"] {
+            assert_eq!(set(&controller, broker, "log.cleaner.threads", "2"), (0, 1), "{broker:?}");
+        }
+        let unknown = ErrorCode::BrokerIdNotRegistered.as_i16();
+        assert_eq!(set(&controller, "3", "log.cleaner.threads", "2"), (unknown, 0));
+        let invalid = ErrorCode::InvalidRequest.as_i16();
+        assert_eq!(set(&controller, "two", "log.cleaner.threads", "2"), (invalid, 0));
+    }
+
+    #[test]
+    fn only_a_broker_itself_knows_whether_a_value_suits_it() {
+        let partition = PartitionRecord { replicas: alloc::vec![1], ..PartitionRecord::default() };
+        let controller = cluster(2, partition);
+        // More than the double of what this node has, which may be the double of what that one has.
+        let invalid = ErrorCode::InvalidRequest.as_i16();
+        assert_eq!(set(&controller, "1", "num.io.threads", "100"), (invalid, 0));
+        assert_eq!(set(&controller, "2", "num.io.threads", "100"), (0, 1));
     }
 }
