@@ -1,4 +1,4 @@
-"""What `run` and `kill9` share: installing, a broker's process, Kafka's own programs, and the report."""
+"""What the checks share: installing, the processes of brokers and controllers, Kafka's own programs, and the report."""
 
 import pathlib
 import socket

@@ -1,16 +1,11 @@
 """A controller's process, and the few requests to it that these checks send themselves, byte by byte."""
 
-import os
-import pathlib
-import signal
 import socket
 import struct
-import subprocess
 import time
 
-from . import install
+from .server import Server, quorum_settings
 
-CLUSTER = "5L6g3nShT-eMCtK--X86sw"
 DESCRIBE_QUORUM, INCREMENTAL_ALTER_CONFIGS, DESCRIBE_CONFIGS = 55, 44, 32
 BROKER_RESOURCE = 4
 
@@ -71,68 +66,20 @@ def ask(port, api, version, body, seconds=2.0):
     return answer
 
 
-class Controller:
-    """One controller: its configuration, its directory, and the process that runs on it, if any. With `first`, an option of
-    formatting, the voters stand in the log; without, every controller's configuration names them all."""
+class Controller(Server):
+    """One controller, of this repository or of Apache Kafka. With `first`, an option of formatting, the voters stand in the
+    log; without, every controller's configuration names them all."""
 
     def __init__(self, node, ports, directory, settings=(), apache=False, first=None):
-        self.node, self.port, self.apache = node, ports[node - 1], apache
-        self.dir = pathlib.Path(directory) / f"{'kafka' if apache else 'node'}{node}"
-        self.log_path = self.dir.with_suffix(".log")
-        self.properties = self.dir.with_suffix(".properties")
-        self.first = first
-        servers = [f"127.0.0.1:{port}" for port in ports]
-        voters = ",".join(f"{i + 1}@{server}" for i, server in enumerate(servers))
-        quorum = ("voters", voters) if first is None else ("bootstrap.servers", ",".join(servers))
+        self.port = ports[node - 1]
         values = {
             "process.roles": "controller",
             "node.id": node,
             "listeners": f"CONTROLLER://127.0.0.1:{self.port}",
-            "controller.listener.names": "CONTROLLER",
-            f"controller.quorum.{quorum[0]}": quorum[1],
-            "log.dirs": self.dir,
+            **quorum_settings(ports, first is None),
             **dict(settings),
         }
-        self.programs = install.jars() if apache else install.sordini()
-        self.properties.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
-        self.process = None
-
-    def command(self, what):
-        first = [] if self.first is None else [self.first]
-        if not self.apache:
-            more = ["--cluster-id", CLUSTER, *first] if what == "format" else []
-            return [str(self.programs), what, "--config", str(self.properties), *more]
-        java = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{self.programs}/*"]
-        if what == "format":
-            return java + ["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self.properties), *first]
-        return java + ["kafka.Kafka", str(self.properties)]
-
-    def format(self):
-        subprocess.run(self.command("format"), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-
-    def directory_id(self):
-        lines = (self.dir / "meta.properties").read_text().splitlines()
-        return next(line.split("=", 1)[1] for line in lines if line.startswith("directory.id="))
-
-    def start(self):
-        assert self.process is None
-        with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(
-                self.command("start"), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-
-    def kill(self):
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-    def stop(self):
-        """Ends it as an operator does; its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(timeout=60)
-        self.process = None
-        return code
+        super().__init__(node, directory, values, apache, [] if first is None else [first])
 
     def leads(self):
         """The epoch that it leads, or None."""

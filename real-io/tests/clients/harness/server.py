@@ -1,0 +1,87 @@
+"""The process of one node of a cluster: a controller of this repository or of Apache Kafka, or an Apache Kafka broker."""
+
+import os
+import pathlib
+import signal
+import subprocess
+
+from . import install
+
+CLUSTER = "5L6g3nShT-eMCtK--X86sw"
+JAVA = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+
+
+def quorum_settings(ports, with_voters=True):
+    """How a node is told of the controllers, whose ids are 1, 2, and so on: who votes, or only where to ask."""
+    servers = [f"127.0.0.1:{port}" for port in ports]
+    voters = [f"{i + 1}@{server}" for i, server in enumerate(servers)]
+    quorum = ("voters", voters) if with_voters else ("bootstrap.servers", servers)
+    return {"controller.listener.names": "CONTROLLER", f"controller.quorum.{quorum[0]}": ",".join(quorum[1])}
+
+
+class Server:
+    """One node: its configuration, its directory, and the process that runs on it, if any."""
+
+    def __init__(self, node, directory, values, apache, format_options=()):
+        self.node, self.apache, self.format_options = node, apache, format_options
+        self.dir = pathlib.Path(directory) / f"{'kafka' if apache else 'node'}{node}"
+        self.log_path = self.dir.with_suffix(".log")
+        self.properties = self.dir.with_suffix(".properties")
+        self.programs = install.jars() if apache else install.sordini()
+        values = {**values, "log.dirs": self.dir}
+        self.properties.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
+        self.process = None
+
+    def command(self, what):
+        if not self.apache:
+            more = ["--cluster-id", CLUSTER, *self.format_options] if what == "format" else []
+            return [str(self.programs), what, "--config", str(self.properties), *more]
+        java = JAVA + ["-cp", f"{self.programs}/*"]
+        if what == "format":
+            format_ = ["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self.properties)]
+            return [*java, *format_, *self.format_options]
+        return java + ["kafka.Kafka", str(self.properties)]
+
+    def format(self):
+        subprocess.run(self.command("format"), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+
+    def directory_id(self):
+        lines = (self.dir / "meta.properties").read_text().splitlines()
+        return next(line.split("=", 1)[1] for line in lines if line.startswith("directory.id="))
+
+    def start(self):
+        assert self.process is None
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                self.command("start"), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def kill(self):
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def stop(self):
+        """Ends it as an operator does; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(timeout=60)
+        self.process = None
+        return code
+
+
+class ApacheBroker(Server):
+    """A broker without a controller, of Apache Kafka, whose controllers are anybody's."""
+
+    def __init__(self, node, port, controllers, directory, settings=()):
+        self.port = port
+        values = {
+            "process.roles": "broker",
+            "node.id": node,
+            "listeners": f"PLAINTEXT://127.0.0.1:{port}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+            "inter.broker.listener.name": "PLAINTEXT",
+            **quorum_settings(controllers),
+            **dict(settings),
+        }
+        super().__init__(node, directory, values, apache=True)
