@@ -746,7 +746,7 @@ const SHORT_LOG: [(&str, &str); 5] = [
     ("metadata.log.max.record.bytes.between.snapshots", "2000"),
     ("metadata.max.retention.bytes", "4000"),
     ("internal.metadata.log.segment.bytes", "1000"),
-    ("controller.quorum.fetch.max.bytes", "150"),
+    ("controller.quorum.fetch.snapshot.max.bytes", "150"),
     ("metadata.max.idle.interval.ms", "100"),
 ];
 

@@ -216,6 +216,8 @@ pub struct QuorumConfig {
     pub retry_backoff_ms: i64,
     /// `controller.quorum.fetch.max.bytes`.
     pub fetch_max_bytes: u64,
+    /// `controller.quorum.fetch.snapshot.max.bytes`.
+    pub fetch_snapshot_max_bytes: u64,
     /// `controller.quorum.auto.join.enable`: a controller that does not vote asks to.
     pub auto_join: bool,
     /// `metadata.log.max.record.bytes.between.snapshots`: with so much committed since the newest, another is taken.
@@ -230,6 +232,8 @@ pub struct QuorumConfig {
     pub segment_bytes: u32,
     /// `metadata.log.segment.ms`.
     pub segment_ms: i64,
+    /// `internal.metadata.delete.delay.millis`: how long files stay that are not needed any more.
+    pub file_delete_delay_ms: i64,
 }
 
 /// The effective configuration of one node. Sizes are bytes, durations milliseconds; none is negative unless said.
@@ -874,6 +878,7 @@ impl Rules<'_> {
                 request_timeout_ms: read.i64("controller.quorum.request.timeout.ms"),
                 retry_backoff_ms: read.i64("controller.quorum.retry.backoff.ms"),
                 fetch_max_bytes: u64::from(read.u32("controller.quorum.fetch.max.bytes")),
+                fetch_snapshot_max_bytes: u64::from(read.u32("controller.quorum.fetch.snapshot.max.bytes")),
                 auto_join: read.flag("controller.quorum.auto.join.enable"),
                 snapshot_bytes: u64::try_from(read.i64("metadata.log.max.record.bytes.between.snapshots"))
                     .unwrap_or(u64::MAX),
@@ -886,6 +891,7 @@ impl Rules<'_> {
                     read.u32("metadata.log.segment.bytes")
                 },
                 segment_ms: read.i64("metadata.log.segment.ms"),
+                file_delete_delay_ms: read.i64("internal.metadata.delete.delay.millis").max(0),
             },
             broker_rack: read.text("broker.rack"),
             log_dirs,

@@ -88,6 +88,10 @@ impl Controller {
             return refusal("A level is not below 0.".into());
         }
         if **feature == *KRAFT_VERSION.0 {
+            let (_, min, max) = KRAFT_VERSION;
+            if !(min..=max).contains(&wanted) {
+                return refusal(format!("The controller supports the levels from {min} to {max}."));
+            }
             return refusal("kraft.version is chosen when the cluster is formatted.".into());
         }
         if **feature != *METADATA_VERSION.0 {

@@ -734,12 +734,15 @@ impl Boot {
         self.config.controller_listener_names.first().map_or_else(Str::default, |name| Str::from(&**name))
     }
 
-    /// Servers that know who leads.
+    /// Other servers that know who leads.
     fn bootstrap(&self) -> Vec<Address> {
         let servers = self.config.controller_quorum_bootstrap_servers.iter();
         let servers = servers.map(|(host, port)| Address::new(host, *port));
         let voters = self.config.controller_quorum_voters.iter();
-        servers.chain(voters.map(|voter| Address::new(&voter.host, voter.port))).collect()
+        let servers = servers.chain(voters.map(|voter| Address::new(&voter.host, voter.port)));
+        let own = own_voter(&self.config, Uuid::ZERO).endpoints;
+        let is_own = |at: &Address| own.iter().any(|own| (&*own.host, own.port) == (&*at.host, at.port));
+        servers.filter(|at| !is_own(at)).collect()
     }
 
     /// Who votes: those that the log names, or the configuration where it names none. A controller that is told where to ask

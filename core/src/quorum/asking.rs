@@ -46,6 +46,13 @@ impl Quorum {
         (count > 0).then(|| NodeId(FIRST_BOOTSTRAP - i32::try_from(self.next_bootstrap).unwrap_or(0) % count))
     }
 
+    /// A server was asked, whatever it answered: next time it is another's turn.
+    const fn leave_bootstrap_server(&mut self, asked: NodeId) {
+        if asked.0 <= FIRST_BOOTSTRAP {
+            self.next_bootstrap = self.next_bootstrap.wrapping_add(1);
+        }
+    }
+
     /// Where a node is reached: as it was told last, or as the log or the configuration have it.
     pub(super) fn address_of(&self, node: NodeId) -> Option<Address> {
         if node.0 <= FIRST_BOOTSTRAP {
@@ -205,7 +212,7 @@ impl Quorum {
                         self.identity,
                         self.election.epoch,
                         wanted,
-                        i32::try_from(self.config.fetch_max_bytes).unwrap_or(i32::MAX),
+                        i32::try_from(self.config.fetch_snapshot_max_bytes).unwrap_or(i32::MAX),
                     );
                     (messages::FETCH_SNAPSHOT_VERSION, AnyRequest::FetchSnapshot(request))
                 }
@@ -255,9 +262,7 @@ impl Quorum {
         if self.is_stopping {
             return;
         }
-        if asked.voter.0 <= FIRST_BOOTSTRAP {
-            self.next_bootstrap = self.next_bootstrap.wrapping_add(1);
-        }
+        self.leave_bootstrap_server(asked.voter);
         match result {
             Err(PeerFault::Disconnected) => self.back_off(asked.voter, asked.peer.channel, now),
             Ok(body) => self.on_response(&asked, body, now, out),
@@ -458,6 +463,7 @@ impl Quorum {
             }
         }
         for (voter, peer) in silent {
+            self.leave_bootstrap_server(voter);
             out.sometimes(Mark::QuorumPeerSilent);
             self.asked.retain(|_, asked| asked.peer != peer);
             self.held

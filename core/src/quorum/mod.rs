@@ -636,6 +636,7 @@ pub(crate) fn log_config(config: &QuorumConfig) -> TopicConfig {
         flush_messages: i64::MAX,
         segment_bytes: config.segment_bytes,
         segment_ms: config.segment_ms,
+        file_delete_delay_ms: config.file_delete_delay_ms,
         ..TopicConfig::default()
     }
 }

@@ -323,7 +323,7 @@ impl Quorum {
         let file = self.snapshots.files.get(&wanted.id).ok_or(ErrorCode::SnapshotNotFound)?;
         let position = u64::try_from(wanted.position).ok().filter(|position| *position < file.size);
         let position = position.ok_or(ErrorCode::PositionOutOfRange)?;
-        let max_bytes = u64::try_from(max_bytes).unwrap_or(0).min(self.config.fetch_max_bytes);
+        let max_bytes = u64::try_from(max_bytes).unwrap_or(0).min(self.config.fetch_snapshot_max_bytes);
         let len = (file.size - position).min(max_bytes);
         let range = StoredRange {
             file: self.log.dir().join(&wanted.id.file_name()).shared(),

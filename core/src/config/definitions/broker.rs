@@ -74,7 +74,8 @@ pub static BROKER: [Definition; 360] = [
     define("controller.performance.sample.period.ms", Long, Is("60000"), AtLeast(100), ReadOnly, Medium)
         .internal(),
     define("controller.quorum.append.linger.ms", Int, Is("25"), AtLeast(0), ReadOnly, Medium),
-    define("controller.quorum.auto.join.enable", Boolean, Is("false"), Any, ReadOnly, Low),
+    define("controller.quorum.auto.join.enable", Boolean, Is("false"), Any, ReadOnly, Low)
+        .effective("Whether a controller that does not vote asks to be made a voter."),
     define("controller.quorum.bootstrap.servers", List, Is(""), Servers, ReadOnly, High)
         .effective("Addresses, as host:port, at which the metadata quorum can be found."),
     define("controller.quorum.election.backoff.max.ms", Int, Is("1000"), AtLeast(0), ReadOnly, High)
@@ -83,7 +84,8 @@ pub static BROKER: [Definition; 360] = [
         .effective("How long an election among controllers may take, in ms; each draws up to twice as long for itself."),
     define("controller.quorum.fetch.max.bytes", Int, Is("1048576"), AtLeast(1), ReadOnly, Low)
         .effective("How many bytes of the metadata log a controller is sent at a time."),
-    define("controller.quorum.fetch.snapshot.max.bytes", Int, Is("1048576"), AtLeast(1), ReadOnly, Low),
+    define("controller.quorum.fetch.snapshot.max.bytes", Int, Is("1048576"), AtLeast(1), ReadOnly, Low)
+        .effective("How many bytes of a snapshot of the metadata log a controller is sent at a time."),
     define("controller.quorum.fetch.timeout.ms", Int, Is("2000"), AtLeast(0), ReadOnly, High)
         .effective("How long a controller waits for word of the leader before it asks for votes, in ms; \
              a leader that hears of no majority for half as long again steps down."),
@@ -239,8 +241,12 @@ pub static BROKER: [Definition; 360] = [
     define("initial.broker.registration.timeout.ms", Int, Is("60000"), Any, ReadOnly, Medium),
     define("inter.broker.listener.name", String, Null, Any, ReadOnly, Medium)
         .effective("Listener over which brokers speak to each other."),
-    define("internal.metadata.delete.delay.millis", Long, Is("60000"), Any, ReadOnly, Low).internal(),
-    define("internal.metadata.log.segment.bytes", Int, Null, Any, ReadOnly, Low).internal(),
+    define("internal.metadata.delete.delay.millis", Long, Is("60000"), Any, ReadOnly, Low)
+        .internal()
+        .effective("How long files of the metadata log that are not needed any more stay, in ms."),
+    define("internal.metadata.log.segment.bytes", Int, Null, Any, ReadOnly, Low)
+        .internal()
+        .effective("metadata.log.segment.bytes below its lowest value, for tests."),
     define("internal.metadata.max.batch.size.in.bytes", Int, Is("8388608"), Any, ReadOnly, Low).internal(),
     define("kafka.metrics.polling.interval.secs", Int, Is("10"), AtLeast(1), ReadOnly, Low),
     define("kafka.metrics.reporters", List, Is(""), Any, ReadOnly, Low),
@@ -379,16 +385,23 @@ pub static BROKER: [Definition; 360] = [
         AtLeast(1),
         ReadOnly,
         High,
-    ),
-    define("metadata.log.max.snapshot.interval.ms", Long, Is("3600000"), AtLeast(0), ReadOnly, High),
-    define("metadata.log.segment.bytes", Int, Is("1073741824"), AtLeast(8_388_608), ReadOnly, High),
-    define("metadata.log.segment.ms", Long, Is("604800000"), Any, ReadOnly, High),
+    )
+    .effective("After how many bytes of committed metadata a snapshot is taken."),
+    define("metadata.log.max.snapshot.interval.ms", Long, Is("3600000"), AtLeast(0), ReadOnly, High)
+        .effective("After how long a snapshot is taken when any metadata was committed, in ms; 0 stands for never."),
+    define("metadata.log.segment.bytes", Int, Is("1073741824"), AtLeast(8_388_608), ReadOnly, High)
+        .effective("Size at which the metadata log begins another segment."),
+    define("metadata.log.segment.ms", Long, Is("604800000"), Any, ReadOnly, High)
+        .effective("Age at which the metadata log begins another segment, in ms."),
     define("metadata.max.idle.interval.ms", Int, Is("500"), AtLeast(0), ReadOnly, Low).effective(
         "Milliseconds without a record after which the controller writes one that says \
              nothing, if there are other nodes; 0 never does.",
     ),
-    define("metadata.max.retention.bytes", Long, Is("104857600"), Any, ReadOnly, High),
-    define("metadata.max.retention.ms", Long, Is("604800000"), Any, ReadOnly, High),
+    define("metadata.max.retention.bytes", Long, Is("104857600"), Any, ReadOnly, High).effective(
+        "How many bytes the metadata log and its snapshots may take before older ones go; -1 for any number.",
+    ),
+    define("metadata.max.retention.ms", Long, Is("604800000"), Any, ReadOnly, High)
+        .effective("How long a snapshot of the metadata log stays that is not the newest, in ms; -1 for ever."),
     define(
         "metric.reporters",
         List,
