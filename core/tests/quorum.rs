@@ -24,10 +24,11 @@ use sordini_protocol::messages::fetch_response::{
 };
 use sordini_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use sordini_protocol::messages::{
-    AddRaftVoterRequest, BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest,
-    DescribeConfigsRequest, DescribeQuorumRequest, FetchRequest, FetchResponse, FetchSnapshotRequest,
-    IncrementalAlterConfigsRequest, RemoveRaftVoterRequest, VoteRequest, add_raft_voter_request,
-    describe_quorum_request, fetch_request, fetch_snapshot_request, vote_request,
+    AddRaftVoterRequest, BeginQuorumEpochRequest, BrokerHeartbeatRequest, BrokerHeartbeatResponse,
+    BrokerRegistrationRequest, DescribeConfigsRequest, DescribeQuorumRequest, FetchRequest, FetchResponse,
+    FetchSnapshotRequest, IncrementalAlterConfigsRequest, RemoveRaftVoterRequest, VoteRequest,
+    add_raft_voter_request, begin_quorum_epoch_request, describe_quorum_request, fetch_request,
+    fetch_snapshot_request, vote_request,
 };
 use sordini_protocol::records::{BeginTransactionRecord, ConfigRecord, MetadataRecord};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
@@ -79,6 +80,10 @@ struct Cluster {
     askers: BTreeMap<u64, (usize, u64, RequestId)>,
     connections: u64,
     cut: BTreeSet<(usize, usize)>,
+    /// The disk of this machine does not answer operations on files whose names end so.
+    slow: Option<(usize, &'static str)>,
+    /// Its answers, as they will come.
+    held: Vec<Input>,
 }
 
 impl Cluster {
@@ -135,6 +140,8 @@ impl Cluster {
             askers: BTreeMap::new(),
             connections: 0,
             cut: BTreeSet::new(),
+            slow: None,
+            held: Vec::new(),
         };
         for at in 0..count {
             cluster.start(at);
@@ -163,6 +170,14 @@ impl Cluster {
         }
     }
 
+    /// The slow disk answers what it was asked, and is slow no more.
+    fn answer_held(&mut self) {
+        let Some((at, _)) = self.slow.take() else { return };
+        for input in std::mem::take(&mut self.held) {
+            self.step(at, input);
+        }
+    }
+
     fn view(&self, at: usize) -> QuorumView<'_> {
         let node = self.machines[at].node.as_ref().expect("it runs");
         node.quorum().expect("its log is open")
@@ -188,8 +203,16 @@ impl Cluster {
             for output in out.drain().collect::<Vec<_>>() {
                 match output {
                     Output::Storage { token, op } => {
+                        let is_slow = self
+                            .slow
+                            .is_some_and(|(slow, name)| slow == at && op.path().as_str().ends_with(name));
                         let result = self.machines[at].disk.run(op);
-                        inputs.push_back(Input::StorageCompleted { token, result });
+                        let answer = Input::StorageCompleted { token, result };
+                        if is_slow {
+                            self.held.push(answer);
+                        } else {
+                            inputs.push_back(answer);
+                        }
                     }
                     Output::Ask { peer, request, version, body } => {
                         let to = peer.host[1..].parse::<usize>().expect("hosts are numbered") - 1;
@@ -221,7 +244,10 @@ impl Cluster {
             }
         }
         let state = self.machines[at].node.as_ref().map(Node::state);
-        assert_eq!(state, Some(NodeState::Running), "node {at}");
+        assert!(
+            matches!(state, Some(NodeState::Running | NodeState::Stopping | NodeState::Stopped)),
+            "node {at}"
+        );
     }
 
     /// An answer with what it takes from files.
@@ -1114,4 +1140,215 @@ fn a_controller_joins_by_itself_where_it_may_and_again_with_another_disk() {
         Some(ErrorCode::None),
         "its vote counts, with the disk that it has"
     );
+}
+
+/// Snapshots come often and the log goes soon, but for its only segment.
+const ONE_SEGMENT: [(&str, &str); 3] = [
+    ("metadata.log.max.record.bytes.between.snapshots", "2000"),
+    ("metadata.max.retention.bytes", "4000"),
+    ("metadata.max.idle.interval.ms", "0"),
+];
+
+#[test]
+fn a_leader_that_has_forgotten_an_epoch_sends_who_has_it_for_a_snapshot() {
+    let mut cluster = Cluster::configured(3, &ONE_SEGMENT);
+    cluster.run_for(3_000);
+    let old = cluster.leader().expect("one was elected");
+    cluster.isolate(old);
+    for value in 0..5 {
+        cluster.alter(old, &format!("{}", 1_000 + value));
+    }
+    cluster.run_for(10_000);
+    let new = cluster.leader().expect("the others elected one");
+    assert_ne!(new, old);
+    for value in 1..=200 {
+        let taken = cluster.alter(new, &value.to_string());
+        cluster.run_for(20);
+        assert_eq!(cluster.altered(new, taken), Some(ErrorCode::None));
+    }
+    assert!(cluster.view(new).log_start > cluster.view(old).log_end);
+    for at in (0..3).filter(|at| *at != old) {
+        cluster.kill(at);
+        cluster.start(at);
+    }
+    cluster.run_for(8_000);
+    cluster.cut.clear();
+    cluster.run_for(8_000);
+    assert!(cluster.view(old).log_start > Offset(0), "what it wrote by itself is gone");
+    for at in 0..3 {
+        assert_eq!(described(&mut cluster, at).as_deref(), Some("200"));
+    }
+}
+
+#[test]
+fn who_looks_for_a_leader_where_there_is_none_asks_now_and_then() {
+    let listed = FirstVoters::Listed(vec![listed(1), listed(2)]);
+    let mut cluster = Cluster::found(vec![listed.clone(), listed, FirstVoters::Others], &[]);
+    cluster.cut.extend([(0, 1), (1, 0)]);
+    cluster.run_for(10);
+    let before = cluster.connections;
+    cluster.run_for(1_000);
+    let asked = cluster.connections - before;
+    assert!(asked < 60, "{asked} requests in a second");
+}
+
+#[test]
+fn a_voter_that_missed_who_votes_is_told_where_the_leader_is() {
+    let first = [vec![FirstVoters::Own], vec![FirstVoters::Others; 4]].concat();
+    let mut cluster = Cluster::found(first, &[]);
+    cluster.run_for(3_000);
+    let change = |cluster: &mut Cluster, at: usize| {
+        let leader = cluster.leader().expect("there is one");
+        let asked = add(cluster, leader, at);
+        cluster.run_for(3_000);
+        assert_eq!(added(cluster, leader, asked), Some(ErrorCode::None));
+    };
+    change(&mut cluster, 1);
+    change(&mut cluster, 2);
+    cluster.kill(2);
+    change(&mut cluster, 3);
+    change(&mut cluster, 4);
+    for at in [2, 0] {
+        let leader = cluster.leader().expect("there is one");
+        let asked = remove(&mut cluster, leader, at);
+        cluster.run_for(5_000);
+        assert_eq!(removed(&mut cluster, leader, asked), Some(ErrorCode::None));
+    }
+    cluster.kill(1);
+    cluster.run_for(8_000);
+    cluster.start(1);
+    cluster.run_for(5_000);
+    cluster.kill(0);
+    cluster.start(2);
+    cluster.run_for(20_000);
+    let leader = cluster.leader().expect("there is one");
+    assert_eq!(cluster.view(2).log_end, cluster.view(leader).log_end);
+}
+
+#[test]
+fn what_was_cleaned_leaves_the_disk() {
+    let mut cluster = Cluster::configured(1, &SHORT_LOG);
+    cluster.run_for(1_000);
+    for value in 1..=300 {
+        cluster.alter(0, &value.to_string());
+        cluster.run_for(10);
+    }
+    let deleted = |cluster: &Cluster| {
+        cluster.machines[0].disk.files.keys().filter(|file| file.ends_with(".deleted")).count()
+    };
+    assert!(deleted(&cluster) > 0);
+    cluster.run_for(120_000);
+    assert_eq!(deleted(&cluster), 0);
+    let files = cluster.machines[0].disk.files.keys();
+    let snapshots = files.filter(|file| file.ends_with(".checkpoint")).count();
+    assert!(snapshots <= cluster.view(0).snapshots.len() + 2, "and those that formatting wrote");
+}
+
+#[test]
+fn a_snapshot_is_not_fetched_while_an_own_one_is_being_written() {
+    let more = [&SHORT_LOG[..], &[("metadata.log.max.snapshot.interval.ms", "5000")]].concat();
+    let mut cluster = Cluster::configured(3, &more);
+    cluster.run_for(3_000);
+    let leader = cluster.leader().expect("one was elected");
+    let late = (leader + 1) % 3;
+    cluster.isolate(late);
+    cluster.slow = Some((late, ".checkpoint"));
+    cluster.run_for(30_000);
+    cluster.cut.clear();
+    cluster.run_for(5_000);
+    cluster.answer_held();
+    cluster.run_for(10_000);
+    let leader = cluster.leader().expect("there is one");
+    assert_eq!(cluster.view(late).log_end, cluster.view(leader).log_end);
+}
+
+#[test]
+fn a_node_stops_while_a_snapshot_comes_in_the_place_of_its_log() {
+    let mut cluster = Cluster::configured(3, &SHORT_LOG);
+    cluster.run_for(3_000);
+    let leader = cluster.leader().expect("one was elected");
+    let late = (leader + 1) % 3;
+    cluster.kill(late);
+    cluster.run_for(20_000);
+    cluster.start(late);
+    cluster.slow = Some((late, ".checkpoint"));
+    cluster.run_for(5_000);
+    assert!(!cluster.held.is_empty(), "it has come and is not written");
+    cluster.step(late, Input::StopRequested);
+    cluster.answer_held();
+    let state = cluster.machines[late].node.as_ref().map(Node::state);
+    assert_eq!(state, Some(NodeState::Stopped));
+    // The next start goes on from there.
+    cluster.kill(late);
+    cluster.start(late);
+    assert!(cluster.view(late).log_start > Offset(0));
+}
+
+#[test]
+fn where_a_leader_is_said_to_be_counts_when_it_may_lead() {
+    let mut cluster = one_and_two();
+    let second = add(&mut cluster, 0, 1);
+    cluster.run_for(2_000);
+    assert_eq!(added(&mut cluster, 0, second), Some(ErrorCode::None));
+    remove(&mut cluster, 0, 0);
+    while cluster.view(1).voters != ids(&[2]) {
+        cluster.run_for(1);
+    }
+    cluster.kill(0);
+    cluster.run_for(3);
+    let partition = begin_quorum_epoch_request::PartitionData {
+        leader_id: 9,
+        leader_epoch: 0,
+        ..begin_quorum_epoch_request::PartitionData::default()
+    };
+    let topic = begin_quorum_epoch_request::TopicData {
+        topic_name: Str::from_static("__cluster_metadata"),
+        partitions: vec![partition],
+        ..begin_quorum_epoch_request::TopicData::default()
+    };
+    let endpoint = begin_quorum_epoch_request::LeaderEndpoint {
+        name: Str::from_static("CONTROLLER"),
+        host: Str::from_static("h9"),
+        port: 9093,
+        ..begin_quorum_epoch_request::LeaderEndpoint::default()
+    };
+    let request = BeginQuorumEpochRequest {
+        cluster_id: Some(CLUSTER),
+        voter_id: 2,
+        topics: vec![topic],
+        leader_endpoints: vec![endpoint],
+        ..BeginQuorumEpochRequest::default()
+    };
+    cluster.request(1, 1, AnyRequest::BeginQuorumEpoch(request));
+    cluster.run_for(10_000);
+    assert_eq!(cluster.leader(), Some(1), "it is the only voter");
+}
+
+#[test]
+fn a_log_is_not_cleaned_while_it_is_about_to_be_cut() {
+    let more = [
+        ("metadata.log.max.record.bytes.between.snapshots", "2000"),
+        ("metadata.max.retention.bytes", "60000"),
+        ("metadata.max.idle.interval.ms", "0"),
+    ];
+    let mut cluster = Cluster::configured(3, &more);
+    cluster.run_for(3_000);
+    let old = cluster.leader().expect("one was elected");
+    for value in 1..=60 {
+        cluster.alter(old, &value.to_string());
+        cluster.run_for(20);
+    }
+    cluster.isolate(old);
+    // More than is remembered: where to cut is looked for on the disk.
+    for value in 0..600 {
+        cluster.alter(old, &format!("{}", 1_000 + value));
+    }
+    cluster.run_for(8_000);
+    cluster.cut.clear();
+    cluster.slow = Some((old, "index"));
+    cluster.run_for(120_000);
+    cluster.answer_held();
+    cluster.run_for(5_000);
+    let leader = cluster.leader().expect("there is one");
+    assert_eq!(cluster.view(old).log_end, cluster.view(leader).log_end);
 }

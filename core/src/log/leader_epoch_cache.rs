@@ -50,6 +50,11 @@ impl LeaderEpochCache {
         self.entries.len()
     }
 
+    /// The oldest epoch, and where it is known to begin.
+    pub(crate) fn first(&self) -> Option<(LeaderEpoch, Offset)> {
+        self.entries.first().copied()
+    }
+
     /// The newest epoch.
     pub(crate) fn latest(&self) -> Option<LeaderEpoch> {
         self.entries.last().map(|(epoch, _)| *epoch)

@@ -141,10 +141,10 @@ pub(crate) struct PartitionLog {
     waits: BTreeMap<u64, Wait>,
     /// How many of them are [`Wait::Aside`] or [`Wait::Epochs`].
     aside: usize,
-    /// The log was cut, and not all of that is durable.
-    is_cutting: bool,
     /// How many of them are [`Wait::Epochs`].
     epoch_writes: usize,
+    /// The log was cut, and not all of that is durable.
+    is_cutting: bool,
     next_sequence: u64,
     /// Segments whose log file has not lost its name, oldest first. One goes after the other, and each when the name of
     /// the next is durable: whenever a crash comes, it leaves the end of the log and no hole.

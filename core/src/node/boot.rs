@@ -431,12 +431,18 @@ impl Boot {
     }
 
     fn replay(&mut self, mut log: PartitionLog, now: Now, out: &mut Outbox) -> Result<(), String> {
+        if let Some((_, start)) = log.epochs().first()
+            && (log.log_start()..=log.next_offset()).contains(&start)
+        {
+            // What lies before that was given up, and only the first segment's name does not say so: its epochs are forgotten,
+            // and a log without them cannot tell whose another one is.
+            log.advance_log_start(start, &log_config(&self.config.quorum), now, out);
+        }
         let newest = self.snapshots.last_key_value().map(|(id, _)| *id);
         if let Some(newest) = newest {
-            // It was got from a leader, and a crash came before the log began anew.
-            let is_ahead = log.epochs().latest().is_none_or(|latest| newest.epoch > latest)
-                && newest.end > log.log_start()
-                || newest.end > log.next_offset();
+            // It was got from a leader, and a crash came before the log began anew: what the log holds there is another's.
+            let is_other = log.epochs().epoch_at(newest.end.plus(-1)) != Some(newest.epoch);
+            let is_ahead = newest.end > log.next_offset() || (newest.end > log.log_start() && is_other);
             if is_ahead {
                 out.sometimes(Mark::BootSnapshotAhead);
                 log.truncate_fully(newest.end, now, out);

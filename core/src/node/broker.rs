@@ -183,9 +183,9 @@ pub(crate) struct Broker {
     pub(super) stage: Stage,
     pub(super) quorum: Quorum,
     pub(super) controller: Controller,
-    /// The epoch in which the controller is the active one, if it is.
     /// This life of a process whose controller others can reach.
     pub(super) controller_incarnation: Option<Uuid>,
+    /// The epoch in which the controller is the active one, if it is.
     pub(super) active_epoch: Option<LeaderEpoch>,
     /// The active controller looks after other nodes at intervals.
     pub(super) has_company: bool,

@@ -72,13 +72,14 @@ impl Quorum {
         }
     }
 
-    /// A leader said where it is.
-    pub(super) fn note_address(&mut self, told: Option<(NodeId, &str, u16)>) {
-        if let Some((leader, host, port)) = told
-            && !host.is_empty()
-            && port > 0
+    /// A leader, of no older epoch than the one that is known, said where it is, or another did.
+    pub(super) fn note_address(&mut self, epoch: LeaderEpoch, leader: Option<NodeId>, told: Option<Address>) {
+        let told = told.filter(|address| !address.host.is_empty() && address.port > 0);
+        if let Some(address) = told
+            && let Some(leader) = leader
+            && epoch >= self.election.epoch
         {
-            self.leader_address = Some((leader, Address::new(host, port)));
+            self.leader_address = Some((leader, address));
         }
     }
 
@@ -119,9 +120,13 @@ impl Quorum {
                 let is_durable = self.log.is_idle() && self.log.flushed_end() == self.log.next_offset();
                 let may_fetch = is_durable || self.museum.has(Exhibit::A15VoterSkipsFlush);
                 if may_fetch && self.truncating.is_none() && !self.snapshots.is_installing() {
-                    let is_snapshot = self.snapshots.wanted().is_some();
-                    let fetch = if is_snapshot { Question::FetchSnapshot } else { Question::Fetch };
-                    [Some(fetch), self.wish(now)].into_iter().flatten().map(|it| (*leader, it)).collect()
+                    let fetch = match self.snapshots.wanted() {
+                        // One is written at a time.
+                        Some(_) if self.snapshots.is_writing() => None,
+                        Some(_) => Some(Question::FetchSnapshot),
+                        None => Some(Question::Fetch),
+                    };
+                    [fetch, self.wish(now)].into_iter().flatten().map(|it| (*leader, it)).collect()
                 } else {
                     Vec::new()
                 }
@@ -271,13 +276,22 @@ impl Quorum {
     }
 
     fn on_response(&mut self, asked: &Asked, body: AnyResponse, now: Now, out: &mut Outbox) {
-        let told = |code: i16, leader: i32, epoch: i32| {
-            (code, LeaderEpoch(epoch), Some(NodeId(leader)).filter(|id| id.0 >= 0))
-        };
+        /// What an answer tells: its code, the epoch and its leader, and where that is.
+        macro_rules! told {
+            ($response:expr) => {{
+                let data = $response.topics.first().and_then(|topic| topic.partitions.first());
+                data.map(|data| {
+                    let leader = data.leader_id;
+                    let endpoint = $response.node_endpoints.iter().find(|node| node.node_id == leader);
+                    let address = endpoint.map(|node| Address::new(&node.host, node.port));
+                    let leader = Some(NodeId(leader)).filter(|id| id.0 >= 0);
+                    (data.error_code, LeaderEpoch(data.leader_epoch), leader, address)
+                })
+            }};
+        }
         let answer = match (asked.question, body) {
             (Question::Fetch, AnyResponse::Fetch(response)) => {
                 if response.error_code == ErrorCode::None.as_i16() {
-                    self.backoffs.remove(&(asked.voter, Channel::Fetch));
                     self.on_fetched(asked, response, now, out);
                 } else {
                     self.back_off(asked.voter, Channel::Fetch, now);
@@ -286,7 +300,6 @@ impl Quorum {
             }
             (Question::FetchSnapshot, AnyResponse::FetchSnapshot(response)) => {
                 if response.error_code == ErrorCode::None.as_i16() {
-                    self.backoffs.remove(&(asked.voter, Channel::Fetch));
                     self.on_snapshot_chunk(asked, response, now, out);
                 } else {
                     self.back_off(asked.voter, Channel::Fetch, now);
@@ -295,7 +308,7 @@ impl Quorum {
             }
             (Question::Supported, AnyResponse::ApiVersions(response)) => {
                 self.backoffs.remove(&(asked.voter, asked.peer.channel));
-                return self.on_supported(&response, now, out);
+                return self.on_supported(asked, &response, now, out);
             }
             (Question::AddVoter, AnyResponse::AddRaftVoter(_))
             | (Question::RemoveVoter, AnyResponse::RemoveRaftVoter(_))
@@ -306,21 +319,21 @@ impl Quorum {
             }
             (Question::Vote { .. }, AnyResponse::Vote(response)) => {
                 let data = response.topics.first().and_then(|topic| topic.partitions.first());
-                data.map(|data| (told(data.error_code, data.leader_id, data.leader_epoch), data.vote_granted))
+                let is_granted = data.is_some_and(|data| data.vote_granted);
+                told!(response).map(|told| (told, is_granted))
             }
             (Question::BeginEpoch, AnyResponse::BeginQuorumEpoch(response)) => {
-                let data = response.topics.first().and_then(|topic| topic.partitions.first());
-                data.map(|data| (told(data.error_code, data.leader_id, data.leader_epoch), false))
+                told!(response).map(|told| (told, false))
             }
             (Question::EndEpoch, AnyResponse::EndQuorumEpoch(response)) => {
-                let data = response.topics.first().and_then(|topic| topic.partitions.first());
-                data.map(|data| (told(data.error_code, data.leader_id, data.leader_epoch), false))
+                told!(response).map(|told| (told, false))
             }
             _ => None,
         };
-        let Some(((code, epoch, leader), is_granted)) = answer else {
+        let Some(((code, epoch, leader, address), is_granted)) = answer else {
             return self.back_off(asked.voter, asked.peer.channel, now);
         };
+        self.note_address(epoch, leader, address);
         self.backoffs.remove(&(asked.voter, asked.peer.channel));
         self.learn(epoch, leader, now, out);
         let is_answered = code == ErrorCode::None.as_i16();
@@ -381,6 +394,8 @@ impl Quorum {
         let fetches = fetches.map(|fetch| fetch.deadline).min();
         let retries = self.questions(now).into_iter().filter_map(|(voter, question)| {
             let backoff = self.backoffs.get(&(voter, channel_of(question)))?;
+            // Who cannot be reached is not asked, however long that is put off.
+            self.address_of(voter)?;
             (!self.is_asked(voter, question)).then_some(backoff.until)
         });
         let wish = match self.role {
@@ -393,13 +408,15 @@ impl Quorum {
             | Role::Resigned { .. } => None,
         };
         let snapshots = if self.is_stopping { None } else { self.snapshots.next_deadline() };
-        [role, asked, fetches, retries.min(), snapshots, wish].into_iter().flatten().min()
+        let log = if self.is_stopping { None } else { self.log.next_deadline() };
+        [role, asked, fetches, retries.min(), snapshots, log, wish].into_iter().flatten().min()
     }
 
     /// Does what has come due.
     pub(crate) fn on_deadline(&mut self, now: Now, out: &mut Outbox) {
         self.give_up_on_silent_peers(now, out);
         if !self.is_stopping {
+            self.log.on_deadline(now, out);
             self.on_snapshot_deadline(now, out);
         }
         let at = now.monotonic;

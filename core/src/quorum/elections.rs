@@ -2,7 +2,7 @@
 
 use super::leader::Leader;
 use super::messages::LeaderHint;
-use super::{BACKOFF_DOUBLINGS_MAX, EPOCHS_END, ElectionState, Quorum, Role, Tally, VoterKey, messages};
+use super::{Address, BACKOFF_DOUBLINGS_MAX, ElectionState, Quorum, Role, Tally, VoterKey, messages};
 use crate::ids::{LeaderEpoch, NodeId, Offset};
 use crate::mark::Mark;
 use crate::museum::Exhibit;
@@ -102,7 +102,7 @@ impl Quorum {
 
     pub(super) fn transition_to_candidate(&mut self, now: Now, out: &mut Outbox) {
         let epoch = LeaderEpoch(self.election.epoch.0 + 1);
-        if epoch >= EPOCHS_END {
+        if epoch.0 == i32::MAX {
             self.fail(String::from(
                 "the epochs of the metadata quorum are used up: nobody can be elected any more",
             ));
@@ -213,7 +213,7 @@ impl Quorum {
     /// Takes note of an epoch and its leader, as another node told them.
     pub(super) fn learn(&mut self, epoch: LeaderEpoch, leader: Option<NodeId>, now: Now, out: &mut Outbox) {
         let leader = leader.filter(|id| *id != self.identity.node && self.address_of(*id).is_some());
-        if epoch >= EPOCHS_END {
+        if is_last(epoch) {
             // Nobody was elected so often: whoever says so is wrong, or wants nobody to be elected any more.
         } else if epoch > self.election.epoch {
             match leader {
@@ -264,7 +264,7 @@ impl Quorum {
             || last_epoch.0 < 0
             || partition.last_offset < 0
             || partition.replica_id < 0
-            || epoch >= EPOCHS_END
+            || is_last(epoch)
         {
             ErrorCode::InvalidRequest
         } else if epoch < self.election.epoch {
@@ -348,20 +348,23 @@ impl Quorum {
             None => ErrorCode::InvalidRequest,
             Some(partition) => {
                 let (epoch, leader) = (LeaderEpoch(partition.leader_epoch), NodeId(partition.leader_id));
-                let told = request.leader_endpoints.iter();
-                let told = told.map(|it| (leader, &*it.host, it.port)).next();
-                self.note_address(told);
+                let endpoint = request.leader_endpoints.first();
+                let told = endpoint.map(|endpoint| Address::new(&endpoint.host, endpoint.port));
                 let is_other =
                     epoch == self.election.epoch && self.election.leader.is_some_and(|known| known != leader);
-                if epoch >= EPOCHS_END {
+                if is_last(epoch) {
                     ErrorCode::InvalidRequest
                 } else if epoch < self.election.epoch {
                     ErrorCode::FencedLeaderEpoch
-                } else if is_other || self.address_of(leader).is_none() || leader == self.identity.node {
+                } else if is_other
+                    || (told.is_none() && self.address_of(leader).is_none())
+                    || leader == self.identity.node
+                {
                     ErrorCode::InvalidRequest
                 } else if !self.is_addressed(request.voter_id, partition.voter_directory_id) {
                     ErrorCode::InvalidVoterKey
                 } else {
+                    self.note_address(epoch, Some(leader), told);
                     // A node that has begun to ask for votes, because it had lost its leader, has found it again.
                     let is_followed =
                         matches!(&self.role, Role::Follower { leader: known, .. } if *known == leader);
@@ -389,7 +392,7 @@ impl Quorum {
             None => ErrorCode::InvalidRequest,
             Some(partition) => {
                 let (epoch, leader) = (LeaderEpoch(partition.leader_epoch), NodeId(partition.leader_id));
-                if epoch >= EPOCHS_END || leader.0 < 0 {
+                if is_last(epoch) || leader.0 < 0 {
                     ErrorCode::InvalidRequest
                 } else if epoch < self.election.epoch {
                     ErrorCode::FencedLeaderEpoch
@@ -427,4 +430,9 @@ impl Quorum {
         }
         self.pursue(now, out);
     }
+}
+
+/// Whether an epoch is one of the last, after which nobody could be elected: nobody was elected so often.
+const fn is_last(epoch: LeaderEpoch) -> bool {
+    epoch.0 >= i32::MAX - 1
 }

@@ -12,6 +12,9 @@ use sordini_protocol::wire::Uuid;
 /// An observer that was silent for so long is forgotten.
 const OBSERVER_SESSION: Duration = Duration::from_secs(300);
 
+/// So many observers are remembered; whoever fetches says itself which one it is.
+const OBSERVERS_MAX: usize = 1000;
+
 /// A voter as its leader sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Replica {
@@ -128,6 +131,10 @@ impl Leader {
         now: Now,
     ) {
         self.observers.retain(|_, replica| !is_forgotten(replica, now));
+        if self.observers.len() >= OBSERVERS_MAX && !self.observers.contains_key(&observer) {
+            let silent = self.observers.iter().min_by_key(|(_, replica)| replica.heard).map(|(id, _)| *id);
+            silent.map(|id| self.observers.remove(&id));
+        }
         self.observers.entry(observer).or_default().on_fetch(end, log_end, now);
     }
 

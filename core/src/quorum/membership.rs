@@ -3,7 +3,7 @@
 //! committed, and does not count itself.
 
 use super::voters::{Voter, VoterKey, VoterSet, voters_in};
-use super::{Question, Quorum, Role, messages};
+use super::{Asked, Question, Quorum, Role, messages};
 use crate::controller::cluster::KRAFT_VERSION;
 use crate::ids::{LeaderEpoch, NodeId, Offset};
 use crate::mark::Mark;
@@ -268,9 +268,19 @@ impl Quorum {
     }
 
     /// What a new voter supports.
-    pub(super) fn on_supported(&mut self, response: &ApiVersionsResponse, now: Now, out: &mut Outbox) {
+    pub(super) fn on_supported(
+        &mut self,
+        asked: &Asked,
+        response: &ApiVersionsResponse,
+        now: Now,
+        out: &mut Outbox,
+    ) {
         let Role::Leader(leader) = &mut self.role else { return };
-        let is_asking = |change: &mut VoterChange| matches!(change.stage, Stage::Asking { .. });
+        // An answer may come when another voter is asked, or in another epoch.
+        let is_asking = |change: &mut VoterChange| {
+            change.joining().is_some_and(|voter| voter.voter_id == asked.voter.0)
+                && asked.epoch == self.election.epoch
+        };
         let Some(change) = leader.change.take_if(is_asking) else { return };
         let Stage::Asking { reply_to, mut voter, is_answered_when_committed } = change.stage else { return };
         let features = &response.supported_features;

@@ -4,7 +4,7 @@
 //! | from | to | when |
 //! |---|---|---|
 //! | any | Unattached | somebody has a higher epoch, and its leader is not known |
-//! | any but Leader | Follower | the leader of this epoch, or a higher one, is known |
+//! | any | Follower | the leader of a higher epoch is known; any but Leader: that of this epoch is |
 //! | Unattached, Follower, Resigned | Prospective | nothing was heard of a leader for too long |
 //! | Prospective | Candidate | a majority would vote for this node |
 //! | Prospective | Follower, Unattached | a majority would not, or time is up |
@@ -72,9 +72,6 @@ const FETCH_MAX_WAIT_MS: i32 = 500;
 
 /// The most that a record batch of the metadata log may unfold to; Kafka writes them uncompressed and below 8 MiB.
 const DECOMPRESSED_BYTES_MAX: usize = 1 << 26;
-
-/// No epoch is so high: the one before it has to have a successor.
-const EPOCHS_END: LeaderEpoch = LeaderEpoch(i32::MAX);
 
 /// After so many failures in a row the wait between two tries grows no more.
 const BACKOFF_DOUBLINGS_MAX: u32 = 6;
@@ -561,8 +558,9 @@ impl Quorum {
     /// The node stops. A leader lets the others choose another before it is gone (KIP-595).
     pub(crate) fn stop(&mut self, now: Now, out: &mut Outbox) {
         self.is_stopping = true;
-        // The log is closed as it is.
+        // The log is closed as it is. The next start begins it anew at a snapshot that it does not reach.
         self.truncating = None;
+        self.snapshots.stop_installing();
         if let Role::Leader(leader) = &self.role
             && !self.is_sole_voter()
         {

@@ -2,7 +2,7 @@
 
 use super::messages::Fetched;
 use super::snapshot_file::SnapshotId;
-use super::{Asked, ParkedFetch, Place, Quorum, Role, Uncommitted, VoterKey, messages, records_of};
+use super::{Address, Asked, ParkedFetch, Place, Quorum, Role, Uncommitted, VoterKey, messages, records_of};
 use crate::ids::{ConnectionId, LeaderEpoch, NodeId, Offset};
 use crate::log::lookup::{BatchPlace, Found};
 use crate::log::partition_log::{LookupId, Start};
@@ -62,6 +62,14 @@ impl Quorum {
         let key = VoterKey { node: NodeId(replica), directory: partition.replica_directory_id };
         if leader.on_heard(key, &self.voters, votes, now) {
             leader.check_quorum_at = now.monotonic.plus_millis(check_quorum_ms);
+        }
+        // A log that has forgotten an epoch cannot tell where a log of that epoch parts from it.
+        let is_forgotten =
+            self.log.epochs().first().is_some_and(|(oldest, start)| {
+                last_epoch < oldest && start > log_start && offset > Offset(0)
+            });
+        if is_forgotten && self.snapshots.newest().is_some() {
+            return self.answer_with_snapshot(&reply_to, out);
         }
         if log_start > Offset(0)
             && let Some(oldest) = self.snapshots.oldest()
@@ -240,8 +248,8 @@ impl Quorum {
         };
         let told = (data.current_leader.leader_id, data.current_leader.leader_epoch);
         let endpoint = endpoints.iter().find(|node| node.node_id == told.0);
-        let port = |port: i32| u16::try_from(port).unwrap_or_default();
-        self.note_address(endpoint.map(|node| (NodeId(node.node_id), &*node.host, port(node.port))));
+        let address = endpoint.map(|node| Address::new(&node.host, u16::try_from(node.port).unwrap_or(0)));
+        self.note_address(LeaderEpoch(told.1), Some(NodeId(told.0)), address);
         if !self.is_from_leader(asked, told, now, out) {
             return;
         }
@@ -284,6 +292,7 @@ impl Quorum {
         let (told, epoch) = (Some(NodeId(leader)).filter(|id| id.0 >= 0), LeaderEpoch(epoch));
         self.learn(epoch, told, now, out);
         if asked.epoch != self.election.epoch || self.is_stopping {
+            self.back_off(asked.voter, Channel::Fetch, now);
             return false;
         }
         if !self.is_voter()
@@ -296,23 +305,24 @@ impl Quorum {
         }
         match self.role {
             Role::Follower { leader, .. } if leader == asked.voter && epoch == asked.epoch => true,
-            Role::Follower { .. } => {
-                self.back_off(asked.voter, Channel::Fetch, now);
-                false
-            }
             Role::Unattached { .. }
             | Role::Prospective { .. }
             | Role::Candidate { .. }
+            | Role::Follower { .. }
             | Role::Leader(_)
-            | Role::Resigned { .. } => false,
+            | Role::Resigned { .. } => {
+                self.back_off(asked.voter, Channel::Fetch, now);
+                false
+            }
         }
     }
 
     /// The leader is there.
     pub(super) fn heard_of_leader(&mut self, now: Now) {
         let until = now.monotonic.plus_millis(self.config.fetch_timeout_ms);
-        if let Role::Follower { has_fetched, fetch_by, .. } = &mut self.role {
+        if let Role::Follower { leader, has_fetched, fetch_by } = &mut self.role {
             (*has_fetched, *fetch_by) = (true, until);
+            self.backoffs.remove(&(*leader, Channel::Fetch));
         }
     }
 
@@ -374,13 +384,17 @@ impl Quorum {
             return self.back_off_fetch(now);
         }
         match self.log.find(to, 0, out) {
-            Start::Known(place) => self.truncate(to, place, out),
+            Start::Known(place) => self.truncate(to, place, now, out),
             Start::Searching(lookup) => self.truncating = Some((lookup, to)),
             Start::End => self.back_off_fetch(now),
         }
     }
 
-    fn truncate(&mut self, to: Offset, place: BatchPlace, out: &mut Outbox) {
+    fn truncate(&mut self, to: Offset, place: BatchPlace, now: Now, out: &mut Outbox) {
+        if !self.log.is_idle() {
+            // Something was given up or removed meanwhile: the next fetch leads here again.
+            return self.back_off_fetch(now);
+        }
         if place.base != to {
             // Epochs begin with a batch, in every log.
             self.fail(format!(
@@ -402,7 +416,7 @@ impl Quorum {
         {
             self.truncating = None;
             match found {
-                Found::Batch(place) => self.truncate(to, place, out),
+                Found::Batch(place) => self.truncate(to, place, now, out),
                 Found::Record { .. } | Found::Nothing | Found::Damage => {
                     self.fail(format!("the metadata log is damaged at offset {to}"));
                 }

@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::{Buf as _, Bytes, BytesMut};
 use sordini_protocol::batch::{Batch, BatchBuilder, BatchParams};
+use sordini_protocol::compression::Compression;
 use sordini_protocol::control::{self, ControlType, control_batch};
 use sordini_protocol::records::{
     KRaftVersionRecord, MetadataRecord, SnapshotFooterRecord, SnapshotHeaderRecord, VotersRecord,
@@ -130,6 +131,10 @@ impl Reader {
         let damaged =
             |why: &dyn core::fmt::Display| format!("the batch at offset {base} cannot be read: {why}");
         batch.check_crc().map_err(|error| damaged(&error))?;
+        // Nobody writes compressed ones, and one may unfold to more than there is room for.
+        if batch.header().compression() != Ok(Compression::None) {
+            return Err(format!("the batch at offset {base} is compressed"));
+        }
         if self.has_footer {
             return Err(format!("it goes on behind its footer, at offset {base}"));
         }

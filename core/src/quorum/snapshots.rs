@@ -8,7 +8,7 @@
 use super::messages::{self, SnapshotChunk, SnapshotRequested};
 use super::snapshot_file::{self, Contents, SnapshotId};
 use super::voters::{VoterKey, VoterSet};
-use super::{Asked, Quorum, Role};
+use super::{Address, Asked, Quorum, Role};
 use crate::ids::{LeaderEpoch, NodeId, Offset};
 use crate::mark::Mark;
 use crate::node::{Output, ReplyTo};
@@ -139,6 +139,16 @@ impl Snapshots {
         matches!(&self.writing, Some(Writing { purpose: Purpose::Install { .. }, .. }))
     }
 
+    /// One is on its way to the disk, whatever for.
+    pub(super) const fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    /// The node stops. What is durable is found by the next start.
+    pub(super) fn stop_installing(&mut self) {
+        self.writing.take_if(|writing| matches!(writing.purpose, Purpose::Install { is_durable: true, .. }));
+    }
+
     /// The snapshot that is being fetched, and from where on.
     pub(super) fn wanted(&self) -> Option<(SnapshotId, u64)> {
         self.download.as_ref().map(|download| (download.id, download.bytes.len() as u64))
@@ -176,6 +186,7 @@ impl Quorum {
         is_due
             && snapshots.applied.bytes > 0
             && snapshots.writing.is_none()
+            && snapshots.download.is_none()
             && self.high_watermark.is_some_and(|at| at >= snapshots.applied.end)
             && !self.is_stopping
     }
@@ -223,6 +234,9 @@ impl Quorum {
                     }
                     Purpose::Install { is_durable, .. } => {
                         *is_durable = true;
+                        if self.is_stopping {
+                            self.snapshots.stop_installing();
+                        }
                         self.maybe_install(now, out);
                     }
                 }
@@ -236,7 +250,8 @@ impl Quorum {
     /// Gives up older snapshots, and the log up to the next one, as far as the limits ask for that. The newest stays.
     fn clean_snapshots(&mut self, now: Now, out: &mut Outbox) {
         self.snapshots.clean_at = now.monotonic.plus_millis(CLEAN_INTERVAL_MS);
-        if self.is_stopping || self.snapshots.is_installing() || self.log.is_cutting() {
+        let is_busy = self.snapshots.is_installing() || self.log.is_cutting() || self.truncating.is_some();
+        if self.is_stopping || is_busy {
             return;
         }
         while let [(_, oldest), (next, _)] = *self.snapshots.files.iter().take(2).collect::<Vec<_>>() {
@@ -352,11 +367,15 @@ impl Quorum {
         now: Now,
         out: &mut Outbox,
     ) {
+        let endpoints = response.node_endpoints;
         let topic = response.topics.into_iter().next();
         let Some(data) = topic.and_then(|topic| topic.partitions.into_iter().next()) else {
             return self.back_off(asked.voter, Channel::Fetch, now);
         };
         let told = (data.current_leader.leader_id, data.current_leader.leader_epoch);
+        let endpoint = endpoints.iter().find(|node| node.node_id == told.0);
+        let address = endpoint.map(|node| Address::new(&node.host, node.port));
+        self.note_address(LeaderEpoch(told.1), Some(NodeId(told.0)), address);
         if !self.is_from_leader(asked, told, now, out) {
             return;
         }
