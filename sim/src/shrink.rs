@@ -21,7 +21,7 @@ pub struct Signature(
 );
 
 /// The properties: the files of [`crate::check`], and what the world itself sees.
-const PROPERTIES: [&str; 34] = [
+const PROPERTIES: [&str; 35] = [
     "acknowledged_data",
     "answers",
     "append_after_error",
@@ -41,6 +41,7 @@ const PROPERTIES: [&str; 34] = [
     "metadata_epochs",
     "metadata_high_watermark",
     "metadata_images",
+    "metadata_snapshots",
     "no_duplicates",
     "node_lives",
     "one_vote",

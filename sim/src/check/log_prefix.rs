@@ -2,7 +2,8 @@
 //! byte, at the same offsets; and it has in it everything that the crash could not take (S1).
 
 use super::truth::{
-    Compared, ComparedFile, Damage, Extent, LogTruth, is_going, len_after_truncations, segments_to_be,
+    Compared, ComparedFile, Damage, Extent, LogTruth, is_going, len_after_truncations, segment_base,
+    segments_to_be,
 };
 use super::{Violation, acknowledged_data};
 use crate::disk::Disk;
@@ -97,11 +98,6 @@ pub(super) fn check_damaged(
     }
     log.recovered(found, Compared::new(), disk);
     Ok(Damaged::Explained(losses))
-}
-
-fn segment_base(file: &str) -> i64 {
-    let name = file.rsplit('/').next().and_then(|name| name.strip_suffix(".log"));
-    name.and_then(|base| base.parse().ok()).unwrap_or(0)
 }
 
 /// At a clean stop the log files hold all that was appended, and it is durable.

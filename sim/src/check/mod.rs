@@ -11,6 +11,7 @@ mod high_watermark;
 mod index_recomputation;
 mod leader_epochs;
 mod log_prefix;
+mod metadata_snapshots;
 mod no_duplicates;
 mod producer_ids;
 mod producer_state;
@@ -226,6 +227,17 @@ impl Checks {
         }
     }
 
+    /// A segment of the metadata log begins; where there is none, the log begins anew.
+    fn on_metadata_segment(&mut self, file: &StoragePath, disk: &Disk) -> Result<(), Violation> {
+        let base = truth::segment_base(file.as_str());
+        if disk.is_damaged() || base == 0 || !truth::segments_to_be(METADATA_DIR, disk).is_empty() {
+            return Ok(());
+        }
+        metadata_snapshots::check_beginning(base, disk)?;
+        log_of(&mut self.logs, &Arc::from(METADATA_DIR), disk).begin_anew(base);
+        Ok(())
+    }
+
     fn on_append(
         &mut self,
         file: &StoragePath,
@@ -233,8 +245,11 @@ impl Checks {
         bytes: &[Bytes; 2],
         disk: &Disk,
     ) -> Result<(), Violation> {
-        if !file.as_str().ends_with(".log") || bytes.iter().all(Bytes::is_empty) {
+        if !file.as_str().ends_with(".log") {
             return Ok(());
+        }
+        if bytes.iter().all(Bytes::is_empty) {
+            return if file.parent() == METADATA_DIR { self.on_metadata_segment(file, disk) } else { Ok(()) };
         }
         self.failed_dirs.check(file)?;
         if self.abandoned.contains(file.parent()) {
@@ -287,6 +302,9 @@ impl Checks {
         let Some(log) = self.logs.get_mut(file.parent()).filter(|log| !log.is_unverified()) else {
             return Ok(());
         };
+        if file.parent() == METADATA_DIR {
+            log.allow_start(metadata_snapshots::contained_end(disk));
+        }
         if file.name() == leader_epochs::FILE {
             if let Ok([(_, start), ..]) = leader_epochs::parse(bytes).as_deref() {
                 // The file may be the first to tell of a start that moves up. A start that nothing allows is not raised,
@@ -321,6 +339,17 @@ impl Checks {
                 return Ok(());
             }
             self.shortened += log_prefix::check(path.parent(), log, disk, None)?;
+        }
+        if path.parent() == METADATA_DIR {
+            if matches!(op, StorageOp::Remove { .. }) {
+                // It goes with all behind it, and nobody asks for it any more: the checks of a quorum say whether it may.
+                log.cut(path.as_str(), 0);
+                return Ok(());
+            }
+            if let Some((end, _)) = truth::segments_to_be(METADATA_DIR, disk).get(1) {
+                metadata_snapshots::check_going(path.as_str(), *end, disk)?;
+                log.allow_start(*end);
+            }
         }
         let limits = limits_of(&self.partitions, path.parent());
         retention::check_segment(path, log, &limits, self.wall_ms, disk)
@@ -439,6 +468,9 @@ impl Checks {
             return Ok(0);
         }
         self.is_recovering = false;
+        if let Some(log) = self.logs.get_mut(METADATA_DIR) {
+            log.allow_start(metadata_snapshots::contained_end(disk));
+        }
         if disk.is_damaged() {
             for dir in self.logs.keys().cloned().collect::<Vec<_>>() {
                 self.check_damaged(&dir, disk)?;

@@ -308,7 +308,10 @@ impl LogTruth {
     pub(super) fn cut(&mut self, file: &str, len: u64) {
         let is_cut = |batch: &TrueBatch| *batch.file == *file && batch.end() > len;
         let Some(first) = self.batches.iter().position(is_cut) else { return };
-        self.cut_off = self.batches.split_off(first);
+        // Of several files the last is cut first.
+        let mut cut_off = self.batches.split_off(first);
+        cut_off.append(&mut self.cut_off);
+        self.cut_off = cut_off;
         self.deleted = self.deleted.min(first);
         self.applied = self.applied.min(first);
         self.durable = self.durable.min(first);
@@ -316,6 +319,14 @@ impl LogTruth {
         self.seen = None;
         self.cut_files.insert(Arc::from(file));
         self.note_interruption();
+    }
+
+    /// All of it was given up, and it begins at `base`.
+    pub(super) fn begin_anew(&mut self, base: i64) {
+        let must_keep = self.must_keep.map(|before| MustKeep { durable_end: base, end: base, ..before });
+        let lost = std::mem::take(&mut self.lost);
+        let interruptions = std::mem::take(&mut self.interruptions);
+        *self = Self { origin: base, start_limit: base, must_keep, lost, interruptions, ..Self::default() };
     }
 
     /// Whether batches that this log had were ever cut off a file.
@@ -591,6 +602,12 @@ pub(super) fn contents_to_be(disk: &Disk, file: &str) -> Option<Bytes> {
         }
     }
     contents
+}
+
+/// The base offset in a segment's name.
+pub(super) fn segment_base(file: &str) -> i64 {
+    let name = file.rsplit('/').next().and_then(|name| name.strip_suffix(".log"));
+    name.and_then(|base| base.parse().ok()).unwrap_or(0)
 }
 
 /// The segments of a log once all that is under way has taken effect: base offset and log file, oldest first.

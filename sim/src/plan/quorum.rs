@@ -14,6 +14,11 @@ const QUORUM_EVERY: u64 = 4;
 /// What decides which: no other plan changes with it.
 const QUORUM_SALT: u64 = 0x6b72_6166_7400_0004;
 
+/// One plan about a quorum in so many has a short log.
+const SHORT_LOG_EVERY: u64 = 3;
+/// What is drawn of a short log: nothing else of a plan changes with it.
+const SHORT_LOG_SALT: u64 = 0x736e_6170_7368_6f74;
+
 /// How long the reference run lasts, in virtual microseconds.
 const REFERENCE_US: u64 = 600_000_000;
 /// Between two values of one of its clients.
@@ -76,7 +81,9 @@ impl Plan {
         let nodes = draw.one_of(&[1, 3, 3, 3, 3, 5, 5, 5]);
         let duration_us = draw.between(2_000_000, 20_000_000);
         let brokers = draw.one_of(&[0, 0, 1, 2, 3]);
-        let (properties, fetch_timeout_us) = draw_properties(&mut draw, brokers > 0);
+        let (mut properties, fetch_timeout_us) = draw_properties(&mut draw, brokers > 0);
+        let short_log = ShortLog::draw(seed, nodes, duration_us);
+        properties.extend(short_log.properties);
         let has_clocks = draw.chance(1, 2);
         let nodes: Vec<NodePlan> =
             (0..nodes).map(|_| draw_controller(&mut draw, &properties, has_clocks)).collect();
@@ -90,6 +97,7 @@ impl Plan {
             configurators.iter().map(|configurator| configurator.client).chain(of_brokers).collect();
         let swarm = Swarm { nodes: nodes.len(), duration_us, fetch_timeout_us, clients };
         let mut faults = draw_faults(&mut draw, &swarm);
+        faults.extend(short_log.faults);
         faults.sort_by_key(|planned| planned.at_us);
         let high = draw.one_of(&[60, 500, 20_000]);
         Self {
@@ -197,6 +205,67 @@ struct Swarm {
     /// How long a follower waits for its leader.
     fetch_timeout_us: u64,
     clients: Vec<u64>,
+}
+
+/// A metadata log of which little is kept: whoever is away for long has to come back through a snapshot.
+#[derive(Default)]
+struct ShortLog {
+    properties: BTreeMap<String, String>,
+    faults: Vec<FaultPlan>,
+}
+
+impl ShortLog {
+    fn draw(seed: u64, nodes: u64, duration_us: u64) -> Self {
+        let mut draw = Draw::new(seed ^ SHORT_LOG_SALT);
+        let mut short_log = Self::default();
+        if !draw.chance(1, SHORT_LOG_EVERY) {
+            return short_log;
+        }
+        let mut set = |key: &str, value: u64| {
+            short_log.properties.insert(key.to_owned(), value.to_string());
+        };
+        set("metadata.log.max.record.bytes.between.snapshots", draw.one_of(&[300, 500, 1_000, 4_000]));
+        set("internal.metadata.log.segment.bytes", draw.between(400, 2_000));
+        set("metadata.max.retention.bytes", draw.one_of(&[1, 1_000, 3_000, 8_000]));
+        if draw.chance(1, 3) {
+            set("metadata.max.retention.ms", draw.one_of(&[0, 500, 5_000]));
+        }
+        if draw.chance(1, 3) {
+            set("metadata.log.max.snapshot.interval.ms", draw.one_of(&[200, 1_000, 5_000]));
+        }
+        if draw.chance(1, 2) {
+            set("controller.quorum.fetch.max.bytes", draw.one_of(&[100, 200, 400]));
+        }
+        if nodes > 1 {
+            let node_count = usize::try_from(nodes).expect("a few");
+            for _ in 0..draw.between(1, 3) {
+                let node = draw.index(node_count);
+                let at_us = draw.between(10_000, duration_us);
+                let away = draw_absence(&mut draw, node_count, node);
+                let planned = |(later, fault)| FaultPlan { at_us: at_us + later, fault };
+                short_log.faults.extend(away.into_iter().map(planned));
+            }
+        }
+        short_log
+    }
+}
+
+/// A node is away while the others go on, and perhaps once more when it has just come back.
+fn draw_absence(draw: &mut Draw, nodes: usize, node: usize) -> Vec<(u64, Fault)> {
+    let away_us = draw.one_of(&[1_000_000, 3_000_000, 8_000_000]);
+    let mut faults = if draw.chance(1, 2) {
+        let how = draw.one_of(&[CrashKind::PowerLoss, CrashKind::Kill]);
+        vec![(0, crash(node, how, away_us))]
+    } else {
+        cut_off(nodes, &[node], true, true, away_us)
+    };
+    if draw.chance(1, 2) {
+        let within_us = draw.one_of(&[20_000, 300_000, 2_000_000]);
+        let again_us = away_us + draw.between(0, within_us);
+        let down_us = draw.one_of(&[1_000, 100_000]);
+        faults.push((again_us, crash(node, CrashKind::PowerLoss, down_us)));
+    }
+    faults
 }
 
 /// Properties of all nodes, and how long a follower waits for its leader with them.

@@ -7,6 +7,7 @@ use super::cluster::Cluster;
 use super::voter_log::{VoterBatch, VoterLog};
 use crate::check::Violation;
 use sordini_core::node::QuorumRole;
+use bytes::Bytes;
 use std::collections::BTreeMap;
 
 fn violation(sentence: String) -> Violation {
@@ -49,6 +50,17 @@ impl Committed {
         self.batches.last().map_or(0, |(batch, _)| batch.end)
     }
 
+    /// Every batch: where it ends, its epoch and its bytes.
+    pub(super) fn batches(&self) -> impl Iterator<Item = (i64, i32, &Bytes)> {
+        self.batches.iter().map(|(batch, _)| (batch.end, batch.epoch, &batch.bytes))
+    }
+
+    /// The hash of all that lies below an offset.
+    pub(super) fn prefix_at(&self, end: i64) -> u64 {
+        let count = self.batches.partition_point(|(batch, _)| batch.end <= end);
+        count.checked_sub(1).map_or(0, |last| self.batches[last].0.prefix)
+    }
+
     /// A voter says that more is committed than anybody did before. What that says of the cluster is `cluster`'s.
     pub(super) fn extend(
         &mut self,
@@ -63,7 +75,7 @@ impl Committed {
                 break;
             }
             cluster.replay(batch)?;
-            self.batches.push((batch.without_bytes(), seen.epoch));
+            self.batches.push((batch.clone(), seen.epoch));
         }
         if self.end() != high_watermark {
             return Err(violation(format!(
@@ -123,7 +135,9 @@ impl Committed {
         if !leads(seen) || before.is_some_and(|before| leads(before) && before.epoch == seen.epoch) {
             return Ok(());
         }
+        // What lies before its log begins is in a snapshot.
         let earlier = self.batches.iter().take_while(|(_, committed_in)| *committed_in < seen.epoch);
+        let earlier = earlier.skip_while(|(committed, _)| committed.base < log.start());
         let mut own = log.from(0).iter();
         for (committed, committed_in) in earlier {
             let other = own.next();

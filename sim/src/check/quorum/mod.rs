@@ -18,7 +18,7 @@ mod single_leader;
 mod topic_ids;
 mod voter_log;
 
-use super::{METADATA_DIR as DIR, Violation};
+use super::{METADATA_DIR as DIR, Violation, metadata_snapshots};
 use crate::disk::{Contents, Disk};
 use crate::history::Entry;
 use crate::plan::Plan;
@@ -43,6 +43,8 @@ struct Seen {
     flushed_end: i64,
     log_end: i64,
     epoch_start: Option<i64>,
+    log_start: i64,
+    newest_snapshot: Option<metadata_snapshots::SnapshotId>,
 }
 
 impl Seen {
@@ -56,6 +58,8 @@ impl Seen {
             flushed_end: view.flushed_end.0,
             log_end: view.log_end.0,
             epoch_start: view.epoch_start.map(|offset| offset.0),
+            log_start: view.log_start.0,
+            newest_snapshot: view.snapshots.last().map(|(end, epoch)| (end.0, epoch.0)),
         }
     }
 }
@@ -108,6 +112,7 @@ pub struct QuorumChecks {
     committed: committed_metadata::Committed,
     written: committed_metadata::Written,
     cluster: Cluster,
+    snapshots: metadata_snapshots::Replay,
     settings: honest_controller::Settings,
     administration: honest_administration::Administration,
     limits: Vec<check_quorum::Limit>,
@@ -151,6 +156,7 @@ impl QuorumChecks {
             committed: committed_metadata::Committed::default(),
             written: committed_metadata::Written::default(),
             cluster: Cluster::default(),
+            snapshots: metadata_snapshots::Replay::default(),
             settings: honest_controller::Settings::default(),
             administration: honest_administration::Administration::default(),
             limits: plan.controllers().map(|node| check_quorum::Limit::of(plan, node)).collect(),
@@ -174,7 +180,7 @@ impl QuorumChecks {
         let voter = &mut self.voters[node];
         match op {
             StorageOp::Append { file, position, bytes } => {
-                let appended = voter.log.append(file, *position, bytes);
+                let appended = voter.log.append(file, *position, bytes, |end| self.committed.prefix_at(end));
                 for batch in voter.log.last(appended) {
                     self.written.check(node, batch)?;
                 }
@@ -184,8 +190,13 @@ impl QuorumChecks {
                 self.committed.check_cut(node, &cut)?;
                 voter.compared_end = voter.compared_end.min(voter.log.end());
             }
-            StorageOp::Remove { path } | StorageOp::Rename { from: path, .. } => {
-                let cut = voter.log.remove(path.as_str());
+            StorageOp::Rename { from: path, .. } => voter.log.remove_front(path.as_str()),
+            StorageOp::Remove { path } => {
+                metadata_snapshots::check_snapshot_going(path, disk)?;
+                let mut cut = voter.log.remove(path.as_str());
+                // What is in a snapshot may go with all of the log, which then begins where the snapshot ends.
+                let contained_end = metadata_snapshots::contained_end(disk);
+                cut.retain(|batch| batch.end > contained_end);
                 self.committed.check_cut(node, &cut)?;
                 voter.compared_end = voter.compared_end.min(voter.log.end());
             }
@@ -204,7 +215,7 @@ impl QuorumChecks {
             return;
         }
         let voter = &mut self.voters[node];
-        voter.log = VoterLog::on(disk);
+        voter.log = VoterLog::on(disk, |end| self.committed.prefix_at(end));
         voter.compared_end = 0;
         if voter.seen.take().is_some() {
             voter.durable_epoch = ElectionState::on(disk).map_or(0, |state| state.epoch);
@@ -238,7 +249,7 @@ impl QuorumChecks {
         }
         if before.is_none() {
             // What it recovered it has cut where it could not be read.
-            self.voters[node].log = VoterLog::to_be_on(disk);
+            self.voters[node].log = VoterLog::to_be_on(disk, |end| self.committed.prefix_at(end));
             self.voters[node].compared_end = 0;
         }
         metadata_epochs::check(node, before.as_ref(), &seen, self.voters[node].durable_epoch)?;
@@ -258,7 +269,14 @@ impl QuorumChecks {
                 self.committed.extend(node, &seen, &self.voters[node].log, &mut self.cluster)?;
             }
             let voter = &mut self.voters[node];
+            voter.compared_end = voter.compared_end.max(voter.log.start());
             self.committed.check_log(node, high_watermark, &voter.log, &mut voter.compared_end)?;
+        }
+        metadata_snapshots::check_view(node, seen.log_start, seen.newest_snapshot, disk)?;
+        if let Some(newest) = seen.newest_snapshot
+            && before.and_then(|before| before.newest_snapshot) != Some(newest)
+        {
+            self.snapshots.check(node, newest, self.committed.batches(), disk)?;
         }
         self.voters[node].seen = Some(seen);
         Ok(())

@@ -1,7 +1,7 @@
 //! The metadata log of one voter, as it asked its disk for it.
 
 use crate::check::METADATA_DIR as DIR;
-use crate::check::truth::{batches_of, len_after_truncations, segments_to_be};
+use crate::check::truth::{batches_of, len_after_truncations, segment_base, segments_to_be};
 use crate::disk::{Contents, Disk};
 use crate::trace::Hash64;
 use bytes::Bytes;
@@ -44,6 +44,10 @@ impl VoterBatch {
 /// The batches, in the order of their offsets.
 #[derive(Clone, Debug, Default)]
 pub(super) struct VoterLog {
+    /// Where it begins.
+    start: i64,
+    /// Of all that lies before.
+    prefix: u64,
     batches: Vec<VoterBatch>,
     /// How many, from the first, are known to be durable.
     durable: usize,
@@ -51,12 +55,13 @@ pub(super) struct VoterLog {
 
 impl VoterLog {
     /// What lies on a disk that nobody writes to, up to the first bytes that are no batch.
-    pub(super) fn on(disk: &Disk) -> Self {
+    pub(super) fn on(disk: &Disk, prefix_at: impl Fn(i64) -> u64) -> Self {
         let mut log = Self::default();
         let segments = disk.paths_beneath(DIR).filter(|file| file.ends_with(".log")).map(Arc::from);
         let segments: Vec<Arc<str>> = segments.collect();
         for file in segments {
             let contents = disk.contents(&file).map(Contents::all).unwrap_or_default();
+            log.begin_at(segment_base(&file), &prefix_at);
             if !log.read(&file, &contents) {
                 break;
             }
@@ -65,9 +70,10 @@ impl VoterLog {
     }
 
     /// The same of a disk on which operations are under way.
-    pub(super) fn to_be_on(disk: &Disk) -> Self {
+    pub(super) fn to_be_on(disk: &Disk, prefix_at: impl Fn(i64) -> u64) -> Self {
         let mut log = Self::default();
         for (_, file) in segments_to_be(DIR, disk) {
+            log.begin_at(segment_base(&file), &prefix_at);
             let len = len_after_truncations(disk, &file);
             let contents = disk.contents(&file).map(|contents| contents.read(0, len)).unwrap_or_default();
             if !log.read(&file, &contents) {
@@ -79,10 +85,17 @@ impl VoterLog {
                 && file.parent() == DIR
                 && file.as_str().ends_with(".log")
             {
-                log.append(file, *position, bytes);
+                log.append(file, *position, bytes, &prefix_at);
             }
         }
         log
+    }
+
+    /// A segment begins: where there is nothing before it, that is where the log does.
+    fn begin_at(&mut self, base: i64, prefix_at: impl Fn(i64) -> u64) {
+        if self.batches.is_empty() {
+            (self.start, self.prefix) = (base, prefix_at(base));
+        }
     }
 
     /// Adds the batches of a file; false if something else stands there too.
@@ -111,7 +124,7 @@ impl VoterLog {
         hash.bytes(&bytes);
         let hash = hash.finish();
         let mut prefix = Hash64::default();
-        prefix.word(self.batches.last().map_or(0, |before| before.prefix));
+        prefix.word(self.batches.last().map_or(self.prefix, |before| before.prefix));
         prefix.word(hash);
         self.batches.push(VoterBatch {
             base: header.base_offset,
@@ -128,12 +141,29 @@ impl VoterLog {
 
     /// The offset after the last record.
     pub(super) fn end(&self) -> i64 {
-        self.batches.last().map_or(0, |batch| batch.end)
+        self.batches.last().map_or(self.start, |batch| batch.end)
+    }
+
+    /// Where its first segment begins.
+    pub(super) const fn start(&self) -> i64 {
+        self.start
     }
 
     /// Takes what was appended, and answers how many batches that was. What is no batch, other checks find.
-    pub(super) fn append(&mut self, file: &StoragePath, position: u64, bytes: &[Bytes; 2]) -> usize {
-        if !file.as_str().ends_with(".log") || bytes.iter().all(Bytes::is_empty) {
+    pub(super) fn append(
+        &mut self,
+        file: &StoragePath,
+        position: u64,
+        bytes: &[Bytes; 2],
+        prefix_at: impl Fn(i64) -> u64,
+    ) -> usize {
+        if !file.as_str().ends_with(".log") {
+            return 0;
+        }
+        if position == 0 {
+            self.begin_at(segment_base(file.as_str()), prefix_at);
+        }
+        if bytes.iter().all(Bytes::is_empty) {
             return 0;
         }
         let batches = batches_of(file, position, bytes, 0).unwrap_or_default();
@@ -153,11 +183,17 @@ impl VoterLog {
         self.take(|batch| &*batch.file == file && batch.position + batch.len > len)
     }
 
-    /// A file or directory leaves its name; answers what went with it from the log's end.
+    /// A file or directory is removed; answers what went with it.
     pub(super) fn remove(&mut self, path: &str) -> Vec<VoterBatch> {
-        let is_last = self.batches.last().is_some_and(|batch| batch.file.starts_with(path));
+        self.take(|batch| batch.file.starts_with(path))
+    }
+
+    /// The first segment loses its name.
+    pub(super) fn remove_front(&mut self, path: &str) {
         let gone = self.take(|batch| batch.file.starts_with(path));
-        if is_last { gone } else { Vec::new() }
+        if let Some(last) = gone.last() {
+            (self.start, self.prefix) = (last.end, last.prefix);
+        }
     }
 
     fn take(&mut self, is_gone: impl Fn(&VoterBatch) -> bool) -> Vec<VoterBatch> {
@@ -186,7 +222,7 @@ impl VoterLog {
         {
             self.durable += 1;
         }
-        self.durable.checked_sub(1).map_or(0, |last| self.batches[last].end)
+        self.durable.checked_sub(1).map_or(self.start, |last| self.batches[last].end)
     }
 }
 
@@ -205,7 +241,7 @@ impl VoterLog {
             let batch = crate::check::example::batch(params, 0, "a record");
             let len = batch.len() as u64;
             let file = StoragePath::new(&format!("{DIR}/{:020}.log", 0));
-            assert_eq!(log.append(&file, position, &[batch, Bytes::new()]), 1);
+            assert_eq!(log.append(&file, position, &[batch, Bytes::new()], |_| 0), 1);
             position += len;
         }
         log
