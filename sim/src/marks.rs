@@ -164,18 +164,26 @@ impl Marks {
     }
 }
 
+/// Why no voter ever changes.
+const NO_LOGGED_VOTERS: &str =
+    "voters stand in the configuration of every plan's controllers, and none in their log";
+
 /// The marks that no plan of today can come by, each with what it would take.
-const OUT_OF_REACH: [(&str, &str); 5] = [
+const OUT_OF_REACH: [(&str, &str); 9] = [
+    ("controller.transaction_aborted", "only Apache Kafka's controllers write metadata transactions"),
     ("fetch.diverging", "only a follower says which epoch it fetched last, and brokers are standalone"),
     (
         "log.lookup.segment_deleted",
         "a disk does what is asked of one file in that order, and a segment is not searched once its deletion began",
     ),
-    (
-        "log.truncated_segment",
-        "the metadata log is the only one that is cut, and no run fills a segment of it",
-    ),
     ("produce.offline", "a node goes on without a partition only if it has a second log directory"),
+    (
+        "quorum.fetched_damage",
+        "the disks of a quorum hold what they took, and the network delivers what it was given",
+    ),
+    ("quorum.leader_removed", NO_LOGGED_VOTERS),
+    ("quorum.voters.changed", NO_LOGGED_VOTERS),
+    ("quorum.voters.taken_back", NO_LOGGED_VOTERS),
     ("produce.timed_out", "producers wait for half a minute, and no disk stalls that long"),
 ];
 

@@ -216,7 +216,8 @@ impl Image {
             fact(format!("feature {name}"), level);
         }
         for (id, broker) in &self.brokers {
-            let said = (broker.broker_epoch, broker.incarnation_id, broker.fenced, broker.in_controlled_shutdown);
+            let said =
+                (broker.broker_epoch, broker.incarnation_id, broker.fenced, broker.in_controlled_shutdown);
             fact(format!("broker {id}"), &said);
         }
         for (id, controller) in &self.controllers {
@@ -259,8 +260,13 @@ impl Image {
             are_control.push(batch.header().is_control());
             image.replay(&batch)?;
         }
-        let is_framed = are_control.len() > 1 && are_control.first() == Some(&true) && are_control.last() == Some(&true);
-        if is_framed && rest.is_empty() { Ok(image) } else { Err("it lacks its header or its footer".to_owned()) }
+        let is_framed =
+            are_control.len() > 1 && are_control.first() == Some(&true) && are_control.last() == Some(&true);
+        if is_framed && rest.is_empty() {
+            Ok(image)
+        } else {
+            Err("it lacks its header or its footer".to_owned())
+        }
     }
 }
 
@@ -315,5 +321,76 @@ impl Replay {
         }
         self.right.insert(id, contents);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::example::Life;
+    use sordini_core::storage_op::StorageOp;
+    use sordini_protocol::batch::{BatchBuilder, BatchParams};
+    use sordini_protocol::records::ConfigRecord;
+
+    fn batch(base_offset: i64, control: bool, records: &[MetadataRecord]) -> Bytes {
+        let params = BatchParams { base_offset, control, leader_epoch: 1, ..BatchParams::default() };
+        let mut builder = BatchBuilder::new(params);
+        for record in records {
+            let value = record.to_bytes(record.highest_version()).expect("it has this version");
+            builder.append(0, None, Some(&value), &[]);
+        }
+        if records.is_empty() {
+            builder.append(0, None, None, &[]);
+        }
+        builder.build()
+    }
+
+    fn set(key: &'static str, value: &'static str) -> MetadataRecord {
+        let (name, value) = (Str::from_static(key), Some(Str::from_static(value)));
+        ConfigRecord { resource_type: 4, name, value, ..ConfigRecord::default() }.into()
+    }
+
+    fn store(life: &mut Life, id: SnapshotId, bytes: Bytes) {
+        let file = StoragePath::new(&file_of(id));
+        life.push(StorageOp::Replace { file, bytes }).expect("a snapshot may be written at any time");
+    }
+
+    #[test]
+    fn what_a_durable_snapshot_contains_may_go_and_nothing_else() {
+        let mut life = Life::begin();
+        assert!(check_going("a segment", 1, &life.disk).is_err());
+        store(&mut life, (5, 1), Bytes::from_static(b"a snapshot"));
+        assert!(check_going("a segment", 5, &life.disk).is_err(), "it is not durable");
+        assert!(check_beginning(5, &life.disk).is_err());
+        life.settle();
+        assert_eq!(check_going("a segment", 5, &life.disk), Ok(()));
+        assert!(check_going("a segment", 6, &life.disk).is_err());
+        assert_eq!((check_beginning(0, &life.disk), check_beginning(5, &life.disk)), (Ok(()), Ok(())));
+        assert!(check_beginning(4, &life.disk).is_err());
+        assert_eq!(check_view(0, 5, Some((5, 1)), &life.disk), Ok(()));
+        assert!(check_view(0, 6, Some((5, 1)), &life.disk).is_err());
+        assert!(check_view(0, 5, Some((6, 1)), &life.disk).is_err());
+        assert!(check_view(0, 5, None, &life.disk).is_err());
+    }
+
+    #[test]
+    fn a_snapshot_says_what_the_log_comes_to() {
+        let mut life = Life::begin();
+        let log = [batch(0, false, &[set("a", "1"), set("b", "1")]), batch(2, false, &[set("a", "2")])];
+        let (header, footer) = (batch(0, true, &[]), batch(9, true, &[]));
+        let mut judge = |id: SnapshotId, parts: &[&Bytes]| {
+            let parts: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
+            store(&mut life, id, Bytes::from(parts.concat()));
+            life.settle();
+            let committed = [(2, 1, &log[0]), (3, 1, &log[1])].into_iter();
+            Replay::default().check(0, id, committed, &life.disk).map_err(|violation| violation.sentence)
+        };
+        let newest = batch(1, false, &[set("b", "1"), set("a", "2")]);
+        assert_eq!(judge((3, 1), &[&header, &newest, &footer]), Ok(()));
+        assert_eq!(judge((2, 1), &[&header, &log[0], &footer]), Ok(()));
+        assert!(judge((2, 1), &[&header, &newest, &footer]).is_err_and(|why| why.contains("it says of a")));
+        assert!(judge((3, 1), &[&header, &newest]).is_err_and(|why| why.contains("footer")));
+        assert!(judge((1, 1), &[&header, &newest, &footer]).is_err_and(|why| why.contains("ends so")));
+        assert!(judge((3, 2), &[&header, &newest, &footer]).is_err_and(|why| why.contains("ends so")));
     }
 }

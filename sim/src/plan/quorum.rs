@@ -224,17 +224,20 @@ impl ShortLog {
         let mut set = |key: &str, value: u64| {
             short_log.properties.insert(key.to_owned(), value.to_string());
         };
-        set("metadata.log.max.record.bytes.between.snapshots", draw.one_of(&[300, 500, 1_000, 4_000]));
+        // A snapshot that comes in many parts must not be gone before the last of them.
+        let comes_in_parts = draw.chance(1, 2);
+        let between =
+            draw.one_of(if comes_in_parts { &[1_000, 4_000] } else { &[300, 500, 1_000, 4_000][..] });
+        set("metadata.log.max.record.bytes.between.snapshots", between);
         set("internal.metadata.log.segment.bytes", draw.between(400, 2_000));
         set("metadata.max.retention.bytes", draw.one_of(&[1, 1_000, 3_000, 8_000]));
         if draw.chance(1, 3) {
             set("metadata.max.retention.ms", draw.one_of(&[0, 500, 5_000]));
         }
-        if draw.chance(1, 3) {
+        if comes_in_parts {
+            set("controller.quorum.fetch.max.bytes", draw.one_of(&[200, 400, 1_000]));
+        } else if draw.chance(1, 2) {
             set("metadata.log.max.snapshot.interval.ms", draw.one_of(&[200, 1_000, 5_000]));
-        }
-        if draw.chance(1, 2) {
-            set("controller.quorum.fetch.max.bytes", draw.one_of(&[100, 200, 400]));
         }
         if nodes > 1 {
             let node_count = usize::try_from(nodes).expect("a few");

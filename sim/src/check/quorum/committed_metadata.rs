@@ -6,8 +6,8 @@ use super::Seen;
 use super::cluster::Cluster;
 use super::voter_log::{VoterBatch, VoterLog};
 use crate::check::Violation;
-use sordini_core::node::QuorumRole;
 use bytes::Bytes;
+use sordini_core::node::QuorumRole;
 use std::collections::BTreeMap;
 
 fn violation(sentence: String) -> Violation {
