@@ -235,9 +235,14 @@ impl ShortLog {
             set("metadata.max.retention.ms", draw.one_of(&[0, 500, 5_000]));
         }
         if comes_in_parts {
-            set("controller.quorum.fetch.max.bytes", draw.one_of(&[200, 400, 1_000]));
+            let at_a_time = draw.one_of(&[200, 400, 1_000]);
+            set("controller.quorum.fetch.max.bytes", at_a_time);
+            set("controller.quorum.fetch.snapshot.max.bytes", at_a_time);
         } else if draw.chance(1, 2) {
             set("metadata.log.max.snapshot.interval.ms", draw.one_of(&[200, 1_000, 5_000]));
+        }
+        if draw.chance(1, 2) {
+            set("internal.metadata.delete.delay.millis", draw.one_of(&[1_000, 10_000]));
         }
         if nodes > 1 {
             let node_count = usize::try_from(nodes).expect("a few");
