@@ -235,7 +235,7 @@ impl World {
             .request_over_the_wire(Place::NodeRequestCodec, way, version, body, self.now)
             .map_err(|sentence| self.violation("wire", sentence))?;
         self.marks.count(WorldMark::NodeRequestEncoded, u64::from(is_encoded));
-        if let AnyRequest::Fetch(_) = body
+        if let AnyRequest::Fetch(_) | AnyRequest::FetchSnapshot(_) = body
             && let Some(moment) = self.machines[node].moment(node, self.now)
         {
             self.quorum_checks.on_fetched_by(moment, from);
