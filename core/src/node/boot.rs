@@ -441,7 +441,11 @@ impl Boot {
         let newest = self.snapshots.last_key_value().map(|(id, _)| *id);
         if let Some(newest) = newest {
             // It was got from a leader, and a crash came before the log began anew: what the log holds there is another's.
-            let is_other = log.epochs().epoch_at(newest.end.plus(-1)) != Some(newest.epoch);
+            // Without knowing whose it is, it stays if there is anything behind.
+            let is_other = match log.epochs().epoch_at(newest.end.plus(-1)) {
+                Some(epoch) => epoch != newest.epoch,
+                None => newest.end >= log.next_offset(),
+            };
             let is_ahead = newest.end > log.next_offset() || (newest.end > log.log_start() && is_other);
             if is_ahead {
                 out.sometimes(Mark::BootSnapshotAhead);

@@ -408,7 +408,11 @@ impl Quorum {
         quorum.log.flush(out);
         let me = quorum.identity.node;
         match quorum.election.leader {
-            _ if quorum.is_sole_voter() => quorum.transition_to_candidate(now, out),
+            _ if quorum.is_sole_voter() && !quorum.log.is_cutting() => {
+                quorum.transition_to_candidate(now, out)
+            }
+            // It stands as soon as it may write.
+            _ if quorum.is_sole_voter() => quorum.role = Role::Unattached { election_at: now.monotonic },
             Some(leader) if leader == me && quorum.museum.has(Exhibit::A14ResumeLeadershipSameEpoch) => {
                 let (tally, until) = (Tally::default(), now.monotonic);
                 quorum.role = Role::Candidate { tally, until, vote_write: 0, is_lost: false };
