@@ -433,6 +433,7 @@ impl Boot {
     fn replay(&mut self, mut log: PartitionLog, now: Now, out: &mut Outbox) -> Result<(), String> {
         if let Some((_, start)) = log.epochs().first()
             && (log.log_start()..=log.next_offset()).contains(&start)
+            && self.snapshots.keys().any(|id| id.end >= start)
         {
             // What lies before that was given up, and only the first segment's name does not say so: its epochs are forgotten,
             // and a log without them cannot tell whose another one is.
