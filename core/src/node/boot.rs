@@ -431,27 +431,27 @@ impl Boot {
     }
 
     fn replay(&mut self, mut log: PartitionLog, now: Now, out: &mut Outbox) -> Result<(), String> {
-        if let Some((_, start)) = log.epochs().first()
-            && (log.log_start()..=log.next_offset()).contains(&start)
-            && self.snapshots.keys().any(|id| id.end >= start)
-        {
-            // What lies before that was given up, and only the first segment's name does not say so: its epochs are forgotten,
-            // and a log without them cannot tell whose another one is.
-            log.advance_log_start(start, &log_config(&self.config.quorum), now, out);
-        }
         let newest = self.snapshots.last_key_value().map(|(id, _)| *id);
-        if let Some(newest) = newest {
-            // It was got from a leader, and a crash came before the log began anew: what the log holds there is another's.
-            // Without knowing whose it is, it stays if there is anything behind.
+        // What lies before the first known epoch was given up, and only the first segment's name does not say so. A log without
+        // its epochs cannot tell whose another one is.
+        let first = log.epochs().first().map(|(_, start)| start);
+        let is_within = |start: &Offset| (log.log_start()..=log.next_offset()).contains(start);
+        let is_contained = |start: &Offset| newest.is_some_and(|newest| newest.end >= *start);
+        let begins = first.filter(is_within).filter(is_contained).unwrap_or_else(|| log.log_start());
+        // A snapshot that the log does not hold was got from a leader, and a crash came before the log began anew: what stands
+        // there is another's. Without knowing whose it is, it stays if there is anything behind.
+        let ahead = newest.filter(|newest| {
             let is_other = match log.epochs().epoch_at(newest.end.plus(-1)) {
                 Some(epoch) => epoch != newest.epoch,
                 None => newest.end >= log.next_offset(),
             };
-            let is_ahead = newest.end > log.next_offset() || (newest.end > log.log_start() && is_other);
-            if is_ahead {
-                out.sometimes(Mark::BootSnapshotAhead);
-                log.truncate_fully(newest.end, now, out);
-            }
+            newest.end > log.next_offset() || (newest.end > begins && is_other)
+        });
+        if let Some(newest) = ahead {
+            out.sometimes(Mark::BootSnapshotAhead);
+            log.truncate_fully(newest.end, now, out);
+        } else {
+            log.advance_log_start(begins, &log_config(&self.config.quorum), now, out);
         }
         if log.log_start() > newest.map_or(Offset(0), |id| id.end) {
             return Err(format!(
