@@ -145,6 +145,8 @@ pub(crate) struct PartitionLog {
     epoch_writes: usize,
     /// The log was cut, and not all of that is durable.
     is_cutting: bool,
+    /// Where the log ended when it was opened: a snapshot of the producers may be named for that.
+    opened_end: Offset,
     next_sequence: u64,
     /// Segments whose log file has not lost its name, oldest first. One goes after the other, and each when the name of
     /// the next is durable: whenever a crash comes, it leaves the end of the log and no hole.
@@ -181,6 +183,7 @@ impl PartitionLog {
             waits: BTreeMap::new(),
             aside: 0,
             is_cutting: false,
+            opened_end: Offset(0),
             epoch_writes: 0,
             next_sequence: UNAWAITED + 1,
             doomed: VecDeque::new(),
@@ -217,6 +220,7 @@ impl PartitionLog {
         self.flushed_end = self.flushed_end.min(self.next_offset);
         self.recovery_point = self.flushed_end;
         self.durable_end = self.flushed_end;
+        self.opened_end = self.next_offset;
     }
 
     /// Numbers operations on from where the loader stopped, so that no late completion of its is mistaken.
@@ -880,6 +884,9 @@ impl PartitionLog {
             let snapshot = self.dir.join(&format!("{:020}.snapshot", base.0));
             self.push_aside(StorageOp::Remove { path: snapshot }, out);
         }
+        if self.opened_end > to {
+            self.forget_snapshot_at_opened_end(out);
+        }
         let active = self.active_mut();
         assert!(active.base == place.segment, "a batch lies in a segment that is there");
         let cuts = [
@@ -925,6 +932,7 @@ impl PartitionLog {
             let snapshot = self.dir.join(&format!("{:020}.snapshot", base.0));
             self.push_aside(StorageOp::Remove { path: snapshot }, out);
         }
+        self.forget_snapshot_at_opened_end(out);
         self.recent.clear();
         self.lookups.clear();
         self.producers = ProducerStates::default();
@@ -942,6 +950,13 @@ impl PartitionLog {
         let file = self.active().log.clone();
         self.push_aside(StorageOp::Sync { file }, out);
         self.assert_invariants();
+    }
+
+    /// A snapshot of the producers that a clean stop left would outlive the records that it is of.
+    fn forget_snapshot_at_opened_end(&mut self, out: &mut Outbox) {
+        let path = self.dir.join(&format!("{:020}.snapshot", self.opened_end.0));
+        self.opened_end = Offset(0);
+        self.push_aside(StorageOp::Remove { path }, out);
     }
 
     /// Whether something that was cut off may still come back after a crash.

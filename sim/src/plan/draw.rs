@@ -5,9 +5,13 @@ use super::{
     Fault, FaultPlan, FileKind, NetworkPlan, NodePlan, NodeRole, Plan, ProducerPlan, Range,
     RecoveryFaultPlan, SendPlan, Spoiled, TopicPlan, WriteError,
 };
+use crate::field::mix;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use std::collections::BTreeMap;
+
+/// What decides which nodes crash while they delete: no other plan changes with it.
+const DELETION_SALT: u64 = 0x6465_6c65_7465_0001;
 
 /// What draws plans.
 pub(super) struct Draw(ChaCha8Rng);
@@ -267,6 +271,7 @@ impl Plan {
         plan.draw_sequels(&mut draw);
         plan.draw_rare_settings(&mut draw);
         plan.draw_rare_deeds(&mut draw);
+        plan.draw_crashes_at_deletions(&mut Draw::new(mix(seed ^ DELETION_SALT)));
         if swarm.idle {
             plan.make_room(draw.between(0, swarm.duration_us), draw.between(60_000_000, 900_000_000));
         }
@@ -360,6 +365,29 @@ impl Plan {
             self.administration.push(AdminPlan { at_us, node, deed });
         }
         self.administration.sort_by_key(|planned| planned.at_us);
+    }
+
+    /// Lets nodes crash while they delete a topic, which takes a moment.
+    fn draw_crashes_at_deletions(&mut self, draw: &mut Draw) {
+        if self.faults.is_empty() {
+            return;
+        }
+        let is_deletion = |planned: &&AdminPlan| matches!(planned.deed, AdminDeed::RecreateTopic { .. });
+        let deletions: Vec<(u64, usize)> = self
+            .administration
+            .iter()
+            .filter(is_deletion)
+            .map(|planned| (planned.at_us, planned.node))
+            .collect();
+        for (at_us, node) in deletions {
+            if draw.chance(1, 2) {
+                let how = draw.one_of(&[CrashKind::Kill, CrashKind::PowerLoss]);
+                let (disk, while_recovering) = (DiskAfter::Same, Vec::new());
+                let fault = Fault::Crash { node, how, down_us: 10_000, disk, while_recovering };
+                self.faults.push(FaultPlan { at_us: at_us + draw.between(200, 10_000), fault });
+            }
+        }
+        self.faults.sort_by_key(|planned| planned.at_us);
     }
 
     /// Puts a stretch of `len_us` into the plan at `at_us` in which nothing is planned to happen.
