@@ -100,21 +100,25 @@ impl Controller {
             if present == value.map(QuotaValue) {
                 continue;
             }
-            let parts = entity.iter().map(|(entity_type, entity_name)| EntityData {
-                entity_type: entity_type.clone(),
-                entity_name: entity_name.clone(),
-                ..EntityData::default()
-            });
-            let record = ClientQuotaRecord {
-                entity: parts.collect(),
-                key: key.clone(),
-                value: value.unwrap_or(0.0),
-                remove: value.is_none(),
-                ..ClientQuotaRecord::default()
-            };
-            records.push(record.into());
+            records.push(record(entity, key, value).into());
         }
         Ok(records)
+    }
+}
+
+/// That an entity has a quota of this value, or none.
+pub(super) fn record(entity: &QuotaEntity, key: &Str, value: Option<f64>) -> ClientQuotaRecord {
+    let parts = entity.iter().map(|(entity_type, entity_name)| EntityData {
+        entity_type: entity_type.clone(),
+        entity_name: entity_name.clone(),
+        ..EntityData::default()
+    });
+    ClientQuotaRecord {
+        entity: parts.collect(),
+        key: key.clone(),
+        value: value.unwrap_or(0.0),
+        remove: value.is_none(),
+        ..ClientQuotaRecord::default()
     }
 }
 

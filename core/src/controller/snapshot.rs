@@ -1,15 +1,15 @@
 //! The cluster as the records that make it: what a snapshot of the metadata log holds.
 
+use super::client_quotas;
 use super::image::{Broker, ControllerRegistration, MetadataImage, NO_LEADER, PartitionState};
 use crate::ids::NodeId;
 use alloc::vec::Vec;
-use sordini_protocol::records::client_quota_record::EntityData;
 use sordini_protocol::records::register_broker_record::BrokerFeature;
 use sordini_protocol::records::register_controller_record::ControllerFeature;
 use sordini_protocol::records::{
-    AccessControlEntryRecord, ClientQuotaRecord, ConfigRecord, DelegationTokenRecord, FeatureLevelRecord,
-    MetadataRecord, PartitionRecord, ProducerIdsRecord, RegisterBrokerRecord, RegisterControllerRecord,
-    TopicRecord, UserScramCredentialRecord,
+    AccessControlEntryRecord, ConfigRecord, DelegationTokenRecord, FeatureLevelRecord, MetadataRecord,
+    PartitionRecord, ProducerIdsRecord, RegisterBrokerRecord, RegisterControllerRecord, TopicRecord,
+    UserScramCredentialRecord,
 };
 use sordini_protocol::wire::Uuid;
 
@@ -76,19 +76,7 @@ impl MetadataImage {
     fn push_client_quotas(&self, records: &mut Vec<MetadataRecord>) {
         for (entity, values) in self.client_quotas() {
             for (key, value) in values {
-                let parts = entity.iter().map(|(entity_type, entity_name)| EntityData {
-                    entity_type: entity_type.clone(),
-                    entity_name: entity_name.clone(),
-                    ..EntityData::default()
-                });
-                let record = ClientQuotaRecord {
-                    entity: parts.collect(),
-                    key: key.clone(),
-                    value: value.0,
-                    remove: false,
-                    ..ClientQuotaRecord::default()
-                };
-                records.push(record.into());
+                records.push(client_quotas::record(entity, key, Some(value.0)).into());
             }
         }
     }
@@ -208,6 +196,8 @@ mod tests {
     use alloc::collections::BTreeSet;
     use alloc::format;
     use bytes::Bytes;
+    use sordini_protocol::records::ClientQuotaRecord;
+    use sordini_protocol::records::client_quota_record::EntityData;
     use sordini_protocol::records::register_broker_record::BrokerEndpoint;
     use sordini_protocol::records::register_controller_record::ControllerEndpoint;
     use sordini_protocol::records::{
