@@ -462,3 +462,47 @@ fn an_index_that_points_beyond_the_log_costs_no_records_after_a_clean_stop() {
     host.restart();
     assert_eq!(fetch(&mut host, "orders", 0), owned(&[(0, "a"), (1, "b")]));
 }
+
+#[test]
+fn a_segment_that_recovery_believes_has_the_entry_that_closes_its_time_index() {
+    let mut host = Host::formatted(&[("log.segment.bytes", "1048576")]);
+    create(&mut host, "orders");
+    let most = "x".repeat(600_000);
+    produce(&mut host, "orders", 1000, &[&most]);
+    // The recovery point is where the segment ends, and its time index is closed.
+    host.stop();
+    let time_index = "0/orders-0/00000000000000000000.timeindex";
+    let closed = host.disk.files[time_index].clone();
+    assert_eq!(closed.len(), 12);
+    host.restart();
+    // A crash before anything else is written: the segment is the last, and its indexes are made anew.
+    host.restart();
+    // The next one begins at the recovery point, and what its beginning adds to the one before is lost.
+    host.disk.failing = Some(time_index);
+    let _ = host.produce("orders", batch(2000, &[&most]));
+    assert!(host.disk.files.contains_key("0/orders-0/00000000000000000001.log"), "a segment was rolled");
+    host.restart();
+    assert_eq!(host.disk.files[time_index], closed);
+    assert_eq!(list_offset(&mut host, "orders", 1000), (0, 0, 1000));
+}
+
+#[test]
+fn an_index_of_a_closed_segment_that_is_missing_or_ends_within_an_entry_is_made_anew() {
+    let mut host = Host::formatted(&[("log.segment.bytes", "1048576"), ("log.index.interval.bytes", "0")]);
+    create(&mut host, "orders");
+    let half = "x".repeat(400_000);
+    for timestamp in [1000, 2000, 3000] {
+        produce(&mut host, "orders", timestamp, &[&half]);
+    }
+    host.stop();
+    for suffix in ["index", "timeindex"] {
+        let index = format!("0/orders-0/00000000000000000000.{suffix}");
+        let whole = host.disk.files.remove(&index).expect("it is there");
+        for cut in [None, Some(&whole[..whole.len() - 5])] {
+            host.disk.files.extend(cut.map(|rest| (index.clone(), rest.to_vec())));
+            host.restart();
+            assert_eq!(host.disk.files[&index], whole, "{index} was {cut:?}");
+            host.stop();
+        }
+    }
+}

@@ -439,15 +439,6 @@ impl LogLoader {
                 segment.thin = None;
             }
         }
-        // What closed the segment before may have come after the recovery point, when the process ended: the entry that ends its
-        // time index is there, and nothing has made it durable.
-        let last_trusted = doubtful.and_then(|first| self.found.range(..first).next_back());
-        let last_trusted = last_trusted.filter(|(_, found)| found.whole_entries().is_some());
-        if let Some(segment) = last_trusted.and_then(|(base, _)| self.log.segments.get(base)) {
-            for file in [segment.index.clone(), segment.time_index.clone()] {
-                self.push_repair(StorageOp::Sync { file }, out);
-            }
-        }
     }
 
     fn scan_next(&mut self, now: Now, out: &mut Outbox) -> LoadStep {
@@ -461,7 +452,7 @@ impl LogLoader {
             return self.finish(now, out);
         }
         let doubtful = self.first_doubtful().is_some_and(|first| base >= first);
-        // The entry that closes a time index may have been cut by what ended the process.
+        // As by Kafka, an index that somebody took away is made anew.
         let validate = doubtful || found.whole_entries().is_none();
         let entries = |len: Option<u64>, entry_len: u32| -> u32 {
             u32::try_from(len.unwrap_or(0) / u64::from(entry_len)).unwrap_or(u32::MAX)
@@ -623,9 +614,10 @@ impl LogLoader {
             if !self.request.museum.has(Exhibit::B10CutNotSynced) {
                 self.push_repair(StorageOp::Sync { file: scan.segment.log.clone() }, out);
             }
-            // A closed segment ends with an entry for its largest timestamp.
-            let is_closed = whole && self.to_scan.front().is_some_and(|next| !self.leaves_a_hole(*next));
-            if is_closed && let Some(entry) = scan.segment.due_time_entry() {
+            // A closed segment ends with an entry for its largest timestamp, and so, as in Kafka, does the last one. If that ends at
+            // the recovery point and the next batch begins another, it is believed from then on: an entry written as late as that
+            // could be lost.
+            if let Some(entry) = scan.segment.due_time_entry() {
                 scan.time_index.extend_from_slice(&entry);
                 scan.segment.add_time_entry();
             }
