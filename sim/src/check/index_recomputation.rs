@@ -3,8 +3,8 @@
 //! The rule of Kafka 4.x: before a batch is written, if more than `index.interval.bytes` were appended since the last
 //! entry (or the segment's beginning), the batch's last offset and position go into the offset index, and the largest
 //! timestamp so far, with the last offset of the batch that has it, into the time index if it is larger than the last
-//! one there. When a segment is closed by a roll or a clean stop, the time index gets one more entry by the same rule; after
-//! a clean stop, or a crash that took the segment after it, the segment may grow again behind that entry.
+//! one there. When a segment is closed by a roll or a clean stop, or was the last that a recovery looked through, the time
+//! index gets one more entry by the same rule; after a start the segment may grow again behind that entry.
 //!
 //! Of a segment of the metadata log that was cut, the indexes may have fewer entries than that; those that they have are true.
 
@@ -25,8 +25,9 @@ struct Segment {
     times: Vec<(i64, i64)>,
 }
 
-/// Computes the indexes of a segment from its log file. `is_closed` if another segment follows. After the batches that
-/// end at one of `stops` there may be one more entry of the time index: whether there is, `times` says.
+/// Computes the indexes of a segment from its log file. `is_closed` if another segment follows, or nothing was appended since
+/// the start. After the batches that end at one of `stops` there may be one more entry of the time index: whether there is,
+/// `times` says.
 fn recompute(
     log: &[u8],
     index_interval: u64,
@@ -85,7 +86,7 @@ pub(super) fn check(
 ) -> Result<(), Violation> {
     let files: Vec<&str> = disk.paths_beneath(dir).filter(|file| file.ends_with(".log")).collect();
     for (index, file) in files.iter().enumerate() {
-        let is_closed = index + 1 < files.len();
+        let is_closed = index + 1 < files.len() || log.end() == log.recovered_end();
         let name = file.strip_suffix(".log").expect("it was selected by its suffix");
         let base = name.rsplit('/').next().and_then(|name| name.parse::<i64>().ok()).unwrap_or(0);
         let shared: Arc<str> = Arc::from(*file);
