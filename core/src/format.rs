@@ -120,6 +120,8 @@ pub fn format(
 /// known (KIP-853).
 fn voters(config: &BrokerConfig, first: &FirstVoters, directory: Uuid) -> Option<VoterSet> {
     match first {
+        // Whoever is no controller votes nowhere.
+        FirstVoters::Own if !config.process_roles.controller => None,
         FirstVoters::Own if config.controller_quorum_voters.len() > 1 => None,
         FirstVoters::Own => Some(VoterSet::new([own_voter(config, directory)])),
         FirstVoters::Others => None,

@@ -264,6 +264,26 @@ marks! {
     ControllerNameRepeated = "controller.name_repeated";
     /// A second block of producer ids was reserved.
     ControllerProducerIdsReserved = "controller.producer_ids_reserved";
+    /// A broker could not be registered, and tries again.
+    BrokerRegistrationRefused = "broker.registration_refused";
+    /// A broker was told that it is not registered as what it takes itself for.
+    BrokerEpochStale = "broker.epoch_stale";
+    /// A broker was given leave to stop.
+    BrokerLeft = "broker.left";
+    /// A broker stopped without leave: no controller said anything.
+    BrokerLeftUnheard = "broker.left_unheard";
+    /// A controller was asked that is the active one no more, or that is silent.
+    ControllerLeft = "broker.controller_left";
+    /// A partition came to be led elsewhere, or by nobody, while this node led it.
+    PartitionLeaderLost = "partition.leader_lost";
+    /// A replica was taken from this node.
+    PartitionTaken = "partition.taken";
+    /// A client's request waits for somebody to be the active controller.
+    ForwardWaits = "forward.waits";
+    /// A client's request waited too long for that.
+    ForwardTimedOut = "forward.timed_out";
+    /// A partition was deleted while its log was opened.
+    BootDeletedWhileOpening = "boot.deleted_while_opening";
 
     /// A client went away while its produce request waited.
     ConnectionClosedProducing = "connection.closed_producing";
@@ -279,49 +299,60 @@ marks! {
     NodeFailed = "node.failed";
 }
 
-const _: () = assert!(Mark::ALL.len() <= 128, "a mark is a bit of 128");
+/// How many words a set of marks has.
+const WORDS: usize = 2;
+
+const _: () = assert!(Mark::ALL.len() <= 128 * WORDS, "a mark is a bit of a word");
 
 /// A set of marks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Marks(u128);
+pub struct Marks([u128; WORDS]);
 
 impl Marks {
     /// None.
-    pub const NONE: Self = Self(0);
+    pub const NONE: Self = Self([0; WORDS]);
 
     /// Adds a mark.
     pub const fn insert(&mut self, mark: Mark) {
-        self.0 |= 1 << mark as u32;
+        let (word, bit) = place(mark);
+        self.0[word] |= bit;
     }
 
     /// Whether a mark is in it.
     #[must_use]
     pub const fn contains(self, mark: Mark) -> bool {
-        self.0 & 1 << mark as u32 != 0
+        let (word, bit) = place(mark);
+        self.0[word] & bit != 0
     }
 
     /// Whether it is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
-        self.0 == 0
+        matches!(self.0, [0, 0])
     }
 
     /// The marks of both.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+        Self([self.0[0] | other.0[0], self.0[1] | other.0[1]])
     }
 
     /// Those that are not in `other`.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
+        Self([self.0[0] & !other.0[0], self.0[1] & !other.0[1]])
     }
 
     /// Every mark in it, in the order of [`Mark::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Mark> {
         Mark::ALL.into_iter().filter(move |mark| self.contains(*mark))
     }
+}
+
+/// The word of a mark and its bit in that.
+const fn place(mark: Mark) -> (usize, u128) {
+    let index = mark as u32;
+    ((index / u128::BITS) as usize, 1 << (index % u128::BITS))
 }
 
 #[cfg(test)]

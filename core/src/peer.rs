@@ -11,6 +11,10 @@ pub enum Channel {
     Fetch,
     /// Votes, and who leads the quorum.
     Election,
+    /// What a broker asks the active controller for itself.
+    Broker,
+    /// What clients ask of it through a broker.
+    Forwarding,
 }
 
 /// One end of a connection that the node opens.

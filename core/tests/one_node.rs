@@ -1,5 +1,6 @@
 //! A node from its formatted directory to its answers, and over its restarts.
 
+#[expect(dead_code, reason = "each test binary uses a part of it")]
 mod support;
 
 use sordini_core::node::{Input, RequestBody};
@@ -428,7 +429,8 @@ fn age_and_size_do_not_delete_more_together_than_one_after_the_other() {
 
 #[test]
 fn a_node_that_stops_does_nothing_that_only_time_asks_for() {
-    let mut host = Host::formatted(&[("log.retention.ms", "1")]);
+    let settings = [("log.retention.ms", "1"), ("controlled.shutdown.enable", "false")];
+    let mut host = Host::formatted(&settings);
     create(&mut host, "orders");
     produce(&mut host, "orders", 0, &["a"]);
     let mut out = Outbox::new();

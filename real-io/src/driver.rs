@@ -182,6 +182,11 @@ impl Driver {
         }
     }
 
+    /// Whether the node serves who comes in by a listener of this name.
+    pub(crate) fn serves(&self, listener: &str) -> bool {
+        !self.broken.get() && self.inner.borrow().node.serves(listener)
+    }
+
     /// Whether the node ended by a bug of ours.
     #[must_use]
     pub fn is_broken(&self) -> bool {

@@ -249,48 +249,56 @@ impl Server {
         tasks.spawn_local(Rc::clone(&driver).collect_completions());
         tasks.spawn_local(Rc::clone(&doorkeeper).sweep(Rc::clone(&driver), shared.clone()));
         driver.submit(Input::Started);
-        let state = tokio::select! {
-            state = driver.until(|state| *state != NodeState::Starting) => state,
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-        };
-        if let NodeState::Failed(reason) = state {
-            return Err(failed(&driver, reason));
-        }
-        for (name, socket) in self.listeners {
-            let listener =
-                tokio::net::TcpListener::from_std(socket).map_err(system("registering a listener"))?;
-            let (driver, shared, doorkeeper) = (Rc::clone(&driver), shared.clone(), Rc::clone(&doorkeeper));
-            tasks.spawn_local(listener::accept(driver, shared, doorkeeper, listener, name));
-        }
-        on_ready(&self.bound);
-
-        let mut stopping = Instant::now();
-        let is_over = |state: &NodeState| matches!(state, NodeState::Stopped | NodeState::Failed(_));
-        let state = tokio::select! {
-            state = driver.until(is_over) => state,
-            _ = terminate.recv() => NodeState::Stopping,
-            _ = interrupt.recv() => NodeState::Stopping,
-        };
-        let state = if state == NodeState::Stopping {
-            tracing::info!("stopping");
-            stopping = Instant::now();
-            doorkeeper.stop();
-            driver.submit(Input::StopRequested);
-            tokio::select! {
-                state = driver.until(is_over) => state,
-                _ = terminate.recv() => return Err(ServerError::StoppedAtOnce),
-                _ = interrupt.recv() => return Err(ServerError::StoppedAtOnce),
-                () = tokio::time::sleep(STOP_MAX) => return Err(ServerError::StoppedAtOnce),
+        let (mut unopened, mut on_ready) = (self.listeners, Some(on_ready));
+        let mut stopping: Option<Instant> = None;
+        let mut state = driver.state();
+        loop {
+            let give_up = doorkeeper.is_closed().then(|| tokio::time::sleep(STOP_MAX));
+            let is_signal = tokio::select! {
+                changed = driver.until(|now| *now != state) => {
+                    state = changed;
+                    false
+                }
+                _ = terminate.recv() => true,
+                _ = interrupt.recv() => true,
+                () = async { give_up.expect("it is there").await }, if give_up.is_some() => {
+                    return Err(ServerError::StoppedAtOnce);
+                }
+            };
+            if is_signal {
+                if stopping.is_some() {
+                    return Err(ServerError::StoppedAtOnce);
+                }
+                if state == NodeState::Starting {
+                    // There is nothing yet that a stop would have to save.
+                    return Ok(());
+                }
+                tracing::info!("stopping");
+                stopping = Some(Instant::now());
+                driver.submit(Input::StopRequested);
+                continue;
             }
-        } else {
-            state
-        };
-        match state {
-            NodeState::Failed(reason) => Err(failed(&driver, reason)),
-            NodeState::Starting | NodeState::Running | NodeState::Stopping | NodeState::Stopped => {
-                tracing::info!(millis = stopping.elapsed().as_millis(), "stopped");
-                Ok(())
+            for (name, socket) in unopened.extract_if(.., |(name, _)| driver.serves(name)) {
+                let listener =
+                    tokio::net::TcpListener::from_std(socket).map_err(system("registering a listener"))?;
+                let (driver, shared, doorkeeper) =
+                    (Rc::clone(&driver), shared.clone(), Rc::clone(&doorkeeper));
+                tasks.spawn_local(listener::accept(driver, shared, doorkeeper, listener, name));
+            }
+            match &state {
+                NodeState::Starting | NodeState::Joining => {}
+                NodeState::Running => {
+                    if let Some(on_ready) = on_ready.take() {
+                        on_ready(&self.bound);
+                    }
+                }
+                NodeState::Stopping => doorkeeper.stop(),
+                NodeState::Stopped => {
+                    let millis = stopping.map_or(0, |since| since.elapsed().as_millis());
+                    tracing::info!(millis, "stopped");
+                    return Ok(());
+                }
+                NodeState::Failed(reason) => return Err(failed(&driver, reason.clone())),
             }
         }
     }
@@ -335,7 +343,8 @@ pub fn format(
     cluster_id: Option<&str>,
     first: Option<&FirstVoters>,
 ) -> Result<Option<String>, ServerError> {
-    if first.is_none() && config.controller_quorum_bootstrap_servers.len() > 1 {
+    let is_controller = config.process_roles.controller;
+    if first.is_none() && is_controller && config.controller_quorum_bootstrap_servers.len() > 1 {
         // Each of them would be a quorum of its own.
         return Err(ServerError::WhoVotes);
     }

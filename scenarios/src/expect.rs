@@ -96,7 +96,7 @@ fn partition(world: &World, mut args: Args<'_>) -> Result<(), Wrong> {
 fn node(world: &World, mut args: Args<'_>) -> Result<(), Wrong> {
     let found = match world.state() {
         None => "dead",
-        Some(NodeState::Starting) => "starting",
+        Some(NodeState::Starting | NodeState::Joining) => "starting",
         Some(NodeState::Running) => "running",
         Some(NodeState::Stopping) => "stopping",
         Some(NodeState::Stopped) => "stopped",

@@ -26,6 +26,7 @@ use sordini_sim::disk::{Disk, Left, must_follow};
 use sordini_sim::field::Field;
 use sordini_sim::plan::{DiskPlan, Range};
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 /// The wall clock when a scenario begins, in milliseconds since the Unix epoch.
 pub(crate) const WALL_MS_AT_START: i64 = 1_760_000_000_000;
@@ -408,7 +409,7 @@ impl World {
         }
         self.state = Some(state.clone());
         match state {
-            NodeState::Starting => {}
+            NodeState::Starting | NodeState::Joining => {}
             NodeState::Running => self.tell("node", "it runs"),
             NodeState::Stopping => self.tell("node", "it is stopping"),
             NodeState::Stopped => {
@@ -464,8 +465,12 @@ impl World {
             told: told.to_owned(),
             progress: Progress::AtNode,
         });
-        let context =
-            RequestContext { api_version: version, client_id: None, listener: Str::from_static("PLAINTEXT") };
+        let context = RequestContext {
+            api_version: version,
+            client_id: None,
+            client_address: Ipv4Addr::LOCALHOST.into(),
+            listener: Str::from_static("PLAINTEXT"),
+        };
         let body = if let AnyRequest::Produce(produce) = body {
             RequestBody::Produce(JudgedProduce::judge(produce, version))
         } else {

@@ -310,6 +310,12 @@ pub struct BrokerConfig {
     pub log_initial_task_delay_ms: i64,
     /// `broker.session.timeout.ms`: how long the controller waits for a heartbeat of a broker.
     pub broker_session_timeout_ms: u64,
+    /// Milliseconds between two heartbeats of a broker.
+    pub broker_heartbeat_interval_ms: i64,
+    /// Milliseconds in which a starting broker must have been registered.
+    pub initial_broker_registration_timeout_ms: i64,
+    /// A broker that stops hands its partitions over first.
+    pub controlled_shutdown_enable: bool,
     /// `leader.imbalance.check.interval.seconds`, in milliseconds; `None` when `auto.leader.rebalance.enable` is off.
     pub leader_imbalance_check_interval_ms: Option<i64>,
     /// `unclean.leader.election.interval.ms`
@@ -531,16 +537,6 @@ pub enum Contradiction {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unsupported {
-    /// A broker without a controller of its own.
-    #[error(
-        "a broker works so far only as its own quorum: process.roles=broker,controller, or controller alone"
-    )]
-    BrokerAlone,
-    /// A broker in a quorum of several voters.
-    #[error(
-        "a broker works so far only as its own quorum; name only this node, or set process.roles=controller"
-    )]
-    BrokerAmongVoters,
     /// TLS or SASL.
     #[error(
         "the listener {name} asks for {protocol}, and only PLAINTEXT works so far; \
@@ -838,9 +834,6 @@ impl Rules<'_> {
         if self.is_set("broker.id") && broker_id != i64::from(node_id) {
             self.contradiction("broker.id", Contradiction::BrokerIdIsNotNodeId);
         }
-        if !process_roles.controller {
-            self.problem("process.roles", Reason::Unsupported(Unsupported::BrokerAlone));
-        }
         let (voters, bootstrap_servers) = self.read_quorum(node_id, process_roles);
         let listeners =
             self.read_listeners(process_roles, !voters.is_empty() || !bootstrap_servers.is_empty())?;
@@ -924,6 +917,9 @@ impl Rules<'_> {
             log_retention_check_interval_ms: read.i64("log.retention.check.interval.ms"),
             log_initial_task_delay_ms: read.i64("log.initial.task.delay.ms"),
             broker_session_timeout_ms: u64::from(read.u32("broker.session.timeout.ms")),
+            broker_heartbeat_interval_ms: read.i64("broker.heartbeat.interval.ms").max(1),
+            initial_broker_registration_timeout_ms: read.i64("initial.broker.registration.timeout.ms"),
+            controlled_shutdown_enable: read.flag("controlled.shutdown.enable"),
             leader_imbalance_check_interval_ms: read
                 .flag("auto.leader.rebalance.enable")
                 .then(|| read.i64("leader.imbalance.check.interval.seconds").saturating_mul(1000)),
@@ -960,8 +956,6 @@ impl Rules<'_> {
             self.contradiction("controller.quorum.voters", Contradiction::ControllerIsNoVoter(node_id));
         } else if is_voter && !roles.controller {
             self.contradiction("controller.quorum.voters", Contradiction::BrokerIsVoter(node_id));
-        } else if voters.len() > 1 && roles.broker {
-            self.problem("controller.quorum.voters", Reason::Unsupported(Unsupported::BrokerAmongVoters));
         }
         (voters, servers)
     }
@@ -1478,7 +1472,7 @@ mod tests {
     }
 
     #[test]
-    fn voters_must_contain_a_controller_and_a_broker_s_nobody_else_yet() {
+    fn voters_must_contain_a_controller_once() {
         let with_voters = |voters: &str| {
             read(&alloc::format!(
                 "{SMALLEST}\nlisteners=PLAINTEXT://:1,C://:2\ncontroller.listener.names=C\n\
@@ -1491,8 +1485,7 @@ mod tests {
         assert_eq!(with_voters("1@[::1]:2"), Ok(alloc::vec![voter]));
         let missing = Reason::Contradiction(Contradiction::ControllerIsNoVoter(1));
         assert_eq!(with_voters("2@h:2"), Err(alloc::vec![missing]));
-        let several = Reason::Unsupported(Unsupported::BrokerAmongVoters);
-        assert_eq!(with_voters("1@h:2,2@h:2"), Err(alloc::vec![several]));
+        assert_eq!(with_voters("1@h:2,2@h:2").map(|voters| voters.len()), Ok(2));
         let twice = Reason::Contradiction(Contradiction::VoterTwice(NodeId(1)));
         assert_eq!(with_voters("1@h:2,1@g:2"), Err(alloc::vec![twice]));
     }

@@ -6,6 +6,7 @@ use super::image::{Broker, MetadataImage};
 use super::partition_change::{DIRECTORIES_FROM, LOST, MIGRATING};
 use super::{Asked, Controller, Decision, PRODUCER_ID_BLOCK, Refusal, text};
 use crate::ids::{BrokerEpoch, NodeId};
+use crate::museum::Exhibit;
 use crate::time::{Instant, Now};
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -20,8 +21,8 @@ use sordini_protocol::messages::{
 use sordini_protocol::records::register_broker_record::{BrokerEndpoint, BrokerFeature};
 use sordini_protocol::records::register_controller_record::{ControllerEndpoint, ControllerFeature};
 use sordini_protocol::records::{
-    BrokerRegistrationChangeRecord, MetadataRecord, PartitionChangeRecord, RegisterBrokerRecord,
-    RegisterControllerRecord,
+    BrokerRegistrationChangeRecord, MetadataRecord, PartitionChangeRecord, ProducerIdsRecord,
+    RegisterBrokerRecord, RegisterControllerRecord,
 };
 use sordini_protocol::wire::Uuid;
 
@@ -117,7 +118,7 @@ impl Controller {
             return Err(Refusal::new(ErrorCode::InconsistentClusterId, message));
         }
         let is_other_life = |broker: &&Broker| broker.incarnation != request.incarnation_id;
-        let is_there = self.own_broker() == Some(node) || self.heartbeats.has_session(node, now);
+        let is_there = self.heartbeats.has_session(node, now);
         if is_there && self.image.brokers().get(&node).filter(is_other_life).is_some() {
             let message = format!("another process is broker {node}");
             return Err(Refusal::new(ErrorCode::DuplicateBrokerRegistration, message));
@@ -149,8 +150,6 @@ impl Controller {
             Decision { records: Vec::new(), response }
         };
         let (node, broker) = match self.check_broker_epoch(request.broker_id, request.broker_epoch) {
-            // The broker in this process sends no heartbeats: whoever does so in its name is not it.
-            Ok((node, _)) if self.own_broker() == Some(node) => return refused(ErrorCode::StaleBrokerEpoch),
             Ok(found) => found,
             Err(code) => return refused(code),
         };
@@ -262,18 +261,26 @@ impl Controller {
         self.heartbeats.next_expiry()
     }
 
-    /// Reserves a block of producer ids for a broker.
+    /// Reserves the next block of producer ids for a broker. Blocks are never used again (KIP-98).
     pub(super) fn allocate_producer_ids_for(
         &self,
         request: &AllocateProducerIdsRequest,
     ) -> Decision<AllocateProducerIdsResponse> {
         let mut response = AllocateProducerIdsResponse::default();
         match self.check_broker_epoch(request.broker_id, request.broker_epoch) {
-            Ok((node, broker)) => self.allocate_producer_ids(node, broker.epoch).map(|first| {
+            Ok((node, broker)) => {
+                let first = self.image.next_producer_id();
+                let is_again = self.museum.has(Exhibit::A37PersistCurrentProducerIdBlock);
+                let record = ProducerIdsRecord {
+                    broker_id: node.0,
+                    broker_epoch: broker.epoch.0,
+                    next_producer_id: if is_again { first } else { first + i64::from(PRODUCER_ID_BLOCK) },
+                    ..ProducerIdsRecord::default()
+                };
                 response.producer_id_start = first;
-                response.producer_id_len = i32::try_from(PRODUCER_ID_BLOCK).expect("blocks are small");
-                response
-            }),
+                response.producer_id_len = PRODUCER_ID_BLOCK;
+                Decision { records: vec![record.into()], response }
+            }
             Err(code) => {
                 response.error_code = code.as_i16();
                 Decision { records: Vec::new(), response }
@@ -319,7 +326,7 @@ impl Controller {
 
     /// Whether brokers that are other processes are registered.
     pub(crate) fn has_remote_brokers(&self) -> bool {
-        self.image.brokers().keys().any(|id| self.own_broker() != Some(*id))
+        self.image.brokers().keys().any(|id| *id != self.node)
     }
 }
 
@@ -390,13 +397,13 @@ mod tests {
         }
     }
 
-    /// Three brokers, of which number 1 is in the controller's process, and a partition of all of them. All are just heard
-    /// of.
+    /// Three brokers, of which number 1 was in an earlier life of the controller's process, and a partition of all of them. The
+    /// others are just heard of.
     fn three(leader: i32) -> Controller {
         let replicas = vec![1, 2, 3];
         let partition = PartitionRecord { isr: replicas.clone(), replicas, leader, ..Default::default() };
         let mut controller = cluster(3, partition);
-        controller.activate(controller.image().clone(), asked(0, 0).now);
+        controller.activate(controller.image().clone(), None, asked(0, 0).now);
         controller
     }
 
@@ -449,7 +456,7 @@ mod tests {
             (dirs(&[own, others]), 0, ErrorCode::InvalidRegistration),
             (registration(2), 8, ErrorCode::DuplicateBrokerRegistration),
             (registration(2), 9, ErrorCode::None),
-            (registration(1), 1000, ErrorCode::DuplicateBrokerRegistration),
+            (registration(1), 0, ErrorCode::None),
         ];
         for (request, seconds, code) in table {
             let Decision { records, response } = three(1).register_broker(&request, &asked(50, seconds));
@@ -498,7 +505,11 @@ mod tests {
             apply(&mut controller, &records);
             fenced += 1;
         }
-        assert_eq!((fenced, controller.next_session_expiry()), (2, None), "the own broker has no session");
+        assert_eq!(
+            (fenced, controller.next_session_expiry()),
+            (2, None),
+            "an earlier life of this process has none"
+        );
         let state = partition_of(&controller);
         assert_eq!((state.leader, &state.isr[..]), (Some(NodeId(1)), &[NodeId(1)][..]));
     }
@@ -506,7 +517,7 @@ mod tests {
     #[test]
     fn who_leads_again_gives_every_broker_a_full_session() {
         let mut controller = three(1);
-        controller.activate(controller.image().clone(), asked(0, 100).now);
+        controller.activate(controller.image().clone(), None, asked(0, 100).now);
         assert_eq!(controller.fence_next_expired(asked(0, 108).now), None);
         assert!(controller.fence_next_expired(asked(0, 109).now).is_some());
     }
@@ -526,12 +537,6 @@ mod tests {
         beat(&mut controller, &heartbeat(3, 21), &asked(22, 3));
         assert_eq!(beat(&mut controller, &leaving, &asked(22, 3)), (true, true));
         assert!(controller.image().brokers()[&NodeId(2)].fenced);
-        let impostor = controller.on_broker_heartbeat(&heartbeat(1, 21), &asked(22, 3));
-        assert_eq!(
-            impostor.response.error_code,
-            ErrorCode::StaleBrokerEpoch.as_i16(),
-            "it is in this process"
-        );
         let next_life = controller.register_broker(&registration(2), &asked(30, 3));
         assert_eq!(next_life.response.error_code, 0, "the number is free at once");
     }
@@ -548,7 +553,7 @@ mod tests {
     fn a_partition_whose_last_broker_was_gone_is_led_by_it_again() {
         let partition = PartitionRecord { replicas: vec![2], isr: vec![2], leader: 2, ..Default::default() };
         let mut controller = cluster(2, partition);
-        controller.activate(controller.image().clone(), asked(0, 0).now);
+        controller.activate(controller.image().clone(), None, asked(0, 0).now);
         let records = controller.fence_next_expired(asked(0, 9).now).expect("it is silent");
         apply(&mut controller, &records);
         assert_eq!(partition_of(&controller).leader, None);

@@ -29,9 +29,14 @@ pub(super) struct Heartbeats {
 
 impl Heartbeats {
     /// A controller becomes the active one: every broker that may lead gets a full session, since nobody knows when the
-    /// controller before heard of it. `own` is the broker of this process, which sends no heartbeats and has no session.
-    pub(super) fn begin(image: &MetadataImage, own: Option<NodeId>, timeout: Duration, now: Now) -> Self {
-        let brokers = image.live_brokers().map(|(id, _)| id).filter(|id| Some(*id) != own);
+    /// controller before heard of it, but for those that are known to be gone.
+    pub(super) fn begin(
+        image: &MetadataImage,
+        is_gone: impl Fn(NodeId) -> bool,
+        timeout: Duration,
+        now: Now,
+    ) -> Self {
+        let brokers = image.live_brokers().map(|(id, _)| id).filter(|id| !is_gone(*id));
         let session = Session { heard: now.monotonic, metadata_offset: NONE_TOLD, shutdown_offset: None };
         Self { timeout, sessions: brokers.map(|id| (id, session)).collect() }
     }

@@ -232,6 +232,13 @@ impl MetadataImage {
     }
 
     /// A partition's state.
+    /// Every partition, by the name of its topic.
+    pub(crate) fn partition_ids(&self) -> impl Iterator<Item = TopicIdPartition> {
+        self.topics_by_name().flat_map(|topic| {
+            topic.partitions.keys().map(|index| TopicIdPartition { topic: topic.id, partition: *index })
+        })
+    }
+
     pub(crate) fn partition(&self, id: TopicIdPartition) -> Option<&PartitionState> {
         self.topics.get(&id.topic)?.partitions.get(&id.partition)
     }

@@ -25,9 +25,9 @@ pub(crate) use topics::{is_internal, topic_name_problem};
 
 use crate::config::broker::{BrokerConfig, BrokerConfigLayers};
 use crate::config::{ConfigError, Overrides};
-use crate::ids::{BrokerEpoch, NodeId, Offset};
+use crate::ids::{NodeId, Offset};
 use crate::mark::Mark;
-use crate::museum::{Exhibit, Museum};
+use crate::museum::Museum;
 use crate::outbox::Outbox;
 use crate::rng::Rng;
 use crate::time::Now;
@@ -53,12 +53,12 @@ use sordini_protocol::messages::{
     create_partitions_request, create_topics_request, incremental_alter_configs_request,
     incremental_alter_configs_response,
 };
-use sordini_protocol::records::{MetadataRecord, ProducerIdsRecord};
-use sordini_protocol::request::AnyResponse;
+use sordini_protocol::records::MetadataRecord;
+use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Str, Uuid};
 
 /// How many producer ids a broker reserves at a time.
-pub(crate) const PRODUCER_ID_BLOCK: i64 = 1000;
+const PRODUCER_ID_BLOCK: i32 = 1000;
 
 /// What a request comes to: records to append, and the answer to give once they are committed.
 #[derive(Debug)]
@@ -93,6 +93,39 @@ pub(crate) enum ControllerRequest {
     AllocateProducerIds(AllocateProducerIdsRequest),
     AssignReplicasToDirs(AssignReplicasToDirsRequest),
     ControllerRegistration(ControllerRegistrationRequest),
+}
+
+impl ControllerRequest {
+    /// The request, if the controller is to decide about it.
+    #[expect(clippy::result_large_err, reason = "what is not taken is given back")]
+    pub(crate) fn of(body: AnyRequest) -> Result<Self, AnyRequest> {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "this is the list of what the controller decides about"
+        )]
+        match body {
+            AnyRequest::CreateTopics(request) => Ok(Self::CreateTopics(request)),
+            AnyRequest::DeleteTopics(request) => Ok(Self::DeleteTopics(request)),
+            AnyRequest::CreatePartitions(request) => Ok(Self::CreatePartitions(request)),
+            AnyRequest::IncrementalAlterConfigs(request) => Ok(Self::IncrementalAlterConfigs(request)),
+            AnyRequest::AlterConfigs(request) => Ok(Self::AlterConfigs(request)),
+            AnyRequest::AlterClientQuotas(request) => Ok(Self::AlterClientQuotas(request)),
+            AnyRequest::AlterUserScramCredentials(request) => Ok(Self::AlterUserScramCredentials(request)),
+            AnyRequest::UpdateFeatures(request) => Ok(Self::UpdateFeatures(request)),
+            AnyRequest::ElectLeaders(request) => Ok(Self::ElectLeaders(request)),
+            AnyRequest::AlterPartitionReassignments(request) => {
+                Ok(Self::AlterPartitionReassignments(request))
+            }
+            AnyRequest::UnregisterBroker(request) => Ok(Self::UnregisterBroker(request)),
+            AnyRequest::BrokerRegistration(request) => Ok(Self::BrokerRegistration(request)),
+            AnyRequest::BrokerHeartbeat(request) => Ok(Self::BrokerHeartbeat(request)),
+            AnyRequest::AlterPartition(request) => Ok(Self::AlterPartition(request)),
+            AnyRequest::AllocateProducerIds(request) => Ok(Self::AllocateProducerIds(request)),
+            AnyRequest::AssignReplicasToDirs(request) => Ok(Self::AssignReplicasToDirs(request)),
+            AnyRequest::ControllerRegistration(request) => Ok(Self::ControllerRegistration(request)),
+            other => Err(other),
+        }
+    }
 }
 
 /// How a request was asked.
@@ -147,16 +180,16 @@ impl Controller {
         &self.image
     }
 
-    /// Becomes the active controller, with what the log says to its end.
-    pub(crate) fn activate(&mut self, image: MetadataImage, now: Now) {
+    /// Becomes the active controller, with what the log says to its end. `incarnation` is this life of the process.
+    pub(crate) fn activate(&mut self, image: MetadataImage, incarnation: Option<Uuid>, now: Now) {
         let timeout = Duration::from_millis(self.config.broker_session_timeout_ms);
-        self.heartbeats = Heartbeats::begin(&image, self.own_broker(), timeout, now);
+        let is_gone = |id: NodeId| {
+            // An earlier life of this process is over.
+            let life = image.brokers().get(&id).map(|broker| broker.incarnation);
+            id == self.node && life != incarnation
+        };
+        self.heartbeats = Heartbeats::begin(&image, is_gone, timeout, now);
         self.image = image;
-    }
-
-    /// The broker that is in this process.
-    fn own_broker(&self) -> Option<NodeId> {
-        self.config.process_roles.broker.then_some(self.node)
     }
 
     /// Applies a record that is in the log.
@@ -358,23 +391,6 @@ impl Controller {
                 })
             }
         }
-    }
-
-    /// Reserves the next block of producer ids for a broker; answers its first id. Blocks are never used again (KIP-98).
-    pub(crate) fn allocate_producer_ids(&self, broker: NodeId, broker_epoch: BrokerEpoch) -> Decision<i64> {
-        let first = self.image.next_producer_id();
-        let next = if self.museum.has(Exhibit::A37PersistCurrentProducerIdBlock) {
-            first
-        } else {
-            first + PRODUCER_ID_BLOCK
-        };
-        let record = ProducerIdsRecord {
-            broker_id: broker.0,
-            broker_epoch: broker_epoch.0,
-            next_producer_id: next,
-            ..ProducerIdsRecord::default()
-        };
-        Decision { records: alloc::vec![record.into()], response: first }
     }
 
     fn cluster_default_overrides(&self) -> Option<&Overrides> {

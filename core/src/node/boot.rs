@@ -1,25 +1,23 @@
 //! From a directory to a broker: what a node reads before it serves, in order, each look at the disk an effect.
 //!
 //! ```text
-//! Files ──▶ Markers ──▶ MetadataLog ──▶ Replay ──▶ Logs ──▶ Voting ──▶ (Broker)
+//! Files ──▶ Markers ──▶ MetadataLog ──▶ Replay ──▶ (Broker)
 //! ```
 //!
 //! `Files` reads the small files of every log directory; `Markers` removes the markers of a clean stop, so that a crash
-//! from here on is known as one; `MetadataLog` opens and `Replay` reads what the cluster is; `Logs` opens the
-//! partitions' logs, a few at a time; `Voting` begins a new epoch of the quorum.
+//! from here on is known as one; `MetadataLog` opens and `Replay` reads what this node has of what the cluster is. The
+//! logs of partitions are opened when the node has learned from the quorum which of them are its own.
 
 use super::broker::{
-    Broker, FIRST_PARTITION_OWNER, Found, LogDir, OWNER_ELECTION, OWNER_NODE, OWNER_QUORUM, OWNER_SNAPSHOTS,
-    clean_stop_marker, condemned_name,
+    Broker, Found, LogDir, OWNER_ELECTION, OWNER_NODE, OWNER_QUORUM, OWNER_SNAPSHOTS, clean_stop_marker,
 };
+use super::loading::DirFacts;
 use crate::config::BrokerConfig;
-use crate::config::Overrides;
-use crate::config::topic::TopicConfig;
-use crate::controller::image::{ConfigResource, MetadataImage};
+use crate::controller::image::MetadataImage;
 use crate::format::own_voter;
-use crate::ids::{Offset, TopicIdPartition};
+use crate::ids::Offset;
 use crate::log::checkpoint;
-use crate::log::loader::{LoadRequest, LoadStep, Loaded, LogLoader, partition_metadata};
+use crate::log::loader::{LoadRequest, LoadStep, LogLoader};
 use crate::log::partition_log::PartitionLog;
 use crate::mark::Mark;
 use crate::museum::{Exhibit, Museum};
@@ -44,9 +42,6 @@ use sordini_protocol::batch::{Batch, BatchHeader, HEADER_LEN};
 use sordini_protocol::records::MetadataRecord;
 use sordini_protocol::wire::{Str, Uuid};
 
-/// How many logs are opened at a time.
-const LOADS_AT_ONCE: usize = 8;
-
 /// How much of a file is read at once.
 const CHUNK_LEN: u32 = 1 << 20;
 
@@ -57,7 +52,6 @@ enum DirFile {
     CleanShutdown,
     RecoveryPoints,
     LogStarts,
-    /// For the exhibit that cuts logs there.
     HighWatermarks,
     /// Of the directory with the metadata log.
     BootstrapCheckpoint,
@@ -65,17 +59,6 @@ enum DirFile {
     BootstrapSnapshot,
     Listing,
     MetadataListing,
-}
-
-/// What was read of a log directory.
-#[derive(Clone, Debug, Default)]
-struct DirFacts {
-    meta: Option<Properties>,
-    clean: bool,
-    recovery_points: BTreeMap<(String, i32), Offset>,
-    log_starts: BTreeMap<(String, i32), Offset>,
-    high_watermarks: BTreeMap<(String, i32), Offset>,
-    entries: Vec<DirectoryEntry>,
 }
 
 #[derive(Clone, Debug)]
@@ -99,9 +82,6 @@ enum Stage {
         reader: Option<snapshot_file::Reader>,
         files: VecDeque<StoragePath>,
     },
-    Logs {
-        log: PartitionLog,
-    },
     Over,
 }
 
@@ -114,6 +94,7 @@ pub(super) struct Boot {
     stage: Stage,
     next_sequence: u64,
     dirs: Vec<DirFacts>,
+    meta: Vec<Option<Properties>>,
     /// Index of the directory with the metadata log.
     metadata_dir: usize,
     election: ElectionState,
@@ -130,11 +111,6 @@ pub(super) struct Boot {
     applied: Applied,
     /// What the metadata log holds and other voters may not have.
     uncommitted: VecDeque<Uncommitted>,
-    /// Logs to be opened: the partition and the directory.
-    to_load: VecDeque<(TopicIdPartition, StoragePath, LoadRequest)>,
-    loading: BTreeMap<u32, (TopicIdPartition, LogLoader)>,
-    loaded: BTreeMap<TopicIdPartition, PartitionLog>,
-    next_owner: u32,
 }
 
 /// What a step of booting came to.
@@ -152,6 +128,7 @@ impl Boot {
             stage: Stage::Over,
             next_sequence: 1,
             dirs: alloc::vec![DirFacts::default(); config.log_dirs.len()],
+            meta: alloc::vec![None; config.log_dirs.len()],
             metadata_dir,
             election: ElectionState::default(),
             bootstrap_records: Vec::new(),
@@ -162,10 +139,6 @@ impl Boot {
             image: MetadataImage::default(),
             applied: Applied::default(),
             uncommitted: VecDeque::new(),
-            to_load: VecDeque::new(),
-            loading: BTreeMap::new(),
-            loaded: BTreeMap::new(),
-            next_owner: FIRST_PARTITION_OWNER,
             config,
             museum,
         };
@@ -177,10 +150,8 @@ impl Boot {
                 (DirFile::CleanShutdown, clean_stop_marker(dir)),
                 (DirFile::RecoveryPoints, at("recovery-point-offset-checkpoint")),
                 (DirFile::LogStarts, at("log-start-offset-checkpoint")),
+                (DirFile::HighWatermarks, at("replication-offset-checkpoint")),
             ];
-            if museum.has(Exhibit::A01TruncateToOwnHighWatermark) {
-                wanted.push((DirFile::HighWatermarks, at("replication-offset-checkpoint")));
-            }
             if dir == metadata_dir {
                 let metadata = metadata_log_dir(dir);
                 wanted.push((DirFile::BootstrapCheckpoint, at("bootstrap.checkpoint")));
@@ -262,22 +233,6 @@ impl Boot {
                 };
                 return self.on_replayed(&bytes, now, out);
             }
-            Stage::Logs { .. } => {
-                if let Some((id, loader)) = self.loading.get_mut(&token.owner) {
-                    let (id, dir) = (*id, loader.request().dir.clone());
-                    match loader.on_completed(token.sequence, result, now, out) {
-                        Ok(LoadStep::Pending) => {}
-                        Ok(LoadStep::Done(loaded)) => {
-                            self.loading.remove(&token.owner);
-                            self.on_loaded(id, loaded, out);
-                            return self.load_more(now, out);
-                        }
-                        Err(fault) => return Err(format!("{dir} cannot be read: {fault}")),
-                    }
-                } else {
-                    result.map_err(|fault| format!("a log directory cannot be written: {fault}"))?;
-                }
-            }
             Stage::MetadataLog(_) | Stage::Replay { .. } | Stage::Over => {
                 result.map_err(|fault| format!("a log directory cannot be written: {fault}"))?;
             }
@@ -287,13 +242,12 @@ impl Boot {
 
     fn open_log(&mut self, owner: u32) -> Option<&mut PartitionLog> {
         match &mut self.stage {
-            Stage::Replay { log, .. } | Stage::Logs { log } if owner == OWNER_QUORUM => Some(log),
+            Stage::Replay { log, .. } if owner == OWNER_QUORUM => Some(log),
             Stage::Files { .. }
             | Stage::Markers { .. }
             | Stage::MetadataLog(_)
             | Stage::Replay { .. }
-            | Stage::Logs { .. }
-            | Stage::Over => self.loaded.values_mut().find(|log| log.owner() == owner),
+            | Stage::Over => None,
         }
     }
 
@@ -326,7 +280,7 @@ impl Boot {
         };
         let facts = &mut self.dirs[dir];
         match what {
-            DirFile::MetaProperties => facts.meta = Some(Properties::parse(&bytes)),
+            DirFile::MetaProperties => self.meta[dir] = Some(Properties::parse(&bytes)),
             DirFile::CleanShutdown => facts.clean = true,
             // A damaged file only costs time: everything is read from the beginning.
             DirFile::RecoveryPoints => facts.recovery_points = offsets(),
@@ -365,8 +319,8 @@ impl Boot {
     /// The directories must all be this node's, of one cluster.
     fn check_identity(&self) -> Result<(), String> {
         let mut cluster: Option<(&str, &str)> = None;
-        for (facts, path) in self.dirs.iter().zip(&self.config.log_dirs) {
-            let Some(meta) = &facts.meta else {
+        for (meta, path) in self.meta.iter().zip(&self.config.log_dirs) {
+            let Some(meta) = meta else {
                 return Err(format!("log directory {path} is not formatted: it has no meta.properties"));
             };
             let value =
@@ -511,8 +465,8 @@ impl Boot {
                 self.on_snapshot_read(contents);
             }
             let Some(next) = files.pop_front() else {
-                self.on_log_read()?;
-                return self.load_logs(log, now, out);
+                self.on_log_read();
+                return Ok(BootStep::Done(self.serve(log, now, out)));
             };
             (file, position) = (next, 0);
             rest.clear();
@@ -548,18 +502,9 @@ impl Boot {
     }
 
     /// The whole log was read. All that the only voter wrote is committed.
-    fn on_log_read(&mut self) -> Result<(), String> {
+    fn on_log_read(&mut self) {
         let me = self.identity();
         let voters = self.voters();
-        if voters.len() > 1 && self.config.process_roles.broker {
-            let ids: Vec<String> = voters.ids().map(|id| format!("{id}")).collect();
-            return Err(format!(
-                "the metadata log in {} names several voters ({}), and a broker works so far only as its own quorum: set \
-                 process.roles=controller",
-                self.config.metadata_log_dir,
-                ids.join(", ")
-            ));
-        }
         if voters.len() == 1 && voters.has(me) {
             for batch in core::mem::take(&mut self.uncommitted) {
                 for record in &batch.records {
@@ -569,114 +514,18 @@ impl Boot {
                 self.applied = Applied { end: batch.end, bytes, timestamp_ms: batch.timestamp_ms };
             }
         }
-        Ok(())
     }
 
     fn identity(&self) -> VoterKey {
-        let meta = self.dirs[self.metadata_dir].meta.as_ref().expect("directories were checked");
+        let meta = self.meta[self.metadata_dir].as_ref().expect("directories were checked");
         let directory = meta.value("directory.id").expect("directories were checked");
         let directory = directory.parse().expect("directories were checked");
         VoterKey { node: self.config.node_id, directory }
     }
 
-    /// Decides what becomes of every directory: opened, or put aside as belonging to nobody.
-    fn load_logs(&mut self, log: PartitionLog, now: Now, out: &mut Outbox) -> Result<BootStep, String> {
-        self.stage = Stage::Logs { log };
-        out.sometimes_if(self.image.topics_by_name().next().is_some(), Mark::BootTopicsKnown);
-        for dir in 0..self.dirs.len() {
-            for entry in core::mem::take(&mut self.dirs[dir].entries) {
-                let name: &str = &entry.name;
-                let path = StoragePath::new(&format!("{dir}/{name}"));
-                if !entry.is_directory || name == METADATA_LOG_NAME || name.ends_with("-stray") {
-                    continue;
-                }
-                if name.ends_with("-delete") {
-                    out.sometimes(Mark::BootDeletedDirectory);
-                    self.push(StorageOp::Remove { path }, out);
-                    continue;
-                }
-                let Some((topic, partition)) = partition_of(name) else { continue };
-                let known =
-                    self.image.topic_by_name(topic).filter(|topic| topic.partitions.contains_key(&partition));
-                let Some(id) = known.map(|topic| TopicIdPartition { topic: topic.id, partition }) else {
-                    self.put_aside(&path, out);
-                    continue;
-                };
-                if let Some((_, other, _)) = self.to_load.iter().find(|(other, _, _)| *other == id) {
-                    return Err(format!(
-                        "{other} and {path} are the same partition: remove the one that is not wanted"
-                    ));
-                }
-                let facts = &self.dirs[dir];
-                let key = (String::from(topic), partition);
-                let request = LoadRequest {
-                    dir: path.clone(),
-                    owner: self.next_owner,
-                    jitter: self.rng.next_u64(),
-                    clean: facts.clean,
-                    recovery_point: facts.recovery_points.get(&key).copied().unwrap_or_default(),
-                    log_start: facts.log_starts.get(&key).copied().unwrap_or_default(),
-                    high_watermark: facts.high_watermarks.get(&key).copied().unwrap_or_default(),
-                    config: self.topic_config(topic),
-                    museum: self.museum,
-                };
-                self.next_owner += 1;
-                self.to_load.push_back((id, path, request));
-            }
-        }
-        self.load_more(now, out)
-    }
-
-    fn topic_config(&self, topic: &str) -> TopicConfig {
-        let none = Overrides::new();
-        let of = |resource, name: &str| self.image.config(resource, name).unwrap_or(&none);
-        let own = format!("{}", self.config.node_id);
-        let layers = self.config.layers(of(ConfigResource::Broker, ""), of(ConfigResource::Broker, &own));
-        TopicConfig::resolve(of(ConfigResource::Topic, topic), &layers)
-    }
-
-    /// Renames a directory that no partition of the cluster explains. It is kept: only an operator knows what it was.
-    fn put_aside(&mut self, path: &StoragePath, out: &mut Outbox) {
-        out.sometimes(Mark::BootStrayDirectory);
-        let name = condemned_name(path.name(), self.rng.uuid(), "stray");
-        let to = StoragePath::new(&format!("{}/{name}", path.parent()));
-        self.push(StorageOp::Rename { from: path.clone(), to }, out);
-    }
-
-    fn load_more(&mut self, now: Now, out: &mut Outbox) -> Result<BootStep, String> {
-        while self.loading.len() < LOADS_AT_ONCE {
-            let Some((id, _, request)) = self.to_load.pop_front() else { break };
-            let owner = request.owner;
-            self.loading.insert(owner, (id, LogLoader::begin(request, out)));
-        }
-        if self.loading.is_empty() { Ok(self.vote(now, out)) } else { Ok(BootStep::Pending) }
-    }
-
-    fn on_loaded(&mut self, id: TopicIdPartition, loaded: Loaded, out: &mut Outbox) {
-        match loaded.topic_id {
-            // The directory is of an earlier topic of the same name.
-            Some(other) if other != id.topic => {
-                let dir = loaded.log.dir().clone();
-                self.put_aside(&dir, out);
-            }
-            Some(_) | None => {
-                let mut log = loaded.log;
-                if loaded.topic_id.is_none() {
-                    // A crash came between the log and the file that names its topic.
-                    log.replace("partition.metadata", partition_metadata(id.topic), out);
-                }
-                let other = self.loaded.insert(id, log);
-                assert!(other.is_none(), "two directories of a partition are refused before they are opened");
-            }
-        }
-    }
-
-    fn vote(&mut self, now: Now, out: &mut Outbox) -> BootStep {
-        let Stage::Logs { log } = core::mem::replace(&mut self.stage, Stage::Over) else {
-            unreachable!("logs are loaded before the vote")
-        };
+    fn serve(&mut self, log: PartitionLog, now: Now, out: &mut Outbox) -> Broker {
         let meta = |dir: usize, key: &str| {
-            let meta = self.dirs[dir].meta.as_ref().expect("directories were checked");
+            let meta = self.meta[dir].as_ref().expect("directories were checked");
             meta.value(key).expect("directories were checked")
         };
         let directory =
@@ -691,7 +540,7 @@ impl Boot {
             history: core::mem::take(&mut self.history),
             own_voter: own_voter(&self.config, identity.directory),
             is_controller: self.config.process_roles.controller,
-            may_have_others: !self.config.process_roles.broker,
+            may_have_others: !self.config.controller_listener_names.is_empty(),
             bootstrap: self.bootstrap(),
             listener: self.listener(),
             config: self.config.quorum,
@@ -706,18 +555,6 @@ impl Boot {
             snapshot_owner: OWNER_SNAPSHOTS,
         };
         let quorum = Quorum::start(setup, now, out);
-        let hosted = |topic: &str, partition: i32| {
-            let topic = self.image.topic_by_name(topic);
-            topic.is_some_and(|topic| {
-                self.loaded.contains_key(&TopicIdPartition { topic: topic.id, partition })
-            })
-        };
-        let checkpointed =
-            self.dirs.iter().flat_map(|facts| facts.recovery_points.keys().chain(facts.log_starts.keys()));
-        let stale_checkpoints = checkpointed
-            .filter(|(topic, partition)| !hosted(topic, *partition))
-            .map(|(topic, partition)| (Str::from(&**topic), *partition))
-            .collect();
         let log_dirs = self.config.log_dirs.iter().enumerate().map(|(dir, path)| LogDir {
             id: directory(dir),
             path: path.clone(),
@@ -730,14 +567,12 @@ impl Boot {
             quorum,
             image: core::mem::take(&mut self.image),
             bootstrap_records: core::mem::take(&mut self.bootstrap_records),
-            logs: core::mem::take(&mut self.loaded),
-            stale_checkpoints,
-            next_owner: self.next_owner,
+            dirs: core::mem::take(&mut self.dirs),
             next_node_sequence: self.next_sequence,
             config: self.config.clone(),
             museum: self.museum,
         };
-        BootStep::Done(Broker::new(found, now, out))
+        Broker::new(found, now, out)
     }
 
     /// Name of the listener for peers.
@@ -756,7 +591,7 @@ impl Boot {
         servers.filter(|at| !is_own(at)).collect()
     }
 
-    /// Who votes: those that the log names, or the configuration where it names none. A controller that is told where to ask
+    /// Who votes: those that the log names, or the configuration where it names none. A node that is told where to ask
     /// waits to hear of them; one that is not, is alone.
     fn voters(&self) -> VoterSet {
         if let Some(logged) = &self.logged_voters {
@@ -767,16 +602,9 @@ impl Boot {
             let voters = configured.iter().map(|voter| (voter.id, Address::new(&voter.host, voter.port)));
             return VoterSet::configured(&self.listener(), voters);
         }
-        if !self.config.controller_quorum_bootstrap_servers.is_empty() && !self.config.process_roles.broker {
+        if !self.config.controller_quorum_bootstrap_servers.is_empty() {
             return VoterSet::default();
         }
         VoterSet::new([own_voter(&self.config, Uuid::ZERO)])
     }
-}
-
-/// The partition that a directory's name says: split at the last dash.
-fn partition_of(name: &str) -> Option<(&str, i32)> {
-    let (topic, partition) = name.rsplit_once('-')?;
-    let is_number = !partition.is_empty() && partition.bytes().all(|byte| byte.is_ascii_digit());
-    if topic.is_empty() || !is_number { None } else { Some((topic, partition.parse().ok()?)) }
 }

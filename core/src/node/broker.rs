@@ -5,16 +5,19 @@
 use super::active_controller::ControllerTask;
 use super::envelope::{self, Forwarded};
 use super::fetch::ParkedFetch;
+use super::lifecycle::Lifecycle;
 use super::list_offsets::ParkedListOffsets;
+use super::loading::{DirFacts, Logs, topic_config};
 use super::metadata::ParkedMetadata;
 use super::output::Output;
 use super::produce::ParkedProduce;
+use super::to_controller::{Question, ToController};
 use crate::config::broker::BrokerConfig;
 use crate::config::topic::TopicConfig;
 use crate::config::{BrokerConfigLayers, Overrides};
-use crate::controller::cluster::{self, Registration};
+use crate::controller::cluster;
 use crate::controller::image::{Change, ConfigResource, MetadataImage, Topic};
-use crate::controller::{Asked, Controller, ControllerRequest, PRODUCER_ID_BLOCK};
+use crate::controller::{Asked, Controller, ControllerRequest};
 use crate::coordinator::UntilCommitted;
 use crate::fetch_session::FetchSessions;
 use crate::ids::{BrokerEpoch, ConnectionId, LeaderEpoch, NodeId, Offset, RequestId, TopicIdPartition};
@@ -24,7 +27,7 @@ use crate::mark::Mark;
 use crate::museum::{Exhibit, Museum};
 use crate::outbox::Outbox;
 use crate::partition::{Awakened, ParkedId, Part, Partition, Resolved};
-use crate::quorum::Quorum;
+use crate::quorum::{Address, Quorum};
 use crate::rng::Rng;
 use crate::storage_op::{Completion, StorageFault, StorageOp, StoragePath, StorageToken};
 use crate::time::{Instant, Now, TimerTable};
@@ -108,14 +111,10 @@ pub(super) enum Committed {
     Respond(ReplyTo, AnyResponse),
     /// Look at a metadata request again: the topics it asked to be created are there.
     Metadata(ParkedMetadata),
-    /// The broker is registered: let it serve.
-    Registered(BrokerEpoch),
-    /// The broker may serve.
-    Unfenced,
+    /// Take it as the answer to what this node asked itself.
+    Own(Question, AnyResponse),
     /// Nobody waits for it.
     Nothing,
-    /// A block of producer ids is reserved, from this one on.
-    ProducerIds(i64),
 }
 
 /// What a deadline is about, in the order in which equal times are served.
@@ -139,15 +138,21 @@ pub(super) enum Timer {
     Quorum,
     /// The active controller has something to do.
     Controller(ControllerTask),
+    /// Something is to be asked of the active controller, or was asked for too long.
+    ToController,
+    /// The broker has something to tell the active controller.
+    Lifecycle,
 }
 
 /// How far serving has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The quorum has no leader, or the broker is not registered and unfenced yet.
+    /// The broker is not unfenced yet, and no client is served.
     Joining,
     Running,
-    /// A stop was asked for: logs are being closed.
+    /// A stop was asked for: others are to lead what the broker leads.
+    Leaving,
+    /// Logs are being closed.
     Closing,
     /// Logs are closed: checkpoints and the marker of a clean stop are being written.
     Marking,
@@ -164,11 +169,8 @@ pub(super) struct Found {
     pub(super) quorum: Quorum,
     pub(super) image: MetadataImage,
     pub(super) bootstrap_records: Vec<MetadataRecord>,
-    /// Logs that belong to partitions of the image.
-    pub(super) logs: BTreeMap<TopicIdPartition, PartitionLog>,
-    /// Partitions of which checkpoint files speak and that are not hosted.
-    pub(super) stale_checkpoints: BTreeSet<(Str, i32)>,
-    pub(super) next_owner: u32,
+    /// What the log directories hold.
+    pub(super) dirs: Vec<DirFacts>,
     pub(super) next_node_sequence: u64,
 }
 
@@ -194,14 +196,18 @@ pub(crate) struct Broker {
     /// The cluster as far as it is committed: what clients are told.
     pub(super) image: MetadataImage,
     pub(super) broker_epoch: BrokerEpoch,
+    /// How the broker comes and goes, if the node is one.
+    pub(super) lifecycle: Option<Lifecycle>,
+    pub(super) to_controller: ToController,
+    /// Where the active controller was when this was last looked at.
+    known_controller: Option<Address>,
+    pub(super) logs: Logs,
     /// Records that the first leader of an empty log begins with.
     bootstrap_records: Vec<MetadataRecord>,
     until_committed: UntilCommitted<Committed>,
-    /// Logs found on disk whose partition was not led since the start.
-    idle_logs: BTreeMap<TopicIdPartition, PartitionLog>,
     pub(super) partitions: BTreeMap<u32, Partition>,
     pub(super) owners: BTreeMap<TopicIdPartition, u32>,
-    next_owner: u32,
+    pub(super) next_owner: u32,
     pub(super) parked: BTreeMap<ParkedId, Parked>,
     parked_by_connection: BTreeSet<(ConnectionId, ParkedId)>,
     next_parked: u64,
@@ -219,7 +225,7 @@ pub(crate) struct Broker {
     /// What the checkpoint files say, so that an idle node leaves its disk alone.
     checkpoints: BTreeMap<StoragePath, Bytes>,
     /// Partitions that are not hosted any more and of which checkpoint files may still speak.
-    stale_checkpoints: BTreeSet<(Str, i32)>,
+    pub(super) stale_checkpoints: BTreeSet<(Str, i32)>,
     /// Why the node cannot go on.
     pub(super) failure: Option<String>,
 }
@@ -235,9 +241,7 @@ impl Broker {
             quorum,
             image,
             bootstrap_records,
-            logs,
-            stale_checkpoints,
-            next_owner,
+            dirs,
             next_node_sequence,
         } = found;
         let controller = Controller::new(config.node_id, cluster_id.clone(), config.clone(), museum);
@@ -245,12 +249,14 @@ impl Broker {
         let mut rng = rng;
         let has_peers = config.process_roles.controller && !config.controller_listener_names.is_empty();
         let controller_incarnation = has_peers.then(|| rng.uuid());
+        let registered_by = now.monotonic.plus_millis(config.initial_broker_registration_timeout_ms);
+        let lifecycle = config.process_roles.broker.then(|| Lifecycle::new(rng.uuid(), registered_by, now));
         let mut broker = Self {
             cluster_id,
             log_dirs,
             rng,
             controller_incarnation,
-            // A controller alone has nothing to wait for: the others need its vote.
+            // A controller alone has nothing to wait for.
             stage: if config.process_roles.broker { Stage::Joining } else { Stage::Running },
             quorum,
             controller,
@@ -259,12 +265,16 @@ impl Broker {
             idle_since: Offset(0),
             image,
             broker_epoch: BrokerEpoch(-1),
+            lifecycle,
+            to_controller: ToController::default(),
+            known_controller: None,
+            // What a controller finds beside its metadata log is nobody's business.
+            logs: if config.process_roles.broker { Logs::Unopened(dirs) } else { Logs::Open },
             bootstrap_records,
             until_committed: UntilCommitted::default(),
-            idle_logs: logs,
             partitions: BTreeMap::new(),
             owners: BTreeMap::new(),
-            next_owner,
+            next_owner: FIRST_PARTITION_OWNER,
             parked: BTreeMap::new(),
             parked_by_connection: BTreeSet::new(),
             next_parked: 1,
@@ -276,7 +286,7 @@ impl Broker {
             node_writes: BTreeSet::new(),
             next_node_sequence,
             checkpoints: BTreeMap::new(),
-            stale_checkpoints,
+            stale_checkpoints: BTreeSet::new(),
             failure: None,
             config,
             museum,
@@ -284,12 +294,12 @@ impl Broker {
         let none = Overrides::new();
         let (cluster_default, own) = broker.broker_overrides(&none);
         broker.config = broker.config.with_dynamic(cluster_default, own);
-        broker.arm_periodic(now);
         broker.after_quorum(now, out);
         broker
     }
 
-    fn arm_periodic(&mut self, now: Now) {
+    /// Begins with what is done to open logs at intervals.
+    pub(super) fn arm_periodic(&mut self, now: Now) {
         let config = &self.config;
         let first = now.monotonic.plus_millis(config.log_initial_task_delay_ms);
         self.timers.arm(Timer::Retention, first);
@@ -335,7 +345,7 @@ impl Broker {
                 }
                 Err(fault) => self.fail(format!("a snapshot of the metadata log cannot be written: {fault}")),
             },
-            owner => self.on_partition_storage(owner, token.sequence, result, out),
+            owner => self.on_partition_storage(owner, token.sequence, result, now, out),
         }
     }
 
@@ -344,19 +354,26 @@ impl Broker {
         owner: u32,
         sequence: u64,
         result: Result<Completion, StorageFault>,
+        now: Now,
         out: &mut Outbox,
     ) {
+        if matches!(self.logs, Logs::Opening(_)) && self.is_stopping() {
+            // What is half open is left as after a crash.
+            return;
+        }
+        if let Logs::Opening(loading) = &mut self.logs {
+            if let Err(why) = loading.on_storage_completed(owner, sequence, result, &mut self.rng, now, out) {
+                self.fail(why);
+            }
+            self.on_logs_looked_at(now, out);
+            return self.after_quorum(now, out);
+        }
         if let Some(partition) = self.partitions.get_mut(&owner) {
             match partition.on_storage_completed(sequence, result, out) {
                 Ok(awakened) => self.on_awakened(owner, awakened, out),
-                Err(fault) => self.on_storage_fault(owner, fault, out),
+                Err(fault) => self.on_storage_fault(owner, fault, now, out),
             }
             self.arm_log_timer(owner);
-        } else if let Some(log) = self.idle_logs.values_mut().find(|log| log.owner() == owner) {
-            // Nobody waits for a log that is not led; it only has to be known when it is closed.
-            if let Err(fault) = log.on_completed(sequence, result, out) {
-                self.fail(format!("a log that is being closed cannot be written: {fault}"));
-            }
         }
         // Otherwise the partition was deleted meanwhile.
         self.maybe_mark_clean(out);
@@ -384,7 +401,7 @@ impl Broker {
     }
 
     /// A disk under a log failed: everything in that log directory is offline, as Kafka has it (KIP-112).
-    fn on_storage_fault(&mut self, owner: u32, fault: StorageFault, out: &mut Outbox) {
+    fn on_storage_fault(&mut self, owner: u32, fault: StorageFault, now: Now, out: &mut Outbox) {
         let Some(partition) = self.partitions.get(&owner) else { return };
         let Some(dir) = dir_index(partition.log().dir()) else { return };
         self.log_dirs[dir].failed = true;
@@ -404,6 +421,9 @@ impl Broker {
             let awakened = partition.become_offline();
             self.on_awakened(owner, awakened, out);
         }
+        // Others are to lead what was there.
+        self.hasten_lifecycle(now);
+        self.pursue_lifecycle(now, out);
     }
 
     /// The node cannot go on. The first reason is the one that counts.
@@ -433,7 +453,7 @@ impl Broker {
         let leads = self.quorum.leads();
         if leads != self.active_epoch {
             if self.active_epoch.take().is_some() {
-                self.on_deposed(out);
+                self.on_deposed(now, out);
             }
             if leads.is_some() {
                 self.active_epoch = leads;
@@ -442,7 +462,8 @@ impl Broker {
                 for record in self.quorum.uncommitted() {
                     image.apply(record);
                 }
-                self.controller.activate(image, now);
+                let incarnation = self.lifecycle.as_ref().map(Lifecycle::incarnation);
+                self.controller.activate(image, incarnation, now);
                 self.on_elected(now, out);
             }
         }
@@ -450,6 +471,14 @@ impl Broker {
             self.register_controller(now, out);
         }
         self.release_committed(now, out);
+        self.pursue_controller(now, out);
+        let controller = self.quorum.leader_address();
+        if controller != self.known_controller {
+            // There is somebody to talk to, who has not been heard of for a while.
+            self.hasten_lifecycle(now);
+            self.known_controller = controller;
+        }
+        self.pursue_lifecycle(now, out);
         self.maybe_mark_clean(out);
         match self.quorum.next_deadline(now) {
             Some(at) => self.timers.arm(Timer::Quorum, at),
@@ -458,23 +487,22 @@ impl Broker {
     }
 
     /// Another node leads: whether what was decided here survives is not for this one to say.
-    fn on_deposed(&mut self, out: &mut Outbox) {
+    fn on_deposed(&mut self, now: Now, out: &mut Outbox) {
         self.stop_controller_tasks();
-        for committed in self.until_committed.take_all() {
+        for committed in core::mem::take(&mut self.until_committed).take_all() {
             match committed {
                 Committed::Respond(ReplyTo { connection, .. }, _)
                 | Committed::Metadata(ParkedMetadata { reply_to: ReplyTo { connection, .. }, .. }) => {
                     out.sometimes(Mark::ControllerDeposed);
                     out.push(Output::Close { connection });
                 }
-                // Whoever waits for them waits for the next active controller.
-                Committed::ProducerIds(_) => self.producer_ids_requested = false,
-                Committed::Registered(_) | Committed::Unfenced | Committed::Nothing => {}
+                Committed::Own(question, _) => self.on_no_answer(question, now),
+                Committed::Nothing => {}
             }
         }
     }
 
-    /// This node leads the quorum: what the log needs to begin with, and its own registration.
+    /// This node leads the quorum: what the log needs to begin with.
     fn on_elected(&mut self, now: Now, out: &mut Outbox) {
         let mut records = self.bootstrap_records.clone();
         if !self.controller.image().features().is_empty() {
@@ -495,23 +523,8 @@ impl Broker {
             let reason = Some(Str::from_static("failover"));
             records.insert(0, AbortTransactionRecord { reason, ..AbortTransactionRecord::default() }.into());
         }
-        if !self.config.process_roles.broker {
-            return self.commit(records, Committed::Nothing, now, out);
-        }
-        let incarnation = self.rng.uuid();
-        records.extend(self.controller.begin_own_life());
-        let record_offset = self.quorum.log().next_offset().0
-            + i64::try_from(records.len()).expect("records are counted in 63 bits");
-        let registration = Registration {
-            node: self.config.node_id,
-            incarnation,
-            listeners: self.config.advertised_listeners.clone(),
-            rack: self.config.broker_rack.as_deref().map(Str::from),
-            log_dirs: self.log_dirs.iter().map(|dir| dir.id).collect(),
-        };
-        records.push(cluster::register(&registration, record_offset));
-        self.commit(records, Committed::Registered(BrokerEpoch(record_offset)), now, out);
-        self.hand_out_producer_ids(now, out);
+        self.commit(records, Committed::Nothing, now, out);
+        self.hasten_lifecycle(now);
     }
 
     /// Appends what the controller decided, applies it to the controller's image, and has `then` done when it is
@@ -537,22 +550,8 @@ impl Broker {
             match committed {
                 Committed::Respond(reply_to, response) => reply_to.respond(response, out),
                 Committed::Metadata(parked) => self.answer_metadata(parked, out),
-                Committed::Registered(epoch) => {
-                    self.broker_epoch = epoch;
-                    let records = self.controller.unfence_own(epoch);
-                    self.commit(records, Committed::Unfenced, now, out);
-                }
-                Committed::Unfenced => {
-                    if self.stage == Stage::Joining {
-                        self.stage = Stage::Running;
-                    }
-                }
+                Committed::Own(question, response) => self.on_own_answer(question, response, now, out),
                 Committed::Nothing => {}
-                Committed::ProducerIds(first) => {
-                    self.producer_ids_requested = false;
-                    self.producer_ids = first..first + PRODUCER_ID_BLOCK;
-                    self.hand_out_producer_ids(now, out);
-                }
             }
         }
     }
@@ -602,27 +601,47 @@ impl Broker {
         }
     }
 
-    fn on_partition_change(&mut self, id: TopicIdPartition, now: Now, out: &mut Outbox) {
+    /// Whether this node is to have a replica of a partition.
+    pub(super) fn is_replica(&self, id: TopicIdPartition) -> bool {
+        let state = self.image.partition(id);
+        self.lifecycle.is_some() && state.is_some_and(|state| state.replicas.contains(&self.config.node_id))
+    }
+
+    /// Has this node's replica of a partition, if there is to be one, be what the cluster says.
+    pub(super) fn on_partition_change(&mut self, id: TopicIdPartition, now: Now, out: &mut Outbox) {
+        if !matches!(self.logs, Logs::Open) {
+            return;
+        }
         let Some(topic) = self.image.topic(id.topic) else { return };
+        let name = topic.name.clone();
+        if !self.is_replica(id) {
+            return self.remove_replica(id, &name, out);
+        }
         let state = &topic.partitions[&id.partition];
-        let (leader_epoch, name) = (state.leader_epoch, topic.name.clone());
-        if state.leader != Some(self.config.node_id) {
-            return;
-        }
-        if let Some(owner) = self.owners.get(&id) {
-            let partition = self.partitions.get_mut(owner).expect("owners and partitions agree");
-            partition.continue_leading(leader_epoch, out);
-            return;
-        }
-        let config = self.topic_config(&name);
-        let log = match self.idle_logs.remove(&id) {
-            Some(log) => log,
-            None => self.create_log(&name, id, now, out),
+        let (epoch, leads) = (state.leader_epoch, state.leader == Some(self.config.node_id));
+        let has_company = state.isr != [self.config.node_id];
+        let owner = match self.owners.get(&id) {
+            Some(owner) => *owner,
+            None => {
+                let config = self.topic_config(&name);
+                let log = self.create_log(&name, id, now, out);
+                let owner = log.owner();
+                self.owners.insert(id, owner);
+                self.partitions.insert(owner, Partition::follow(id, name, log, Offset(0), config));
+                owner
+            }
         };
-        let owner = log.owner();
-        let partition = Partition::lead(id, name, leader_epoch, log, config, out);
-        self.owners.insert(id, owner);
-        self.partitions.insert(owner, partition);
+        let partition = self.partitions.get_mut(&owner).expect("owners and partitions agree");
+        if partition.is_offline() {
+            return;
+        }
+        let awakened = if leads {
+            partition.become_leader(epoch, has_company, out)
+        } else {
+            out.sometimes_if(partition.is_leader(), Mark::PartitionLeaderLost);
+            partition.become_follower(epoch)
+        };
+        self.on_awakened(owner, awakened, out);
         self.arm_log_timer(owner);
     }
 
@@ -670,24 +689,24 @@ impl Broker {
     fn on_topic_removed(&mut self, topic: &Topic, out: &mut Outbox) {
         for index in topic.partitions.keys() {
             let id = TopicIdPartition { topic: topic.id, partition: *index };
-            let log_dir = if let Some(owner) = self.owners.remove(&id) {
-                let mut partition = self.partitions.remove(&owner).expect("owners and partitions agree");
-                self.timers.cancel(&Timer::Log(owner));
-                let awakened = partition.become_offline();
-                self.on_awakened(owner, awakened, out);
-                Some(partition.log().dir().clone())
-            } else {
-                self.idle_logs.remove(&id).map(|log| log.dir().clone())
-            };
-            if let Some(dir) = log_dir {
-                self.stale_checkpoints.insert((topic.name.clone(), *index));
-                self.delete_directory(&dir, out);
-            }
+            self.remove_replica(id, &topic.name, out);
         }
     }
 
+    /// This node is not to have a replica of a partition, if it has one.
+    fn remove_replica(&mut self, id: TopicIdPartition, topic: &Str, out: &mut Outbox) {
+        let Some(owner) = self.owners.remove(&id) else { return };
+        out.sometimes_if(self.image.partition(id).is_some(), Mark::PartitionTaken);
+        let mut partition = self.partitions.remove(&owner).expect("owners and partitions agree");
+        self.timers.cancel(&Timer::Log(owner));
+        let awakened = partition.become_offline();
+        self.on_awakened(owner, awakened, out);
+        self.stale_checkpoints.insert((topic.clone(), id.partition));
+        self.delete_directory(partition.log().dir(), out);
+    }
+
     /// Gives the directory a name under which nobody looks for the partition, then removes it.
-    fn delete_directory(&mut self, dir: &StoragePath, out: &mut Outbox) {
+    pub(super) fn delete_directory(&mut self, dir: &StoragePath, out: &mut Outbox) {
         let to = StoragePath::new(&format!(
             "{}/{}",
             dir.parent(),
@@ -732,17 +751,16 @@ impl Broker {
     }
 
     fn topic_config(&self, name: &Str) -> Arc<TopicConfig> {
-        let none = Overrides::new();
-        let overrides = self.image.config(ConfigResource::Topic, name).unwrap_or(&none);
-        Arc::new(TopicConfig::resolve(overrides, &self.layers(&none)))
+        Arc::new(topic_config(&self.image, &self.config, name))
     }
 
     // ---- partitions ----
 
-    /// The partition that a request names, if this node leads it.
+    /// The partition that a request names, if this node leads it or did so until its disk failed.
     pub(super) fn led(&mut self, id: TopicIdPartition) -> Option<(u32, &mut Partition)> {
         let owner = *self.owners.get(&id)?;
-        Some((owner, self.partitions.get_mut(&owner)?))
+        let partition = self.partitions.get_mut(&owner)?;
+        (partition.is_leader() || partition.is_offline()).then_some((owner, partition))
     }
 
     const fn is_stopping(&self) -> bool {
@@ -862,6 +880,8 @@ impl Broker {
                     self.after_quorum(now, out);
                 }
                 Timer::Controller(task) => self.on_controller_task(task, now, out),
+                Timer::ToController => self.pursue_controller(now, out),
+                Timer::Lifecycle => self.pursue_lifecycle(now, out),
             }
         }
     }
@@ -921,15 +941,10 @@ impl Broker {
             if self.log_dirs[dir].failed {
                 continue;
             }
-            let led = self.partitions.values().map(|partition| {
+            let hosted = self.partitions.values().map(|partition| {
                 (partition.topic.clone(), partition.id.partition, partition.log(), partition.high_watermark())
             });
-            let idle = self.idle_logs.iter().filter_map(|(id, log)| {
-                let topic = self.image.topic(id.topic)?;
-                Some((topic.name.clone(), id.partition, log, log.written_end()))
-            });
-            let lines: Vec<String> = led
-                .chain(idle)
+            let lines: Vec<String> = hosted
                 .filter(|(_, _, log, _)| dir_index(log.dir()) == Some(dir))
                 .filter_map(|(topic, partition, log, high_watermark)| {
                     let offset = of(log, high_watermark)?;
@@ -968,11 +983,21 @@ impl Broker {
 
     // ---- stopping ----
 
-    /// Begins a clean stop: no request is taken any more, every log is closed, then the marker is written.
+    /// Begins a clean stop: others lead what this node leads, no request is taken any more, every log is closed, then the
+    /// marker is written.
     pub(super) fn on_stop_requested(&mut self, now: Now, out: &mut Outbox) {
-        if !matches!(self.stage, Stage::Joining | Stage::Running) {
-            return;
+        match self.stage {
+            Stage::Running if self.lifecycle.is_some() && self.config.controlled_shutdown_enable => {
+                self.stage = Stage::Leaving;
+                self.begin_to_leave(now, out);
+            }
+            Stage::Joining | Stage::Running => self.close(now, out),
+            Stage::Leaving | Stage::Closing | Stage::Marking | Stage::Stopped => {}
         }
+    }
+
+    /// Nobody waits for this node any more.
+    pub(super) fn close(&mut self, now: Now, out: &mut Outbox) {
         self.stage = Stage::Closing;
         let ids: Vec<ParkedId> = self.parked.keys().copied().collect();
         for id in ids {
@@ -985,9 +1010,6 @@ impl Broker {
         for partition in self.partitions.values_mut().filter(|partition| !partition.is_offline()) {
             partition.log_mut().close(out);
         }
-        for log in self.idle_logs.values_mut() {
-            log.close(out);
-        }
         self.quorum.stop(now, out);
         self.quorum.log_mut().close(out);
         self.after_quorum(now, out);
@@ -997,11 +1019,12 @@ impl Broker {
         let is_idle = |log: &PartitionLog| log.is_idle();
         let all_closed = || {
             self.partitions.values().filter(|partition| !partition.is_offline()).all(|p| is_idle(p.log()))
-                && self.idle_logs.values().all(is_idle)
                 && self.quorum.is_settled()
                 && self.node_writes.is_empty()
         };
         match self.stage {
+            // Of logs that were not opened all the way nothing can be said.
+            Stage::Closing if all_closed() && !matches!(self.logs, Logs::Open) => self.stage = Stage::Stopped,
             Stage::Closing if all_closed() => {
                 self.stage = Stage::Marking;
                 self.write_recovery_points(out);
@@ -1020,7 +1043,22 @@ impl Broker {
                 }
             }
             Stage::Marking if self.node_writes.is_empty() => self.stage = Stage::Stopped,
-            Stage::Joining | Stage::Running | Stage::Closing | Stage::Marking | Stage::Stopped => {}
+            Stage::Joining
+            | Stage::Running
+            | Stage::Leaving
+            | Stage::Closing
+            | Stage::Marking
+            | Stage::Stopped => {}
+        }
+    }
+
+    /// Whether requests that come in by this listener are served.
+    pub(super) fn serves(&self, listener: &str) -> bool {
+        match self.stage {
+            Stage::Running | Stage::Leaving => true,
+            // Other nodes need this controller before it needs them.
+            Stage::Joining => self.is_controller_listener(listener),
+            Stage::Closing | Stage::Marking | Stage::Stopped => false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What clients ask about the broker itself: ApiVersions, DescribeConfigs, DescribeLogDirs; and ids for producers.
 
-use super::broker::{Broker, Committed, ReplyTo, dir_index};
+use super::broker::{Broker, ReplyTo, dir_index};
+use super::to_controller::Question;
 use crate::config::alter::Resource;
 use crate::config::describe::{self, ConfigEntry};
 use crate::config::{ConfigError, Overrides};
@@ -29,12 +30,13 @@ use sordini_protocol::messages::describe_log_dirs_response::{
 };
 use sordini_protocol::messages::list_config_resources_response::ConfigResource as ListedResource;
 use sordini_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, CreateAclsRequest, CreateAclsResponse, DeleteAclsRequest,
-    DeleteAclsResponse, DescribeAclsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
-    DescribeLogDirsRequest, DescribeLogDirsResponse, FindCoordinatorResponse, InitProducerIdRequest,
-    InitProducerIdResponse, ListConfigResourcesRequest, ListConfigResourcesResponse,
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, ApiVersionsRequest, ApiVersionsResponse,
+    CreateAclsRequest, CreateAclsResponse, DeleteAclsRequest, DeleteAclsResponse, DescribeAclsResponse,
+    DescribeConfigsRequest, DescribeConfigsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse,
+    FindCoordinatorResponse, InitProducerIdRequest, InitProducerIdResponse, ListConfigResourcesRequest,
+    ListConfigResourcesResponse,
 };
-use sordini_protocol::request::AnyResponse;
+use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::Str;
 
 /// The APIs that this broker serves, in Kafka's versions except for those of [`served_versions`].
@@ -466,12 +468,34 @@ impl Broker {
             reply_to.respond(AnyResponse::InitProducerId(response), out);
         }
         let is_open = !self.waiting_for_producer_ids.is_empty() && !self.producer_ids_requested;
-        if is_open && self.active_epoch.is_some() {
+        if is_open {
             self.producer_ids_requested = true;
-            let decision = self.controller.allocate_producer_ids(self.config.node_id, self.broker_epoch);
-            out.sometimes_if(decision.response > 0, Mark::ControllerProducerIdsReserved);
-            self.commit(decision.records, Committed::ProducerIds(decision.response), now, out);
+            let request = AnyRequest::AllocateProducerIds(AllocateProducerIdsRequest {
+                broker_id: self.config.node_id.0,
+                broker_epoch: self.broker_epoch.0,
+                ..AllocateProducerIdsRequest::default()
+            });
+            if !self.ask_controller(Question::ProducerIds, request, now, out) {
+                self.on_no_answer(Question::ProducerIds, now);
+            }
         }
+    }
+
+    /// A block of producer ids is reserved, or is not.
+    pub(super) fn on_producer_ids(
+        &mut self,
+        response: &AllocateProducerIdsResponse,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        if response.error_code != ErrorCode::None.as_i16() {
+            return self.on_no_answer(Question::ProducerIds, now);
+        }
+        self.producer_ids_requested = false;
+        let first = response.producer_id_start;
+        out.sometimes_if(first > 0, Mark::ControllerProducerIdsReserved);
+        self.producer_ids = first..first + i64::from(response.producer_id_len);
+        self.hand_out_producer_ids(now, out);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::log::lookup::BatchPlace;
 use crate::mark::Mark;
 use crate::museum::Exhibit;
 use crate::outbox::Outbox;
-use crate::partition::{ParkedId, Part, Resolved};
+use crate::partition::{ParkedId, Part, Partition, Resolved};
 use crate::time::Now;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -223,9 +223,7 @@ impl Broker {
         }
         let read_committed = fetch.read_committed;
         let keeps_place = matches!(state, PartState::At(_))
-            && owner
-                .and_then(|owner| self.partitions.get(&owner))
-                .is_some_and(|partition| !partition.is_offline());
+            && owner.and_then(|owner| self.partitions.get(&owner)).is_some_and(Partition::is_leader);
         if !keeps_place {
             let (owner, state) = self.begin_part(part, &name, wanted, read_committed, out);
             let Some(Parked::Fetch(fetch)) = self.parked.get_mut(&part.parked) else { return };
@@ -387,6 +385,6 @@ impl Broker {
     }
 }
 
-const fn visible_end(partition: &crate::partition::Partition, read_committed: bool) -> Offset {
+const fn visible_end(partition: &Partition, read_committed: bool) -> Offset {
     if read_committed { partition.last_stable_offset() } else { partition.high_watermark() }
 }

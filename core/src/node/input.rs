@@ -1,5 +1,7 @@
 //! What happens to a node.
 
+use core::net::IpAddr;
+
 use crate::ids::{ConnectionId, RequestId};
 use crate::peer::PeerFault;
 use crate::produce_request::JudgedProduce;
@@ -55,6 +57,8 @@ pub struct RequestContext {
     pub api_version: i16,
     /// The client's name for itself.
     pub client_id: Option<Str>,
+    /// Where the client is.
+    pub client_address: IpAddr,
     /// Name of the listener it came in by; decides which addresses the client is told.
     pub listener: Str,
 }

@@ -133,13 +133,17 @@ impl Broker {
 
     /// A search of a parked request is over.
     pub(super) fn on_offset_found(&mut self, part: Part, owner: u32, resolved: Resolved, out: &mut Outbox) {
-        let is_offline = self.partitions.get(&owner).is_none_or(Partition::is_offline);
+        let lost = match self.partitions.get(&owner) {
+            Some(partition) if partition.is_leader() => None,
+            Some(partition) if !partition.is_offline() => Some(ErrorCode::NotLeaderOrFollower),
+            Some(_) | None => Some(ErrorCode::KafkaStorageError),
+        };
         let Some(Parked::ListOffsets(parked)) = self.parked.get_mut(&part.parked) else { return };
         let version = parked.reply_to.version;
         let Some((topic, partition)) = parked.parts[part.index].take() else { return };
         let one = &mut parked.response.topics[topic].partitions[partition];
-        if is_offline {
-            one.error_code = ErrorCode::KafkaStorageError.as_i16();
+        if let Some(code) = lost {
+            one.error_code = code.as_i16();
         } else if resolved == Resolved::Damage {
             one.error_code = ErrorCode::CorruptMessage.as_i16();
         } else if let Resolved::Record { offset, timestamp, leader_epoch } = resolved {

@@ -1,5 +1,6 @@
 //! What clients are told about the cluster: Metadata, DescribeCluster, DescribeTopicPartitions.
 
+use super::RequestContext;
 use super::broker::{Broker, Committed, ReplyTo};
 use crate::controller::image::{PartitionState, Topic};
 use crate::controller::{ControllerRequest, is_internal, topic_name_problem};
@@ -21,7 +22,7 @@ use sordini_protocol::messages::{
     CreateTopicsRequest, DescribeClusterRequest, DescribeClusterResponse, DescribeTopicPartitionsRequest,
     DescribeTopicPartitionsResponse, MetadataRequest, MetadataResponse,
 };
-use sordini_protocol::request::AnyResponse;
+use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::Str;
 
 /// Operations that a client may do on the cluster and on a topic when nothing forbids any: bit n stands for operation n
@@ -41,11 +42,22 @@ pub(crate) struct ParkedMetadata {
 }
 
 impl Broker {
-    pub(super) fn on_metadata(&mut self, parked: ParkedMetadata, now: Now, out: &mut Outbox) {
-        // Only who leads decides; whoever asks again finds out who that is.
-        let missing = if self.active_epoch.is_some() { self.topics_to_create(&parked) } else { Vec::new() };
+    pub(super) fn on_metadata(
+        &mut self,
+        parked: ParkedMetadata,
+        context: RequestContext,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let missing = self.topics_to_create(&parked);
         if missing.is_empty() {
             return self.answer_metadata(parked, out);
+        }
+        if self.active_epoch.is_none() {
+            let body = CreateTopicsRequest { topics: missing, ..Default::default() };
+            let body = AnyRequest::CreateTopics(body);
+            let context = RequestContext { api_version: *body.api_key().versions().end(), ..context };
+            return self.forward_creation(parked, context, body, now, out);
         }
         // The client is answered when its topics are there, instead of being told to ask again. Whoever asks for the same
         // topics meanwhile finds them in the controller's image and waits behind.

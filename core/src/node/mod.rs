@@ -12,10 +12,13 @@ mod describe;
 mod envelope;
 mod fetch;
 mod input;
+mod lifecycle;
 mod list_offsets;
+mod loading;
 mod metadata;
 mod output;
 mod produce;
+mod to_controller;
 
 pub use crate::quorum::{QuorumRole, QuorumView};
 pub(crate) use broker::ReplyTo;
@@ -52,6 +55,8 @@ pub struct NodeConfig {
 pub enum NodeState {
     /// Reading its disk; requests are refused by closing their connection.
     Starting,
+    /// Taking part in the metadata quorum, and not serving clients yet; [`Node::serves`] tells whom it does serve.
+    Joining,
     /// Serving.
     Running,
     /// Writing what a clean stop promises.
@@ -157,12 +162,22 @@ impl Node {
         match &self.life {
             Life::Unborn(_) | Life::Booting(_) => NodeState::Starting,
             Life::Serving(broker) => match broker.stage {
-                Stage::Joining => NodeState::Starting,
-                Stage::Running => NodeState::Running,
+                Stage::Joining => NodeState::Joining,
+                // Whoever is leaving serves until it may go.
+                Stage::Running | Stage::Leaving => NodeState::Running,
                 Stage::Closing | Stage::Marking => NodeState::Stopping,
                 Stage::Stopped => NodeState::Stopped,
             },
             Life::Failed(why) => NodeState::Failed(why.clone()),
+        }
+    }
+
+    /// Whether requests that come in by a listener of this name are served. It may change when the state does.
+    #[must_use]
+    pub fn serves(&self, listener: &str) -> bool {
+        match &self.life {
+            Life::Serving(broker) => broker.serves(listener),
+            Life::Unborn(_) | Life::Booting(_) | Life::Failed(_) => false,
         }
     }
 
@@ -199,7 +214,7 @@ fn serve(broker: &mut Broker, now: Now, input: Input, out: &mut Outbox) {
         // A node is born once.
         Input::Started => {}
         Input::Request { connection, request, context, body } => {
-            if broker.stage != Stage::Running {
+            if !broker.serves(&context.listener) {
                 out.sometimes(Mark::RequestWhileNotServing);
                 out.push(Output::Close { connection });
                 return;
@@ -221,6 +236,9 @@ fn serve(broker: &mut Broker, now: Now, input: Input, out: &mut Outbox) {
         Input::ConnectionClosed { connection } => broker.on_connection_closed(connection, out),
         Input::StorageCompleted { token, result } => broker.on_storage_completed(token, result, now, out),
         Input::DeadlinePassed => broker.on_deadline(now, out),
+        Input::PeerAnswered { request, result } if to_controller::is_own(request) => {
+            broker.on_controller_answered(request, result, now, out);
+        }
         Input::PeerAnswered { request, result } => {
             broker.quorum.on_answer(request, result, now, out);
             broker.after_quorum(now, out);
@@ -244,6 +262,20 @@ fn on_request(
     if !served.contains(&api) || !describe::served_versions(api).contains(&reply_to.version) {
         return false;
     }
+    if !is_peer && broker.active_epoch.is_none() && envelope::is_forwarded(api) {
+        broker.forward(reply_to, context, body, now, out);
+        return true;
+    }
+    let body = match ControllerRequest::of(body) {
+        Ok(request) => {
+            broker.decide(&request, reply_to, now, out);
+            if is_peer {
+                broker.after_quorum(now, out);
+            }
+            return true;
+        }
+        Err(body) => body,
+    };
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "what is served is the list of the listener, checked above"
@@ -272,60 +304,9 @@ fn on_request(
             broker.quorum.on_fetch_snapshot(&reply_to, &request, now, out);
         }
         AnyRequest::Fetch(request) if is_peer => broker.quorum.on_fetch(reply_to, &request, now, out),
-        AnyRequest::CreateTopics(request) => {
-            broker.decide(&ControllerRequest::CreateTopics(request), reply_to, now, out)
-        }
-        AnyRequest::DeleteTopics(request) => {
-            broker.decide(&ControllerRequest::DeleteTopics(request), reply_to, now, out)
-        }
-        AnyRequest::CreatePartitions(request) => {
-            broker.decide(&ControllerRequest::CreatePartitions(request), reply_to, now, out)
-        }
-        AnyRequest::IncrementalAlterConfigs(request) => {
-            broker.decide(&ControllerRequest::IncrementalAlterConfigs(request), reply_to, now, out);
-        }
-        AnyRequest::AlterConfigs(request) => {
-            broker.decide(&ControllerRequest::AlterConfigs(request), reply_to, now, out)
-        }
-        AnyRequest::AlterClientQuotas(request) => {
-            broker.decide(&ControllerRequest::AlterClientQuotas(request), reply_to, now, out);
-        }
-        AnyRequest::AlterUserScramCredentials(request) => {
-            broker.decide(&ControllerRequest::AlterUserScramCredentials(request), reply_to, now, out);
-        }
-        AnyRequest::UpdateFeatures(request) => {
-            broker.decide(&ControllerRequest::UpdateFeatures(request), reply_to, now, out);
-        }
-        AnyRequest::ElectLeaders(request) => {
-            broker.decide(&ControllerRequest::ElectLeaders(request), reply_to, now, out);
-        }
-        AnyRequest::AlterPartitionReassignments(request) => {
-            broker.decide(&ControllerRequest::AlterPartitionReassignments(request), reply_to, now, out);
-        }
         AnyRequest::ListPartitionReassignments(request) => {
             let response = reassignment::list(&broker.image, &request);
             reply_to.respond(AnyResponse::ListPartitionReassignments(response), out);
-        }
-        AnyRequest::UnregisterBroker(request) => {
-            broker.decide(&ControllerRequest::UnregisterBroker(request), reply_to, now, out);
-        }
-        AnyRequest::BrokerRegistration(request) => {
-            broker.decide(&ControllerRequest::BrokerRegistration(request), reply_to, now, out);
-        }
-        AnyRequest::BrokerHeartbeat(request) => {
-            broker.decide(&ControllerRequest::BrokerHeartbeat(request), reply_to, now, out);
-        }
-        AnyRequest::AlterPartition(request) => {
-            broker.decide(&ControllerRequest::AlterPartition(request), reply_to, now, out);
-        }
-        AnyRequest::AllocateProducerIds(request) => {
-            broker.decide(&ControllerRequest::AllocateProducerIds(request), reply_to, now, out);
-        }
-        AnyRequest::AssignReplicasToDirs(request) => {
-            broker.decide(&ControllerRequest::AssignReplicasToDirs(request), reply_to, now, out);
-        }
-        AnyRequest::ControllerRegistration(request) => {
-            broker.decide(&ControllerRequest::ControllerRegistration(request), reply_to, now, out);
         }
         AnyRequest::Envelope(request) => match broker.unwrap(&reply_to, request) {
             Ok((reply_to, body)) => {
@@ -352,7 +333,8 @@ fn on_request(
         AnyRequest::ApiVersions(request) => broker.on_api_versions(&reply_to, is_peer, &request, out),
         AnyRequest::FindCoordinator(_) => Broker::on_find_coordinator(&reply_to, out),
         AnyRequest::Metadata(request) => {
-            broker.on_metadata(ParkedMetadata { reply_to, listener: context.listener, request }, now, out);
+            let listener = context.listener.clone();
+            broker.on_metadata(ParkedMetadata { reply_to, listener, request }, context, now, out);
         }
         AnyRequest::DescribeCluster(request) => {
             broker.on_describe_cluster(&reply_to, &context.listener, &request, out);

@@ -191,6 +191,7 @@ impl Broker {
         let gone = match self.partitions.get(&owner) {
             None => Some(ErrorCode::NotLeaderOrFollower),
             Some(partition) if partition.is_offline() => Some(ErrorCode::KafkaStorageError),
+            Some(partition) if !partition.is_leader() => Some(ErrorCode::NotLeaderOrFollower),
             Some(_) => None,
         };
         // A request that timed out was answered; its records are in the log all the same.

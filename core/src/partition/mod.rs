@@ -1,4 +1,4 @@
-//! One replica of a partition as its leader: what may be appended, how far readers may see, and who waits for what.
+//! One replica of a partition: what may be appended while it leads, how far readers may see, and who waits for what.
 //!
 //! It does not know connections or requests: whoever waits is a name of the node's.
 
@@ -37,7 +37,12 @@ pub(crate) struct Part {
 #[derive(Clone, Debug)]
 enum Role {
     /// It takes appends and serves readers.
-    Leader,
+    Leader {
+        /// Other replicas are in sync, and readers see what all of them have.
+        has_company: bool,
+    },
+    /// Another leads, or nobody does.
+    Follower,
     /// Its log directory failed. There is no way back but a restart.
     Offline,
 }
@@ -106,27 +111,20 @@ struct Search {
 }
 
 impl Partition {
-    /// A replica that begins to lead with the log it has. A leader that is its only in-sync replica has replicated
-    /// everything it has.
-    pub(crate) fn lead(
+    /// A replica with the log it has, which leads nothing yet. `high_watermark` is what it knew when that was written down.
+    pub(crate) fn follow(
         id: TopicIdPartition,
         topic: Str,
-        leader_epoch: LeaderEpoch,
-        mut log: PartitionLog,
+        log: PartitionLog,
+        high_watermark: Offset,
         config: Arc<TopicConfig>,
-        out: &mut Outbox,
     ) -> Self {
-        log.assign_epoch(leader_epoch, out);
-        if config.flush_messages != i64::MAX {
-            // What a crash left in the page cache is counted from here on as what it is taken for: durable.
-            log.flush(out);
-        }
         Self {
             id,
             topic,
-            leader_epoch,
-            role: Role::Leader,
-            high_watermark: log.written_end(),
+            leader_epoch: LeaderEpoch::UNKNOWN,
+            role: Role::Follower,
+            high_watermark: high_watermark.clamp(log.log_start(), log.written_end()),
             log,
             config,
             waiting_for_high_watermark: BTreeSet::new(),
@@ -136,16 +134,42 @@ impl Partition {
         }
     }
 
-    /// Leads on under a new epoch.
-    pub(crate) fn continue_leading(&mut self, epoch: LeaderEpoch, out: &mut Outbox) {
+    /// Leads from here on, or goes on to under a new epoch. A leader that is its only in-sync replica has replicated
+    /// everything it has.
+    pub(crate) fn become_leader(
+        &mut self,
+        epoch: LeaderEpoch,
+        has_company: bool,
+        out: &mut Outbox,
+    ) -> Awakened {
         assert!(self.leader_epoch <= epoch, "epochs do not fall");
+        let has_led = self.is_leader();
         self.leader_epoch = epoch;
+        self.role = Role::Leader { has_company };
         self.log.assign_epoch(epoch, out);
+        if !has_led && self.config.flush_messages != i64::MAX {
+            // What a crash left in the page cache is counted from here on as what it is taken for: durable.
+            self.log.flush(out);
+        }
+        let mut awakened = Awakened::default();
+        self.maybe_advance_high_watermark(&mut awakened);
+        awakened
+    }
+
+    /// Leads no more, if it did. Everybody who waits is to be told.
+    pub(crate) fn become_follower(&mut self, epoch: LeaderEpoch) -> Awakened {
+        self.leader_epoch = epoch;
+        self.role = Role::Follower;
+        self.take_waiting()
     }
 
     /// Gives up: the disk under the log failed. Everybody who waits is to be told.
     pub(crate) fn become_offline(&mut self) -> Awakened {
         self.role = Role::Offline;
+        self.take_waiting()
+    }
+
+    fn take_waiting(&mut self) -> Awakened {
         let mut awakened = Awakened::default();
         awakened
             .produced
@@ -159,6 +183,10 @@ impl Partition {
 
     pub(crate) const fn is_offline(&self) -> bool {
         matches!(self.role, Role::Offline)
+    }
+
+    pub(crate) const fn is_leader(&self) -> bool {
+        matches!(self.role, Role::Leader { .. })
     }
 
     pub(crate) const fn leader_epoch(&self) -> LeaderEpoch {
@@ -420,6 +448,10 @@ impl Partition {
 
     /// The high watermark is the least log end of the in-sync replicas: with this one alone, its own.
     fn maybe_advance_high_watermark(&mut self, awakened: &mut Awakened) {
+        match self.role {
+            Role::Leader { has_company: false } => {}
+            Role::Leader { has_company: true } | Role::Follower | Role::Offline => return,
+        }
         let end = self.log.written_end();
         assert!(self.high_watermark <= end, "the high watermark does not fall while a replica leads");
         if end == self.high_watermark {

@@ -250,7 +250,7 @@ impl Quorum {
             return Err(refusal);
         }
         if !self.may_have_others {
-            let why = "This node is a broker too, and works so far only as its own quorum.";
+            let why = "This node has no listener for controllers (controller.listener.names), and no other can reach it.";
             return refused(ErrorCode::InvalidRequest, why.into());
         }
         let key = VoterKey { node: NodeId(request.voter_id), directory: request.voter_directory_id };

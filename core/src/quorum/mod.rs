@@ -470,6 +470,12 @@ impl Quorum {
         self.election.leader.filter(|_| self.is_idle())
     }
 
+    /// Where another node is that leads, as far as this node knows and may say.
+    pub(crate) fn leader_address(&self) -> Option<Address> {
+        let leader = self.leader().filter(|leader| *leader != self.identity.node)?;
+        self.address_of(leader)
+    }
+
     /// Who votes, and where they are.
     pub(crate) const fn voters(&self) -> &VoterSet {
         &self.voters

@@ -1,6 +1,8 @@
 //! A node on a disk that does everything at once: for tests that walk one rule from request to answer. Faults, delays and
 //! orders belong to the simulator.
 
+pub(crate) mod cluster;
+
 use bytes::Bytes;
 use sordini_core::config::broker::{BrokerConfig, Origin};
 use sordini_core::format::FirstVoters;
@@ -17,6 +19,7 @@ use sordini_protocol::messages::produce_request::{PartitionProduceData, TopicPro
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Records, StoredRange, Str};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
 
 /// Files by path.
 #[derive(Clone, Debug, Default)]
@@ -117,6 +120,8 @@ pub(crate) struct Host {
     pub(crate) museum: Museum,
     /// The disk does not answer appends to files whose names end so.
     pub(crate) silent: Option<&'static str>,
+    /// How many lives the process has had.
+    lives: u64,
 }
 
 impl Host {
@@ -148,6 +153,7 @@ impl Host {
             config,
             museum: Museum::NONE,
             silent: None,
+            lives: 1,
         };
         host.step(Input::Started);
         assert_eq!(host.node.state(), NodeState::Running);
@@ -156,7 +162,9 @@ impl Host {
 
     /// The process dies, its disk stays, another begins.
     pub(crate) fn restart(&mut self) {
-        self.node = Node::new(NodeConfig { broker: self.config.clone(), seed: 2, museum: self.museum });
+        self.lives += 1;
+        let (broker, seed) = (self.config.clone(), self.lives);
+        self.node = Node::new(NodeConfig { broker, seed, museum: self.museum });
         self.answers.clear();
         self.step(Input::Started);
         assert_eq!(self.node.state(), NodeState::Running);
@@ -219,7 +227,12 @@ impl Host {
         self.next_request += 1;
         let request = self.next_request;
         let listener = Str::from_static(listener);
-        let context = RequestContext { api_version: version, client_id: None, listener };
+        let context = RequestContext {
+            api_version: version,
+            client_id: None,
+            client_address: Ipv4Addr::LOCALHOST.into(),
+            listener,
+        };
         self.step(Input::Request { connection: ConnectionId(1), request: RequestId(request), context, body });
         request
     }

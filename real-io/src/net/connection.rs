@@ -14,9 +14,10 @@ use sordini_protocol::api_key::ApiKey;
 use sordini_protocol::frame::{RequestError, decode_request};
 use sordini_protocol::request::AnyRequest;
 use sordini_protocol::wire::Str;
-use std::fmt;
+
 use std::future::{Future as _, poll_fn};
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -37,7 +38,7 @@ pub async fn serve<S: ClientStream>(
     shared: Shared,
     stream: S,
     listener: Str,
-    peer: impl fmt::Display,
+    peer: SocketAddr,
 ) {
     let (id, answers) = driver.connect();
     tracing::debug!(connection = id.0, %peer, "connected");
@@ -47,6 +48,7 @@ pub async fn serve<S: ClientStream>(
         shared,
         stream,
         listener,
+        client_address: peer.ip(),
         id,
         answers,
         reader: FrameReader::default(),
@@ -103,6 +105,7 @@ struct Connection<S> {
     shared: Shared,
     stream: S,
     listener: Str,
+    client_address: IpAddr,
     id: ConnectionId,
     answers: Rc<Answers>,
     reader: FrameReader,
@@ -222,7 +225,8 @@ impl<S: ClientStream> Connection<S> {
     }
 
     fn context(&self, api_version: i16, client_id: Option<Str>) -> RequestContext {
-        RequestContext { api_version, client_id, listener: self.listener.clone() }
+        let (client_address, listener) = (self.client_address, self.listener.clone());
+        RequestContext { api_version, client_id, client_address, listener }
     }
 
     fn submit(&self, request: RequestId, context: RequestContext, body: RequestBody) {

@@ -172,6 +172,12 @@ impl Doorkeeper {
         self.closing.notify_waiters();
     }
 
+    /// Whether nobody else is let in.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
     async fn wait_for_end(&self) {
         let closing = self.closing.notified();
         if !self.closed.get() {

@@ -19,6 +19,7 @@ pub use items::Item;
 use serde::{Deserialize, Serialize};
 use sordini_core::museum::{Exhibit, Museum};
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// A whole run, decided. Times are virtual microseconds from the beginning of the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -613,6 +614,9 @@ impl Plan {
     pub const fn admin_of(node: usize) -> u64 {
         1 + node as u64
     }
+
+    /// Where every request comes from, as nodes are told.
+    pub const CLIENT_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     /// The listener that the controllers of a quorum have.
     pub const CONTROLLER_LISTENER: &'static str = "CONTROLLER";

@@ -259,7 +259,7 @@ impl World {
         event.word(how as u64);
         self.trace.tell(now, Kind::End, Some(node), || format!("{how:?}"));
         match process.state {
-            NodeState::Starting => {
+            NodeState::Starting | NodeState::Joining => {
                 let mark = WorldMark::CrashInRecovery;
                 self.marks.hit(mark);
                 if machine.checks.is_unverified() {
@@ -432,7 +432,7 @@ impl World {
             self.trace.tell(self.now, Kind::State, Some(node), || format!("{state:?}"));
             process.state = state.clone();
             match state {
-                NodeState::Starting => {}
+                NodeState::Starting | NodeState::Joining => {}
                 NodeState::Stopping => machine.checks.on_stopping(),
                 NodeState::Running => {
                     if process.must_refuse {
@@ -636,7 +636,7 @@ impl World {
         }
         let Some(process) = &mut machine.process else { return Ok(()) };
         process.completions += 1;
-        let (completions, is_starting) = (process.completions, process.state == NodeState::Starting);
+        let (completions, is_starting) = (process.completions, process.is_starting());
         if let Err(fault) = result
             && let Some(op) = machine.failed_ops.remove(&token)
         {
@@ -662,7 +662,7 @@ impl World {
             && machine.own_disk.is_none()
             && let Some(fault) = machine.recovery_faults.front().copied()
             && completions >= u64::from(fault.after_completions)
-            && machine.process.as_ref().is_some_and(|process| process.state == NodeState::Starting)
+            && machine.process.as_ref().is_some_and(Process::is_starting)
         {
             machine.recovery_faults.pop_front();
             let how = if fault.how == CrashKind::PowerLoss { fault.how } else { CrashKind::Kill };

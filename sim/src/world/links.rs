@@ -257,6 +257,7 @@ impl World {
         let context = RequestContext {
             api_version: version,
             client_id: None,
+            client_address: Plan::CLIENT_ADDRESS,
             listener: Str::from_static(Plan::CONTROLLER_LISTENER),
         };
         let body = RequestBody::Other(body);

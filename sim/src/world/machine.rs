@@ -74,6 +74,13 @@ pub(super) struct Process {
     pub(super) must_refuse: bool,
 }
 
+impl Process {
+    /// Whether it has not got so far that it serves clients.
+    pub(super) const fn is_starting(&self) -> bool {
+        matches!(self.state, NodeState::Starting | NodeState::Joining)
+    }
+}
+
 impl Machine {
     pub(super) fn new(plan: &NodePlan, config: BrokerConfig, disk: Disk, checks: Checks) -> Self {
         Self {

@@ -119,7 +119,12 @@ impl World {
             NodeRole::Controller => Plan::CONTROLLER_LISTENER,
         };
         let listener = Str::from_static(listener);
-        let context = RequestContext { api_version: version, client_id: None, listener };
+        let context = RequestContext {
+            api_version: version,
+            client_id: None,
+            client_address: Plan::CLIENT_ADDRESS,
+            listener,
+        };
         let body = if let AnyRequest::Produce(produce) = body {
             RequestBody::Produce(JudgedProduce::judge(produce, version))
         } else {

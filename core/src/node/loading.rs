@@ -1,0 +1,245 @@
+//! Opening the logs of a broker's partitions, a few at a time, once it knows what the cluster is.
+//!
+//! A directory that no partition of the cluster explains is put aside, and kept: only an operator knows what it was.
+
+use super::broker::condemned_name;
+use crate::config::BrokerConfig;
+use crate::config::Overrides;
+use crate::config::topic::TopicConfig;
+use crate::controller::image::{ConfigResource, MetadataImage};
+use crate::ids::{NodeId, Offset, TopicIdPartition};
+use crate::log::loader::{LoadRequest, LoadStep, Loaded, LogLoader, partition_metadata};
+use crate::log::partition_log::PartitionLog;
+use crate::mark::Mark;
+use crate::museum::Museum;
+use crate::outbox::Outbox;
+use crate::quorum::METADATA_LOG_NAME;
+use crate::rng::Rng;
+use crate::storage_op::{Completion, DirectoryEntry, StorageFault, StorageOp, StoragePath};
+use crate::time::Now;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use sordini_protocol::wire::Str;
+
+/// How many logs are opened at a time.
+const LOADS_AT_ONCE: usize = 8;
+
+/// What was read of a log directory before its logs are opened.
+#[derive(Clone, Debug, Default)]
+pub(super) struct DirFacts {
+    /// The last stop was a clean one.
+    pub(super) clean: bool,
+    pub(super) recovery_points: BTreeMap<(String, i32), Offset>,
+    pub(super) log_starts: BTreeMap<(String, i32), Offset>,
+    pub(super) high_watermarks: BTreeMap<(String, i32), Offset>,
+    pub(super) entries: Vec<DirectoryEntry>,
+}
+
+/// How far a node's logs are.
+#[derive(Clone, Debug)]
+pub(super) enum Logs {
+    /// What the cluster is, and so whose the directories are, is not known yet.
+    Unopened(Vec<DirFacts>),
+    Opening(LogLoading),
+    Open,
+}
+
+/// A log that was opened, and what the files beside it say.
+#[derive(Clone, Debug)]
+pub(super) struct OpenedLog {
+    pub(super) log: PartitionLog,
+    /// As it was written down last.
+    pub(super) high_watermark: Offset,
+}
+
+/// The logs of a broker while they are opened.
+#[derive(Clone, Debug)]
+pub(super) struct LogLoading {
+    to_load: VecDeque<(TopicIdPartition, LoadRequest)>,
+    loading: BTreeMap<u32, (TopicIdPartition, LogLoader)>,
+    opened: BTreeMap<TopicIdPartition, OpenedLog>,
+    /// Partitions of which checkpoint files speak.
+    checkpointed: BTreeSet<(Str, i32)>,
+    high_watermarks: BTreeMap<u32, Offset>,
+    /// To be carried out by the node: what is done to directories that are no partition's.
+    tidying: Vec<StorageOp>,
+}
+
+/// What opening came to.
+pub(super) struct Opened {
+    pub(super) logs: BTreeMap<TopicIdPartition, OpenedLog>,
+    pub(super) checkpointed: BTreeSet<(Str, i32)>,
+}
+
+impl LogLoading {
+    /// Decides what becomes of every directory, and begins. Owners of logs are counted on from `next_owner`.
+    pub(super) fn begin(
+        dirs: Vec<DirFacts>,
+        image: &MetadataImage,
+        config: &BrokerConfig,
+        museum: Museum,
+        next_owner: &mut u32,
+        rng: &mut Rng,
+        out: &mut Outbox,
+    ) -> Result<Self, String> {
+        out.sometimes_if(image.topics_by_name().next().is_some(), Mark::BootTopicsKnown);
+        let mut loading = Self {
+            to_load: VecDeque::new(),
+            loading: BTreeMap::new(),
+            opened: BTreeMap::new(),
+            checkpointed: BTreeSet::new(),
+            high_watermarks: BTreeMap::new(),
+            tidying: Vec::new(),
+        };
+        for (dir, facts) in dirs.into_iter().enumerate() {
+            let checkpointed = facts.recovery_points.keys().chain(facts.log_starts.keys());
+            let checkpointed = checkpointed.map(|(topic, partition)| (Str::from(&**topic), *partition));
+            loading.checkpointed.extend(checkpointed);
+            for entry in &facts.entries {
+                let name: &str = &entry.name;
+                let path = StoragePath::new(&format!("{dir}/{name}"));
+                if !entry.is_directory || name == METADATA_LOG_NAME || name.ends_with("-stray") {
+                    continue;
+                }
+                if name.ends_with("-delete") {
+                    out.sometimes(Mark::BootDeletedDirectory);
+                    loading.tidying.push(StorageOp::Remove { path });
+                    continue;
+                }
+                let Some((topic, partition)) = partition_of(name) else { continue };
+                let hosted = image.topic_by_name(topic).and_then(|known| {
+                    let state = known.partitions.get(&partition)?;
+                    let is_replica = state.replicas.contains(&config.node_id);
+                    is_replica.then_some(TopicIdPartition { topic: known.id, partition })
+                });
+                let Some(id) = hosted else {
+                    loading.put_aside(&path, rng, out);
+                    continue;
+                };
+                if let Some((_, other)) = loading.to_load.iter().find(|(other, _)| *other == id) {
+                    let other = &other.dir;
+                    return Err(format!(
+                        "{other} and {path} are the same partition: remove the one that is not wanted"
+                    ));
+                }
+                let key = (String::from(topic), partition);
+                let high_watermark = facts.high_watermarks.get(&key).copied().unwrap_or_default();
+                let request = LoadRequest {
+                    dir: path,
+                    owner: *next_owner,
+                    jitter: rng.next_u64(),
+                    clean: facts.clean,
+                    recovery_point: facts.recovery_points.get(&key).copied().unwrap_or_default(),
+                    log_start: facts.log_starts.get(&key).copied().unwrap_or_default(),
+                    high_watermark,
+                    config: topic_config(image, config, topic),
+                    museum,
+                };
+                loading.high_watermarks.insert(*next_owner, high_watermark);
+                *next_owner += 1;
+                loading.to_load.push_back((id, request));
+            }
+        }
+        loading.load_more(out);
+        Ok(loading)
+    }
+
+    /// Takes what is to be done to directories that are no partition's.
+    pub(super) fn take_tidying(&mut self) -> Vec<StorageOp> {
+        core::mem::take(&mut self.tidying)
+    }
+
+    /// Takes everything, when nothing is left to be opened.
+    pub(super) fn finish(&mut self) -> Option<Opened> {
+        if !self.loading.is_empty() || !self.to_load.is_empty() {
+            return None;
+        }
+        let logs = core::mem::take(&mut self.opened);
+        Some(Opened { logs, checkpointed: core::mem::take(&mut self.checkpointed) })
+    }
+
+    fn put_aside(&mut self, path: &StoragePath, rng: &mut Rng, out: &mut Outbox) {
+        out.sometimes(Mark::BootStrayDirectory);
+        let name = condemned_name(path.name(), rng.uuid(), "stray");
+        let to = StoragePath::new(&format!("{}/{name}", path.parent()));
+        self.tidying.push(StorageOp::Rename { from: path.clone(), to });
+    }
+
+    fn load_more(&mut self, out: &mut Outbox) {
+        while self.loading.len() < LOADS_AT_ONCE {
+            let Some((id, request)) = self.to_load.pop_front() else { break };
+            let owner = request.owner;
+            self.loading.insert(owner, (id, LogLoader::begin(request, out)));
+        }
+    }
+
+    /// Takes what the disk brought; an error is a sentence for the operator.
+    pub(super) fn on_storage_completed(
+        &mut self,
+        owner: u32,
+        sequence: u64,
+        result: Result<Completion, StorageFault>,
+        rng: &mut Rng,
+        now: Now,
+        out: &mut Outbox,
+    ) -> Result<(), String> {
+        if let Some(opened) = self.opened.values_mut().find(|opened| opened.log.owner() == owner) {
+            // What a log that is open already writes beside its records.
+            let done = opened.log.on_completed(sequence, result, out);
+            return done
+                .map(|_| ())
+                .map_err(|fault| format!("{} cannot be written: {fault}", opened.log.dir()));
+        }
+        let Some((id, loader)) = self.loading.get_mut(&owner) else { return Ok(()) };
+        let (id, dir) = (*id, loader.request().dir.clone());
+        match loader.on_completed(sequence, result, now, out) {
+            Ok(LoadStep::Pending) => {}
+            Ok(LoadStep::Done(loaded)) => {
+                self.loading.remove(&owner);
+                self.on_loaded(id, loaded, rng, out);
+                self.load_more(out);
+            }
+            Err(fault) => return Err(format!("{dir} cannot be read: {fault}")),
+        }
+        Ok(())
+    }
+
+    fn on_loaded(&mut self, id: TopicIdPartition, loaded: Loaded, rng: &mut Rng, out: &mut Outbox) {
+        match loaded.topic_id {
+            // The directory is of an earlier topic of the same name.
+            Some(other) if other != id.topic => {
+                let dir = loaded.log.dir().clone();
+                self.put_aside(&dir, rng, out);
+            }
+            Some(_) | None => {
+                let mut log = loaded.log;
+                if loaded.topic_id.is_none() {
+                    // A crash came between the log and the file that names its topic.
+                    log.replace("partition.metadata", partition_metadata(id.topic), out);
+                }
+                let high_watermark = self.high_watermarks.remove(&log.owner()).unwrap_or_default();
+                let other = self.opened.insert(id, OpenedLog { log, high_watermark });
+                assert!(other.is_none(), "two directories of a partition are refused before they are opened");
+            }
+        }
+    }
+}
+
+/// How a topic is configured on a node.
+pub(super) fn topic_config(image: &MetadataImage, config: &BrokerConfig, topic: &str) -> TopicConfig {
+    let none = Overrides::new();
+    let of = |resource, name: &str| image.config(resource, name).unwrap_or(&none);
+    let NodeId(own) = config.node_id;
+    let own = format!("{own}");
+    let layers = config.layers(of(ConfigResource::Broker, ""), of(ConfigResource::Broker, &own));
+    TopicConfig::resolve(of(ConfigResource::Topic, topic), &layers)
+}
+
+/// The partition that a directory's name says: split at the last dash.
+fn partition_of(name: &str) -> Option<(&str, i32)> {
+    let (topic, partition) = name.rsplit_once('-')?;
+    let is_number = !partition.is_empty() && partition.bytes().all(|byte| byte.is_ascii_digit());
+    if topic.is_empty() || !is_number { None } else { Some((topic, partition.parse().ok()?)) }
+}

@@ -1,0 +1,297 @@
+//! Brokers and controllers in several processes, moved by hand: how a broker comes, serves, and goes, and how what its clients
+//! ask for reaches the controller.
+
+#[expect(dead_code, reason = "each test binary uses a part of it")]
+mod support;
+
+use sordini_core::node::{Input, NodeState};
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
+use sordini_protocol::messages::delete_topics_request::DeleteTopicState;
+use sordini_protocol::messages::metadata_request::MetadataRequestTopic;
+use sordini_protocol::messages::metadata_response::MetadataResponsePartition;
+use sordini_protocol::messages::{
+    CreateTopicsRequest, DeleteTopicsRequest, DescribeQuorumRequest, FetchRequest, InitProducerIdRequest,
+    MetadataRequest, MetadataResponse, fetch_request,
+};
+use sordini_protocol::request::{AnyRequest, AnyResponse};
+use sordini_protocol::wire::Str;
+use std::collections::BTreeSet;
+use support::cluster::Cluster;
+use support::{batch, produce_request};
+
+const BOTH: &str = "broker,controller";
+
+impl Cluster {
+    /// What a broker answers its client, who waits no longer than half a minute for it.
+    fn ask(&mut self, at: usize, version: i16, body: AnyRequest) -> AnyResponse {
+        let connection = self.client_request(at, version, body);
+        for _ in 0..3_500 {
+            if let Some(answer) = self.machines[at].answers.remove(&connection) {
+                return answer;
+            }
+            assert!(!self.machines[at].closed.contains(&connection), "the connection was closed");
+            self.run_for(10);
+        }
+        panic!("there was no answer")
+    }
+
+    fn metadata(&mut self, at: usize, topics: Option<&[&'static str]>) -> MetadataResponse {
+        let named = |name: &&'static str| MetadataRequestTopic {
+            name: Some(Str::from_static(name)),
+            ..MetadataRequestTopic::default()
+        };
+        let topics = topics.map(|topics| topics.iter().map(named).collect());
+        let request =
+            MetadataRequest { topics, allow_auto_topic_creation: true, ..MetadataRequest::default() };
+        let AnyResponse::Metadata(response) = self.ask(at, 12, AnyRequest::Metadata(request)) else {
+            panic!("a response is of its request's API")
+        };
+        response
+    }
+
+    /// The only partition of a topic, as a broker knows it.
+    fn partition(&mut self, at: usize, topic: &'static str) -> MetadataResponsePartition {
+        self.metadata(at, Some(&[topic])).topics[0].partitions[0].clone()
+    }
+
+    /// Creates a topic of one partition with these replicas.
+    fn create(&mut self, at: usize, topic: &'static str, replicas: &[i32]) -> ErrorCode {
+        let assignment = CreatableReplicaAssignment {
+            broker_ids: replicas.to_vec(),
+            ..CreatableReplicaAssignment::default()
+        };
+        let topic = CreatableTopic {
+            name: Str::from_static(topic),
+            num_partitions: -1,
+            replication_factor: -1,
+            assignments: vec![assignment],
+            ..CreatableTopic::default()
+        };
+        let request =
+            CreateTopicsRequest { topics: vec![topic], timeout_ms: 5_000, ..CreateTopicsRequest::default() };
+        let AnyResponse::CreateTopics(response) = self.ask(at, 7, AnyRequest::CreateTopics(request)) else {
+            panic!("a response is of its request's API")
+        };
+        ErrorCode::from_i16(response.topics[0].error_code)
+    }
+
+    fn produce(&mut self, at: usize, topic: &str, value: &str) -> (ErrorCode, i64) {
+        let request = AnyRequest::Produce(produce_request(topic, 0, -1, batch(1_000, &[value])));
+        let AnyResponse::Produce(response) = self.ask(at, 9, request) else {
+            panic!("a response is of its request's API")
+        };
+        let one = &response.responses[0].partition_responses[0];
+        (ErrorCode::from_i16(one.error_code), one.base_offset)
+    }
+
+    /// What a broker answers who reads a topic from its beginning: an error, and how far it may be read.
+    fn fetch(&mut self, at: usize, topic: &'static str) -> (ErrorCode, i64) {
+        let partition = fetch_request::FetchPartition {
+            partition: 0,
+            fetch_offset: 0,
+            partition_max_bytes: 1 << 20,
+            ..fetch_request::FetchPartition::default()
+        };
+        let topic = fetch_request::FetchTopic {
+            topic: Str::from_static(topic),
+            partitions: vec![partition],
+            ..fetch_request::FetchTopic::default()
+        };
+        let request = FetchRequest {
+            max_wait_ms: 0,
+            max_bytes: 1 << 20,
+            topics: vec![topic],
+            ..FetchRequest::default()
+        };
+        let AnyResponse::Fetch(response) = self.ask(at, 12, AnyRequest::Fetch(request)) else {
+            panic!("a response is of its request's API")
+        };
+        let data = &response.responses[0].partitions[0];
+        (ErrorCode::from_i16(data.error_code), data.high_watermark)
+    }
+
+    fn producer_id(&mut self, at: usize) -> i64 {
+        let request = InitProducerIdRequest { transactional_id: None, ..InitProducerIdRequest::default() };
+        let AnyResponse::InitProducerId(response) = self.ask(at, 4, AnyRequest::InitProducerId(request))
+        else {
+            panic!("a response is of its request's API")
+        };
+        assert_eq!(response.error_code, 0);
+        response.producer_id
+    }
+
+    fn stop(&mut self, at: usize) {
+        self.step(at, Input::StopRequested);
+    }
+
+    fn is_running(&self, at: usize) -> bool {
+        self.state(at) == Some(NodeState::Running)
+    }
+}
+
+#[test]
+fn three_nodes_of_both_roles_make_a_cluster() {
+    let mut cluster = Cluster::of_roles(&[BOTH; 3], &[]);
+    assert!((0..3).all(|at| !cluster.is_running(at)), "who is registered nowhere serves nobody");
+    cluster.run_for(5_000);
+    assert!((0..3).all(|at| cluster.is_running(at)));
+    for at in 0..3 {
+        let known: Vec<i32> =
+            cluster.metadata(at, None).brokers.iter().map(|broker| broker.node_id).collect();
+        assert_eq!(known, [1, 2, 3], "as node {at} knows them");
+    }
+    // Whoever is asked, the active controller decides; and each replica is where it is to be.
+    for (at, topic, replica) in [(0, "a", 2), (1, "b", 3), (2, "c", 1)] {
+        assert_eq!(cluster.create(at, topic, &[replica]), ErrorCode::None);
+        cluster.run_for(1_000);
+        for other in 0..3 {
+            let answer = cluster.produce(other, topic, "x");
+            let leads = i32::try_from(other).expect("a few") + 1 == replica;
+            let expected = if leads { (ErrorCode::None, 0) } else { (ErrorCode::NotLeaderOrFollower, -1) };
+            assert_eq!(answer, expected, "of {topic} on node {other}");
+        }
+    }
+    assert_eq!(cluster.create(1, "a", &[1]), ErrorCode::TopicAlreadyExists);
+}
+
+#[test]
+fn brokers_alone_follow_the_controllers_log_and_ask_them() {
+    let mut cluster = Cluster::of_roles(&["controller", "broker", "broker"], &[]);
+    cluster.run_for(5_000);
+    assert!((0..3).all(|at| cluster.is_running(at)));
+    assert_eq!(cluster.create(1, "orders", &[3]), ErrorCode::None);
+    cluster.run_for(1_000);
+    assert_eq!(cluster.produce(2, "orders", "x"), (ErrorCode::None, 0));
+    assert_eq!(cluster.fetch(2, "orders"), (ErrorCode::None, 1));
+    let first = [cluster.producer_id(1), cluster.producer_id(2), cluster.producer_id(1)];
+    assert_eq!(first, [0, 1_000, 1], "each broker reserves a block of its own");
+    // A topic that nobody created.
+    let made = cluster.metadata(1, Some(&["made"]));
+    cluster.run_for(1_000);
+    assert!(made.topics[0].error_code == 0 || cluster.metadata(1, Some(&["made"])).topics[0].error_code == 0);
+    let request = DescribeQuorumRequest {
+        topics: vec![sordini_protocol::messages::describe_quorum_request::TopicData {
+            topic_name: Str::from_static("__cluster_metadata"),
+            partitions: vec![Default::default()],
+            ..Default::default()
+        }],
+        ..DescribeQuorumRequest::default()
+    };
+    let AnyResponse::DescribeQuorum(response) = cluster.ask(1, 2, AnyRequest::DescribeQuorum(request)) else {
+        panic!("a response is of its request's API")
+    };
+    let data = &response.topics[0].partitions[0];
+    let observers: BTreeSet<i32> = data.observers.iter().map(|observer| observer.replica_id).collect();
+    assert_eq!((data.leader_id, observers), (1, BTreeSet::from([2, 3])));
+    let named = DeleteTopicState { name: Some(Str::from_static("orders")), ..DeleteTopicState::default() };
+    let request = DeleteTopicsRequest { topics: vec![named], timeout_ms: 1_000, ..Default::default() };
+    let AnyResponse::DeleteTopics(response) = cluster.ask(1, 6, AnyRequest::DeleteTopics(request)) else {
+        panic!("a response is of its request's API")
+    };
+    assert_eq!(response.responses[0].error_code, 0);
+    cluster.run_for(1_000);
+    assert!(cluster.machines[2].disk.files.keys().all(|file| !file.contains("orders")), "its log is gone");
+}
+
+#[test]
+fn a_broker_that_is_killed_leads_again_under_another_epoch_with_what_it_had() {
+    let mut cluster = Cluster::of_roles(&["controller", "broker", "broker"], &[]);
+    cluster.run_for(5_000);
+    assert_eq!(cluster.create(1, "orders", &[3]), ErrorCode::None);
+    cluster.run_for(1_000);
+    assert_eq!(cluster.produce(2, "orders", "x"), (ErrorCode::None, 0));
+    let before = cluster.partition(1, "orders");
+    assert_eq!(before.leader_id, 3);
+    cluster.kill(2);
+    cluster.run_for(12_000);
+    let without = cluster.partition(1, "orders");
+    assert_eq!((without.leader_id, without.error_code), (-1, ErrorCode::LeaderNotAvailable.as_i16()));
+    cluster.start(2);
+    cluster.run_for(5_000);
+    let after = cluster.partition(1, "orders");
+    assert!(after.leader_id == 3 && after.leader_epoch > before.leader_epoch, "{after:?}");
+    assert_eq!(cluster.produce(2, "orders", "y"), (ErrorCode::None, 1));
+    // Again, and back before anybody has missed it: the process that is gone is in the way until its session is over.
+    cluster.kill(2);
+    cluster.start(2);
+    cluster.run_for(5_000);
+    assert!(!cluster.is_running(2));
+    cluster.run_for(15_000);
+    assert!(cluster.is_running(2));
+    assert_eq!(cluster.fetch(2, "orders"), (ErrorCode::None, 2));
+}
+
+#[test]
+fn a_broker_that_stops_gives_away_what_it_leads_and_takes_its_leave() {
+    let mut cluster = Cluster::of_roles(&["controller", "broker", "broker"], &[]);
+    cluster.run_for(5_000);
+    assert_eq!(cluster.create(1, "orders", &[3, 2]), ErrorCode::None);
+    assert_eq!(cluster.create(1, "alone", &[3]), ErrorCode::None);
+    cluster.run_for(1_000);
+    assert_eq!(cluster.partition(1, "orders").leader_id, 3);
+    cluster.stop(2);
+    cluster.run_for(4_000);
+    assert_eq!(cluster.state(2), Some(NodeState::Stopped));
+    assert_eq!(cluster.partition(1, "orders").leader_id, 2);
+    assert_eq!(cluster.partition(1, "alone").leader_id, -1);
+    assert!(cluster.machines[2].disk.files.contains_key("0/.kafka_cleanshutdown"));
+    cluster.kill(2);
+    cluster.start(2);
+    cluster.run_for(1_000);
+    assert!(cluster.is_running(2), "its number was free at once");
+    assert_eq!(cluster.partition(1, "alone").leader_id, 3);
+}
+
+#[test]
+fn a_broker_that_stops_when_no_controller_is_left_waits_no_longer_than_a_session() {
+    let mut cluster = Cluster::of_roles(&["controller", "broker"], &[]);
+    cluster.run_for(5_000);
+    cluster.kill(0);
+    cluster.run_for(1_000);
+    cluster.stop(1);
+    cluster.run_for(8_000);
+    assert!(cluster.is_running(1), "there may be another controller soon");
+    cluster.run_for(1_100);
+    assert_eq!(cluster.state(1), Some(NodeState::Stopped));
+}
+
+#[test]
+fn what_a_client_asks_while_nobody_leads_waits_for_somebody_who_does() {
+    let mut cluster = Cluster::of_roles(&[BOTH; 3], &[]);
+    cluster.run_for(5_000);
+    let old = cluster.leader().expect("one was elected");
+    let other = (old + 1) % 3;
+    cluster.kill(old);
+    let replica = i32::try_from(other).expect("a few") + 1;
+    assert_eq!(cluster.create(other, "orders", &[replica]), ErrorCode::None);
+    assert!(cluster.leader().is_some_and(|leader| leader != old));
+    cluster.run_for(1_000);
+    assert_eq!(cluster.produce(other, "orders", "x"), (ErrorCode::None, 0));
+    // Of three one is left: nobody will ever lead.
+    let third = (old + 2) % 3;
+    cluster.kill(third);
+    assert_eq!(cluster.create(other, "more", &[replica]), ErrorCode::RequestTimedOut);
+}
+
+#[test]
+fn a_broker_whose_registration_was_taken_away_registers_again() {
+    let mut cluster = Cluster::of_roles(&["controller", "broker", "broker"], &[]);
+    cluster.run_for(5_000);
+    let request = sordini_protocol::messages::UnregisterBrokerRequest {
+        broker_id: 3,
+        ..sordini_protocol::messages::UnregisterBrokerRequest::default()
+    };
+    let AnyResponse::UnregisterBroker(response) = cluster.ask(1, 0, AnyRequest::UnregisterBroker(request))
+    else {
+        panic!("a response is of its request's API")
+    };
+    assert_eq!(response.error_code, 0);
+    let brokers = |cluster: &mut Cluster| -> Vec<i32> {
+        cluster.metadata(1, None).brokers.iter().map(|broker| broker.node_id).collect()
+    };
+    cluster.run_for(100);
+    assert_eq!(brokers(&mut cluster), [2]);
+    cluster.run_for(5_000);
+    assert_eq!(brokers(&mut cluster), [2, 3]);
+}
