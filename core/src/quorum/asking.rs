@@ -101,8 +101,15 @@ impl Quorum {
             return Vec::new();
         }
         let others = || self.voters.others(self.identity.node).into_iter();
-        let bootstrap =
-            || self.bootstrap_server().map(|server| (server, Question::Fetch)).into_iter().collect();
+        // To fetch is to say that everything before is durable, whomever one asks.
+        let is_durable = self.log.is_idle() && self.log.flushed_end() == self.log.next_offset();
+        let may_fetch = (is_durable || self.museum.has(Exhibit::A15VoterSkipsFlush))
+            && self.truncating.is_none()
+            && !self.snapshots.is_installing();
+        let bootstrap = || {
+            let server = self.bootstrap_server().filter(|_| may_fetch);
+            server.map(|server| (server, Question::Fetch)).into_iter().collect()
+        };
         match &self.role {
             // Who votes waits for a leader to say so, or stands for election.
             Role::Unattached { .. } if self.is_voter() => Vec::new(),
@@ -117,9 +124,7 @@ impl Quorum {
             }
             Role::Follower { fetch_by, .. } if !self.is_voter() && *fetch_by <= now.monotonic => bootstrap(),
             Role::Follower { leader, .. } => {
-                let is_durable = self.log.is_idle() && self.log.flushed_end() == self.log.next_offset();
-                let may_fetch = is_durable || self.museum.has(Exhibit::A15VoterSkipsFlush);
-                if may_fetch && self.truncating.is_none() && !self.snapshots.is_installing() {
+                if may_fetch {
                     let fetch = match self.snapshots.wanted() {
                         // One is written at a time.
                         Some(_) if self.snapshots.is_writing() => None,
