@@ -399,7 +399,10 @@ impl Boot {
                 Some(epoch) => epoch != newest.epoch,
                 None => newest.end >= log.next_offset(),
             };
-            newest.end > log.next_offset() || (newest.end > begins && is_other)
+            // Nothing of an earlier epoch comes behind a later one.
+            let goes_back = newest.end < log.next_offset()
+                && log.epochs().epoch_at(newest.end).is_some_and(|epoch| epoch < newest.epoch);
+            newest.end > log.next_offset() || (newest.end > begins && is_other) || goes_back
         });
         if let Some(newest) = ahead {
             out.sometimes(Mark::BootSnapshotAhead);
