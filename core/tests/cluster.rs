@@ -275,6 +275,32 @@ fn what_a_client_asks_while_nobody_leads_waits_for_somebody_who_does() {
 }
 
 #[test]
+fn a_partition_that_is_deleted_while_its_log_is_opened_leaves_nothing() {
+    let mut cluster = Cluster::of_roles(&["controller", "broker", "broker"], &[]);
+    cluster.run_for(5_000);
+    assert_eq!(cluster.create(1, "orders", &[3]), ErrorCode::None);
+    assert_eq!(cluster.create(1, "kept", &[3]), ErrorCode::None);
+    cluster.run_for(1_000);
+    cluster.stop(2);
+    cluster.run_for(4_000);
+    cluster.kill(2);
+    cluster.slow = Some((2, "0/orders-0/partition.metadata"));
+    cluster.start(2);
+    cluster.run_for(2_000);
+    assert!(!cluster.is_running(2), "it waits for its disk");
+    let named = DeleteTopicState { name: Some(Str::from_static("orders")), ..DeleteTopicState::default() };
+    let request = DeleteTopicsRequest { topics: vec![named], timeout_ms: 1_000, ..Default::default() };
+    cluster.ask(1, 6, AnyRequest::DeleteTopics(request));
+    cluster.run_for(1_000);
+    assert!(cluster.machines[2].disk.files.keys().any(|file| file.contains("orders")));
+    cluster.answer_held();
+    cluster.run_for(1_000);
+    assert!(cluster.is_running(2));
+    assert!(cluster.machines[2].disk.files.keys().all(|file| !file.contains("orders")));
+    assert_eq!(cluster.partition(1, "kept").leader_id, 3);
+}
+
+#[test]
 fn a_broker_whose_registration_was_taken_away_registers_again() {
     let mut cluster = Cluster::of_roles(&["controller", "broker", "broker"], &[]);
     cluster.run_for(5_000);

@@ -27,7 +27,7 @@ pub use output::Output;
 
 use crate::config::broker::BrokerConfig;
 use crate::controller::{ControllerRequest, client_quotas, reassignment, scram};
-use crate::ids::{Offset, TopicIdPartition};
+use crate::ids::{LeaderEpoch, Offset, TopicIdPartition};
 use crate::mark::Mark;
 use crate::museum::Museum;
 use crate::outbox::Outbox;
@@ -88,6 +88,8 @@ pub struct PartitionView<'a> {
     pub topic: &'a str,
     /// Identity of the partition.
     pub id: TopicIdPartition,
+    /// The epoch under which this node leads it, if it does.
+    pub leads: Option<LeaderEpoch>,
     /// First offset that readers may have.
     pub log_start: Offset,
     /// Below it readers may see.
@@ -199,6 +201,7 @@ impl Node {
         broker.into_iter().flat_map(|broker| broker.partitions.values()).map(|partition| PartitionView {
             topic: &partition.topic,
             id: partition.id,
+            leads: partition.is_leader().then(|| partition.leader_epoch()),
             log_start: partition.log().log_start(),
             high_watermark: partition.high_watermark(),
             written_end: partition.log().written_end(),

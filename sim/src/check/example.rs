@@ -136,6 +136,7 @@ impl Life {
         let end = Offset(self.checks.logs[DIR].end());
         let flushed_end = Offset(self.checks.logs.get_mut(DIR).expect("it is there").durable_end(&self.disk));
         let view = PartitionView {
+            leads: None,
             topic: "orders",
             id: TopicIdPartition { topic: Uuid::ZERO, partition: 0 },
             log_start: Offset(log_start),

@@ -22,7 +22,7 @@ mod truth;
 mod truthful_view;
 mod unique_batch;
 
-pub use quorum::{Moment, QuorumChecks, Reading};
+pub use quorum::{Hosted, Moment, QuorumChecks, Reading};
 pub use retention::LogLimits;
 pub use truth::{LogTruth, TrueBatch};
 
@@ -461,6 +461,21 @@ impl Checks {
     /// Takes what was lost to faults that no single replica survives, as sentences.
     pub fn take_losses(&mut self) -> Vec<String> {
         std::mem::take(&mut self.losses)
+    }
+
+    /// The node has opened its metadata log, and may write it and cut it from here on. Answers how many logs lost something.
+    ///
+    /// # Errors
+    /// The property that does not hold.
+    pub fn on_joining(&mut self, disk: &Disk) -> Result<u64, Violation> {
+        if self.are_off || disk.is_damaged() {
+            return Ok(0);
+        }
+        let Some(log) = self.logs.get_mut(METADATA_DIR).filter(|log| log.is_unverified()) else {
+            return Ok(0);
+        };
+        log.allow_start(metadata_snapshots::contained_end(disk));
+        log_prefix::check(METADATA_DIR, log, disk, None)
     }
 
     /// The node runs: what it recovered is on the disk. Answers how many logs lost something.

@@ -134,6 +134,9 @@ pub struct LogTruth {
     batches: Vec<TrueBatch>,
     /// What was cut off the end, as long as nothing was appended there: until the cut is durable a crash may bring it back.
     cut_off: Vec<TrueBatch>,
+    /// The log as it was before all of it was given up, as long as nothing was appended since: until its files are gone a crash
+    /// may bring it back.
+    given_up: Option<Box<Self>>,
     /// The offset at which `batches` begin.
     origin: i64,
     /// How many batches, from the first, lie in segments that the node has deleted.
@@ -300,6 +303,7 @@ impl LogTruth {
             ));
         }
         self.cut_off.clear();
+        self.given_up = None;
         self.batches.push(batch);
         Ok(())
     }
@@ -324,9 +328,18 @@ impl LogTruth {
     /// All of it was given up, and it begins at `base`.
     pub(super) fn begin_anew(&mut self, base: i64) {
         let must_keep = self.must_keep.map(|before| MustKeep { durable_end: base, end: base, ..before });
-        let lost = std::mem::take(&mut self.lost);
-        let interruptions = std::mem::take(&mut self.interruptions);
-        *self = Self { origin: base, start_limit: base, must_keep, lost, interruptions, ..Self::default() };
+        let mut before = std::mem::take(self);
+        // A log that was given up twice is that of the first time.
+        let given_up = before.given_up.take().unwrap_or_else(|| Box::new(before));
+        *self = Self {
+            origin: base,
+            start_limit: base,
+            must_keep,
+            lost: given_up.lost.clone(),
+            interruptions: given_up.interruptions.clone(),
+            given_up: Some(given_up),
+            ..Self::default()
+        };
     }
 
     /// Whether batches that this log had were ever cut off a file.
@@ -475,6 +488,15 @@ impl LogTruth {
     /// crash left durable, whatever the node did to its files in between.
     pub(super) fn before_crash(&mut self, kind: CrashKind, disk: &Disk) {
         self.forget_views();
+        if let Some(mut given_up) = self.given_up.take() {
+            given_up.batches.append(&mut given_up.cut_off);
+            if given_up.batches.iter().any(|batch| disk.contents(&batch.file).is_some()) {
+                // Whatever is still there of it, none of it has to be.
+                let end = given_up.first_base();
+                *self = Self { must_keep: Some(MustKeep { durable_end: end, end, kind }), ..*given_up };
+                return;
+            }
+        }
         let (applied_end, durable_end) = match self.must_keep {
             None => (self.applied_end(disk), self.durable_end(disk)),
             Some(before) => {

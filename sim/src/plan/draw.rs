@@ -56,6 +56,11 @@ impl Draw {
     }
 }
 
+/// In one plan in so many no broker takes its leave before it stops.
+const CURT_STOP_EVERY: u64 = 6;
+/// What decides which: nothing else of a plan changes with it.
+const CURT_STOP_SALT: u64 = 0x6375_7274_7374_6f70;
+
 /// What a seed lets exist at all. Leaving kinds out makes the others meet in ways that all together never would.
 struct Swarm {
     duration_us: u64,
@@ -272,6 +277,11 @@ impl Plan {
         plan.draw_rare_settings(&mut draw);
         plan.draw_rare_deeds(&mut draw);
         plan.draw_crashes_at_deletions(&mut Draw::new(mix(seed ^ DELETION_SALT)));
+        if mix(seed ^ CURT_STOP_SALT).is_multiple_of(CURT_STOP_EVERY) {
+            for node in &mut plan.nodes {
+                node.properties.insert("controlled.shutdown.enable".to_owned(), false.to_string());
+            }
+        }
         if swarm.idle {
             plan.make_room(draw.between(0, swarm.duration_us), draw.between(60_000_000, 900_000_000));
         }

@@ -81,13 +81,35 @@ pub enum NodeRole {
     /// A cluster of its own: broker and controller, and the only voter.
     #[default]
     Standalone,
-    /// A voter of the one quorum that all nodes with this role form, and nothing else.
+    /// A voter of the one quorum that its plan has, and nothing else.
     Controller,
+    /// A voter of that quorum and a broker of its cluster.
+    Both,
+    /// A broker of that cluster, which has no vote.
+    Broker,
 }
 
 impl NodeRole {
     const fn is_standalone(&self) -> bool {
         matches!(self, Self::Standalone)
+    }
+
+    /// Whether it votes in the quorum of its plan.
+    #[must_use]
+    pub const fn is_voter(self) -> bool {
+        matches!(self, Self::Controller | Self::Both)
+    }
+
+    /// Whether it is one of the nodes of one cluster.
+    #[must_use]
+    pub const fn is_member(self) -> bool {
+        !matches!(self, Self::Standalone)
+    }
+
+    /// Whether it serves clients as a broker.
+    #[must_use]
+    pub const fn is_broker(self) -> bool {
+        !matches!(self, Self::Controller)
     }
 }
 
@@ -630,24 +652,46 @@ impl Plan {
         format!("127.0.0.{}", node + 1)
     }
 
-    /// The nodes that form the quorum, by their places in the plan; none if every node is a cluster of its own.
+    /// The nodes that vote in the quorum, by their places in the plan, which are the first; none if every node is a cluster of
+    /// its own.
     pub fn controllers(&self) -> impl Iterator<Item = usize> {
-        (0..self.nodes.len()).filter(|node| self.nodes[*node].role == NodeRole::Controller)
+        (0..self.nodes.len()).filter(|node| self.nodes[*node].role.is_voter())
+    }
+
+    /// The listener by which a client reaches a node; `asks_controllers` if it has nothing to do with brokers.
+    #[must_use]
+    pub fn listener_of(&self, node: usize, asks_controllers: bool) -> &'static str {
+        match self.nodes[node].role {
+            NodeRole::Controller => Self::CONTROLLER_LISTENER,
+            NodeRole::Both if asks_controllers => Self::CONTROLLER_LISTENER,
+            NodeRole::Standalone | NodeRole::Both | NodeRole::Broker => Self::LISTENER,
+        }
     }
 
     /// What every simulated node has in its `server.properties`, each with its own number.
     fn fixed_properties(&self, node: usize) -> Vec<(&'static str, String)> {
         let id = node + 1;
-        if self.nodes[node].role == NodeRole::Controller {
+        let role = self.nodes[node].role;
+        if role.is_member() {
             let port = Self::CONTROLLER_PORT;
             let voters: Vec<String> = self
                 .controllers()
                 .map(|voter| format!("{}@{}:{port}", voter + 1, Self::host(voter)))
                 .collect();
+            let host = Self::host(node);
+            let (client, peer) = (
+                format!("{}://{host}:9092", Self::LISTENER),
+                format!("{}://{host}:{port}", Self::CONTROLLER_LISTENER),
+            );
+            let (roles, listeners) = match role {
+                NodeRole::Controller | NodeRole::Standalone => ("controller", peer),
+                NodeRole::Both => ("broker,controller", format!("{client},{peer}")),
+                NodeRole::Broker => ("broker", client),
+            };
             return vec![
-                ("process.roles", "controller".to_owned()),
+                ("process.roles", roles.to_owned()),
                 ("node.id", id.to_string()),
-                ("listeners", format!("{}://{}:{port}", Self::CONTROLLER_LISTENER, Self::host(node))),
+                ("listeners", listeners),
                 ("controller.listener.names", Self::CONTROLLER_LISTENER.to_owned()),
                 ("controller.quorum.voters", voters.join(",")),
                 ("log.dirs", "/simulated".to_owned()),

@@ -123,8 +123,11 @@ impl Plan {
                 (_, false) => Err("brokers: they talk to a quorum, and no node is a controller".to_owned()),
             };
         }
-        if controllers != self.nodes.len() {
-            return Err("nodes: either all of them are controllers or none".to_owned());
+        if !self.nodes.iter().all(|node| node.role.is_member()) {
+            return Err("nodes: either all of them are of one cluster or none".to_owned());
+        }
+        if !self.nodes.is_sorted_by_key(|node| !node.role.is_voter()) {
+            return Err("nodes: those that vote come first".to_owned());
         }
         at_most("nodes: the voters of a quorum", controllers, VOTERS_MAX)?;
         for (what, is_empty) in [
@@ -155,6 +158,9 @@ impl Plan {
 
     fn judge_broker(&self, place: &str, broker: &BrokerPlan) -> Judgement {
         self.judge_node_of(place, broker.node)?;
+        if !self.nodes[broker.node].role.is_voter() {
+            return Err(format!("{place}.node: it talks to a controller, and node {} is none", broker.node));
+        }
         at_least(&format!("{place}.client"), broker.client, self.nodes.len() as u64 + 1)?;
         at_least(&format!("{place}.request_timeout_us"), broker.request_timeout_us, 1)?;
         at_least(&format!("{place}.heartbeat_us"), broker.heartbeat_us, 1_000)?;

@@ -19,6 +19,13 @@ const SHORT_LOG_EVERY: u64 = 3;
 /// What is drawn of a short log: nothing else of a plan changes with it.
 const SHORT_LOG_SALT: u64 = 0x736e_6170_7368_6f74;
 
+/// One plan about a quorum in so many has brokers that are nodes, beside those in name only.
+const BROKERS_EVERY: u64 = 2;
+/// What is drawn of them: nothing else of a plan changes with it.
+const BROKERS_SALT: u64 = 0x6272_6f6b_6572_7331;
+/// `broker.session.timeout.ms` where nobody sets it.
+const SESSION_TIMEOUT_MS: u64 = 9_000;
+
 /// How long the reference run lasts, in virtual microseconds.
 const REFERENCE_US: u64 = 600_000_000;
 /// Between two values of one of its clients.
@@ -84,10 +91,12 @@ impl Plan {
         let (mut properties, fetch_timeout_us) = draw_properties(&mut draw, brokers > 0);
         let short_log = ShortLog::draw(seed, nodes, duration_us);
         properties.extend(short_log.properties);
+        let real_brokers = RealBrokers::draw(seed, nodes, duration_us, &properties);
+        properties.extend(real_brokers.properties);
         let has_clocks = draw.chance(1, 2);
-        let nodes: Vec<NodePlan> =
+        let mut nodes: Vec<NodePlan> =
             (0..nodes).map(|_| draw_controller(&mut draw, &properties, has_clocks)).collect();
-        let configurators: Vec<ConfiguratorPlan> = (0..draw.between(2, 6))
+        let mut configurators: Vec<ConfiguratorPlan> = (0..draw.between(2, 6))
             .map(|index| draw_configurator(&mut draw, nodes.len(), duration_us, 30 + index))
             .collect();
         let brokers: Vec<BrokerPlan> =
@@ -98,6 +107,16 @@ impl Plan {
         let swarm = Swarm { nodes: nodes.len(), duration_us, fetch_timeout_us, clients };
         let mut faults = draw_faults(&mut draw, &swarm);
         faults.extend(short_log.faults);
+        faults.extend(real_brokers.faults);
+        for node in real_brokers.both {
+            nodes[node].role = NodeRole::Both;
+        }
+        nodes.extend(
+            real_brokers.alone.into_iter().map(|node| NodePlan { properties: properties.clone(), ..node }),
+        );
+        for (configurator, node) in configurators.iter_mut().zip(real_brokers.asked) {
+            configurator.node = node.unwrap_or(configurator.node);
+        }
         faults.sort_by_key(|planned| planned.at_us);
         let high = draw.one_of(&[60, 500, 20_000]);
         Self {
@@ -255,6 +274,85 @@ impl ShortLog {
             }
         }
         short_log
+    }
+}
+
+/// Brokers of the cluster that are nodes, some of them voters too.
+#[derive(Default)]
+struct RealBrokers {
+    properties: BTreeMap<String, String>,
+    /// Voters that are brokers too.
+    both: Vec<usize>,
+    /// Brokers that have no vote, whose properties are those of all.
+    alone: Vec<NodePlan>,
+    /// Whom the clients ask that set configurations, if it is not a voter.
+    asked: Vec<Option<usize>>,
+    faults: Vec<FaultPlan>,
+}
+
+impl RealBrokers {
+    fn draw(seed: u64, voters: u64, duration_us: u64, properties: &BTreeMap<String, String>) -> Self {
+        let mut draw = Draw::new(seed ^ BROKERS_SALT);
+        let mut brokers = Self::default();
+        // Where leaders depose each other for as long as nothing happens, no broker gets anywhere.
+        let is_restless =
+            properties.get("controller.quorum.election.timeout.ms").is_some_and(|it| it == "200");
+        if !draw.chance(1, BROKERS_EVERY) || is_restless {
+            return brokers;
+        }
+        let voters = usize::try_from(voters).expect("a few");
+        let both_of_four = draw.one_of(&[0, 0, 2, 4]);
+        brokers.both = (0..voters).filter(|_| draw.chance(both_of_four, 4)).collect();
+        let alone = draw.between(u64::from(brokers.both.is_empty()), 3);
+        brokers.alone = (0..alone)
+            .map(|_| NodePlan {
+                role: NodeRole::Broker,
+                properties: BTreeMap::new(),
+                disk: super::draw::draw_disk(&mut draw),
+                clock: ClockPlan::default(),
+            })
+            .collect();
+        let set = properties.get("broker.session.timeout.ms").and_then(|text| text.parse().ok());
+        let session_ms: u64 = set.unwrap_or(SESSION_TIMEOUT_MS);
+        let mut set = |key: &str, value: String| brokers.properties.insert(key.to_owned(), value);
+        set("broker.heartbeat.interval.ms", (session_ms / draw.between(3, 8)).to_string());
+        // No process of a plan ends because others are away for long.
+        set("initial.broker.registration.timeout.ms", 600_000.to_string());
+        if draw.chance(1, 5) {
+            set("controlled.shutdown.enable", false.to_string());
+        }
+        if draw.chance(1, 3) {
+            // How long a client waits for somebody to be the active controller.
+            set("request.timeout.ms", draw.one_of(&[200, 1_000, 5_000]).to_string());
+        }
+        let all = voters + brokers.alone.len();
+        brokers.asked = (0..6).map(|_| draw.chance(1, 2).then(|| draw.index(all))).collect();
+        if !brokers.alone.is_empty() {
+            for _ in 0..draw.between(0, 6) {
+                let at_us = draw.between(10_000, duration_us + 500_000);
+                let fault = draw_broker_fault(&mut draw, voters, all);
+                brokers.faults.push(FaultPlan { at_us, fault });
+            }
+        }
+        brokers
+    }
+}
+
+/// What befalls a broker that has no vote.
+fn draw_broker_fault(draw: &mut Draw, voters: usize, all: usize) -> Fault {
+    let node = voters + draw.index(all - voters);
+    let other = draw.index(voters);
+    let for_us = draw.one_of(&[20_000, 400_000, 2_500_000, 6_000_000]);
+    let down_us = draw.one_of(&[1_000, 100_000, 2_000_000, 12_000_000]);
+    let (broker, voter) = (End::Node(node), End::Node(other));
+    match draw.between(0, 8) {
+        0 | 1 => crash(node, CrashKind::PowerLoss, down_us),
+        2 | 3 => crash(node, CrashKind::Kill, down_us),
+        4 | 5 => crash(node, CrashKind::Stop, down_us),
+        6 => Fault::Pause { node, for_us },
+        7 if draw.chance(1, 2) => Fault::Cut { from: broker, to: voter, for_us },
+        7 => Fault::Cut { from: voter, to: broker, for_us },
+        _ => Fault::ResetNodes { from: node, to: other },
     }
 }
 

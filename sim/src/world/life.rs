@@ -10,9 +10,7 @@ use crate::client::Client;
 use crate::disk::Disk;
 use crate::field::Place;
 use crate::marks::WorldMark;
-use crate::plan::{
-    CrashKind, DiskAfter, DiskFault, End, Fault, FileKind, Mutation, NodeRole, Plan, RecoveryFaultPlan,
-};
+use crate::plan::{CrashKind, DiskAfter, DiskFault, End, Fault, FileKind, Mutation, Plan, RecoveryFaultPlan};
 use crate::trace::{Kind, LogEnds, hash_of};
 use crate::transcript;
 use bytes::Bytes;
@@ -41,9 +39,9 @@ impl World {
     /// Writes what `sordini format` writes.
     pub(super) fn format(&mut self, node: usize) {
         let seed = self.field.word(Place::Incarnation, node as u64, self.now);
-        // All nodes of a quorum are of the cluster of the first.
-        let is_controller = self.plan.nodes[node].role == NodeRole::Controller;
-        let cluster_id = self.cluster_id(if is_controller { 0 } else { node }).to_string();
+        // All nodes of a cluster are of that of the first.
+        let is_member = self.plan.nodes[node].role.is_member();
+        let cluster_id = self.cluster_id(if is_member { 0 } else { node }).to_string();
         let machine = &mut self.machines[node];
         let wall_ms = machine.wall_ms(self.now);
         for op in sordini_core::format::format(&machine.config, &cluster_id, &FirstVoters::Own, seed, wall_ms)
@@ -432,7 +430,11 @@ impl World {
             self.trace.tell(self.now, Kind::State, Some(node), || format!("{state:?}"));
             process.state = state.clone();
             match state {
-                NodeState::Starting | NodeState::Joining => {}
+                NodeState::Starting => {}
+                NodeState::Joining => {
+                    let shortened = machine.checks.on_joining(&machine.disk)?;
+                    self.marks.count(WorldMark::RecoveryWithLoss, shortened);
+                }
                 NodeState::Stopping => machine.checks.on_stopping(),
                 NodeState::Running => {
                     if process.must_refuse {
@@ -470,10 +472,10 @@ impl World {
         Ok(())
     }
 
-    /// Looks at what a controller says of its part in the quorum.
+    /// Looks at what a member of the cluster says of its part in the quorum.
     fn look_at_voter(&mut self, node: usize) -> Result<(), Failure> {
         let machine = &self.machines[node];
-        if self.plan.nodes[node].role != NodeRole::Controller || machine.own_disk.is_some() {
+        if !self.plan.nodes[node].role.is_member() || machine.own_disk.is_some() {
             return Ok(());
         }
         let Some((process, moment)) = machine.process.as_ref().zip(machine.moment(node, self.now)) else {

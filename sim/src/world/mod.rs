@@ -13,7 +13,7 @@ mod network;
 mod queue;
 mod traffic;
 
-use crate::check::{Checks, QuorumChecks, Violation};
+use crate::check::{Checks, Hosted, QuorumChecks, Violation};
 use crate::client::{
     Admin, Client, ClientOutbox, ConfigReader, Configurator, Consumer, Observer, PretendBroker, Producer,
     Surroundings,
@@ -33,7 +33,7 @@ use sordini_core::config::BrokerConfig;
 use sordini_core::config::broker::Origin;
 use sordini_core::ids::{ConnectionId, RequestId};
 use sordini_core::museum::Museum;
-use sordini_core::node::{Input, QuorumRole, QuorumView};
+use sordini_core::node::{Input, PartitionView, QuorumRole, QuorumView};
 use sordini_core::outbox::Outbox;
 use sordini_core::storage_op::{Completion, StorageFault, StorageToken};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
@@ -355,7 +355,7 @@ impl World {
     fn seat_clients(&mut self) {
         let surroundings = self.surroundings();
         let plan = Arc::clone(&self.plan);
-        // Controllers alone host no topics.
+        // Members of one cluster are administered by other clients.
         for node in (0..plan.nodes.len()).filter(|node| plan.nodes[*node].role == NodeRole::Standalone) {
             let number = Plan::admin_of(node);
             let deeds = plan.administration.iter().filter(|planned| planned.node == node).cloned().collect();
@@ -379,7 +379,7 @@ impl World {
             let client = PretendBroker::new(
                 broker.clone(),
                 cluster_id.clone(),
-                plan.nodes.len(),
+                plan.controllers().count(),
                 surroundings.clone(),
             );
             self.seat(broker.client, broker.node, Client::PretendBroker(Box::new(client)));
@@ -617,11 +617,11 @@ impl World {
         self.machines.iter().all(is_whole) && self.network.is_healed(self.now)
     }
 
-    /// Whether all voters of the plan's quorum follow one leader, who has committed something in its epoch, and take the same
+    /// Whether all members of the plan's cluster follow one leader, who has committed something in its epoch, and take the same
     /// for committed.
     fn is_quorum_whole(&self) -> bool {
         let views: Option<Vec<QuorumView<'_>>> =
-            self.plan.controllers().map(|node| self.machines[node].process.as_ref()?.node.quorum()).collect();
+            self.members().map(|node| self.machines[node].process.as_ref()?.node.quorum()).collect();
         let Some(views) = views else { return false };
         let Some(first) = views.first() else { return true };
         let Some(leader) = views.iter().find(|view| view.role == QuorumRole::Leader) else { return false };
@@ -631,6 +631,10 @@ impl World {
                 && view.high_watermark == first.high_watermark
         };
         is_committed && views.iter().all(agree)
+    }
+
+    fn members(&self) -> impl Iterator<Item = usize> {
+        (0..self.machines.len()).filter(|node| self.plan.nodes[*node].role.is_member())
     }
 
     /// Lets those read who read what is set, as soon as there is a quorum that can say it; false until then.
@@ -660,7 +664,7 @@ impl World {
         }
         for node in 0..self.machines.len() {
             let number = AUDITOR_FIRST + node as u64;
-            if self.plan.nodes[node].role == NodeRole::Controller {
+            if self.plan.nodes[node].role.is_member() {
                 let topics = self.plan.brokers.iter().flat_map(BrokerPlan::topics).collect();
                 let reader = ConfigReader::new(number, topics, self.surroundings());
                 self.seat(number, node, Client::ConfigReader(reader));
@@ -696,7 +700,16 @@ impl World {
             | Client::PretendBroker(_)
             | Client::Observer(_) => None,
         });
-        self.quorum_checks.at_end(&readings.collect::<Vec<_>>())?;
+        let is_broker = |node: &usize| self.plan.nodes[*node].role.is_broker();
+        let hosts = self.members().filter(is_broker).filter_map(|node| {
+            let partitions = self.machines[node].process.as_ref()?.node.partitions();
+            let led = |view: PartitionView<'_>| {
+                ((view.id.topic, view.id.partition), view.leads.map(|epoch| epoch.0))
+            };
+            Some(Hosted { node, partitions: partitions.map(led).collect() })
+        });
+        let (readings, hosts): (Vec<_>, Vec<_>) = (readings.collect(), hosts.collect());
+        self.quorum_checks.at_end(&readings, &hosts)?;
         for (node, machine) in self.machines.iter().enumerate() {
             let Client::Consumer(auditor) = &self.seats[node].client else { continue };
             if machine.disk.is_damaged() || machine.checks.are_off() {

@@ -10,7 +10,7 @@ use crate::check::Acknowledged;
 use crate::client::{Action, Client};
 use crate::field::Place;
 use crate::marks::WorldMark;
-use crate::plan::{AdminDeed, AdminPlan, Mutation, NodeRole, Plan};
+use crate::plan::{AdminDeed, AdminPlan, Mutation, Plan};
 use crate::trace::Kind;
 use crate::transcript::{self, Topics};
 use bytes::Bytes;
@@ -55,7 +55,7 @@ impl World {
         body: AnyRequest,
     ) -> Result<(), Failure> {
         let connection = &self.network.connections[&id];
-        let (node, client) = (connection.node, connection.client);
+        let (node, client, seat) = (connection.node, connection.client, connection.seat);
         let (body, is_encoded) = self
             .network
             .request_over_the_wire(Place::RequestCodec, client, version, body, self.now)
@@ -114,11 +114,8 @@ impl World {
                 transcript::request(&body, topics)
             )
         });
-        let listener = match self.plan.nodes[node].role {
-            NodeRole::Standalone => Plan::LISTENER,
-            NodeRole::Controller => Plan::CONTROLLER_LISTENER,
-        };
-        let listener = Str::from_static(listener);
+        let asks_controllers = matches!(self.seats[seat].client, Client::PretendBroker(_));
+        let listener = Str::from_static(self.plan.listener_of(node, asks_controllers));
         let context = RequestContext {
             api_version: version,
             client_id: None,

@@ -33,6 +33,7 @@ pub(super) struct Partition {
     pub(super) isr: Vec<i32>,
     /// -1 for nobody.
     pub(super) leader: i32,
+    pub(super) leader_epoch: i32,
 }
 
 /// A topic.
@@ -172,7 +173,10 @@ impl Cluster {
     fn set_partition(&mut self, record: &PartitionRecord) {
         let Some(topic) = self.topics.get_mut(&record.topic_id) else { return };
         let (replicas, isr) = (record.replicas.clone(), record.isr.clone());
-        topic.partitions.insert(record.partition_id, Partition { replicas, isr, leader: record.leader });
+        topic.partitions.insert(
+            record.partition_id,
+            Partition { replicas, isr, leader: record.leader, leader_epoch: record.leader_epoch },
+        );
         let most = self.partitions.entry(topic.name.clone()).or_default();
         *most = (*most).max(record.partition_id + 1);
     }
@@ -190,6 +194,8 @@ impl Cluster {
         }
         if record.leader != LEADER_UNCHANGED {
             partition.leader = record.leader;
+            // Whoever leads, or nobody, it is another time.
+            partition.leader_epoch += 1;
         }
     }
 

@@ -39,6 +39,7 @@ pub(super) fn check_majority<'a>(
     node: usize,
     seen: &Seen,
     voters: &mut [Voter],
+    voting: usize,
     disk_of: impl Fn(usize) -> &'a Disk,
 ) -> Result<(), Violation> {
     let Some(high_watermark) = seen.high_watermark else { return Ok(()) };
@@ -48,18 +49,17 @@ pub(super) fn check_majority<'a>(
         )));
     };
     let mut having = Vec::new();
-    for (other, voter) in voters.iter_mut().enumerate() {
+    for (other, voter) in voters.iter_mut().take(voting).enumerate() {
         let is_same = voter.log.ending_at(high_watermark).is_some_and(|batch| batch.is(&last));
         if is_same && voter.log.durable_end(disk_of(other)) >= high_watermark {
             having.push(id_of(other));
         }
     }
-    if having.len() * 2 > voters.len() {
+    if having.len() * 2 > voting {
         return Ok(());
     }
     Err(violation(format!(
-        "node {node} takes for committed in epoch {} what lies below {high_watermark}, and of {} voters {having:?} have it durable",
-        seen.epoch,
-        voters.len()
+        "node {node} takes for committed in epoch {} what lies below {high_watermark}, and of {voting} voters {having:?} have it durable",
+        seen.epoch
     )))
 }

@@ -8,6 +8,7 @@ mod committed_metadata;
 mod durable_fetch;
 mod honest_administration;
 mod honest_controller;
+mod hosted_partitions;
 mod metadata_epochs;
 mod metadata_high_watermark;
 mod metadata_images;
@@ -17,6 +18,8 @@ mod producer_id_blocks;
 mod single_leader;
 mod topic_ids;
 mod voter_log;
+
+pub use hosted_partitions::Hosted;
 
 use super::{METADATA_DIR as DIR, Violation, metadata_snapshots};
 use crate::disk::{Contents, Disk};
@@ -64,7 +67,7 @@ impl Seen {
     }
 }
 
-/// A voter.
+/// A voter, or somebody who only follows.
 #[derive(Clone, Debug, Default)]
 struct Voter {
     /// Its log, as it asked its disk for it.
@@ -106,7 +109,10 @@ pub struct Reading<'a> {
 /// All checks of a plan's quorum, and the facts they keep.
 #[derive(Clone, Debug)]
 pub struct QuorumChecks {
+    /// Those that vote come first.
     voters: Vec<Voter>,
+    /// How many those are.
+    voting: usize,
     leaders: single_leader::Leaders,
     votes: one_vote::Votes,
     committed: committed_metadata::Committed,
@@ -148,9 +154,10 @@ impl QuorumChecks {
     /// The checks of a plan's run.
     #[must_use]
     pub fn new(plan: &Plan) -> Self {
-        let voters = plan.controllers().count();
+        let voting = plan.controllers().count();
         Self {
-            voters: vec![Voter::default(); voters],
+            voters: vec![Voter::default(); plan.nodes.len()],
+            voting,
             leaders: single_leader::Leaders::default(),
             votes: one_vote::Votes::default(),
             committed: committed_metadata::Committed::default(),
@@ -159,8 +166,8 @@ impl QuorumChecks {
             snapshots: metadata_snapshots::Replay::default(),
             settings: honest_controller::Settings::default(),
             administration: honest_administration::Administration::default(),
-            limits: plan.controllers().map(|node| check_quorum::Limit::of(plan, node)).collect(),
-            are_off: voters == 0,
+            limits: (0..plan.nodes.len()).map(|node| check_quorum::Limit::of(plan, node)).collect(),
+            are_off: voting == 0,
         }
     }
 
@@ -265,7 +272,13 @@ impl QuorumChecks {
         self.committed.check_leader(node, before.as_ref(), &seen, &self.voters[node].log)?;
         if let Some(high_watermark) = seen.high_watermark {
             if high_watermark > self.committed.end() {
-                metadata_high_watermark::check_majority(node, &seen, &mut self.voters, &disk_of)?;
+                metadata_high_watermark::check_majority(
+                    node,
+                    &seen,
+                    &mut self.voters,
+                    self.voting,
+                    &disk_of,
+                )?;
                 self.committed.extend(node, &seen, &self.voters[node].log, &mut self.cluster)?;
             }
             let voter = &mut self.voters[node];
@@ -306,7 +319,7 @@ impl QuorumChecks {
 
     /// A fetch of `from` has reached a voter.
     pub fn on_fetched_by(&mut self, moment: Moment, from: usize) {
-        if !self.are_off {
+        if !self.are_off && from < self.voting {
             self.voters[moment.node].contact.note(moment, from);
         }
     }
@@ -323,16 +336,17 @@ impl QuorumChecks {
         self.administration.note(entry, &self.cluster)
     }
 
-    /// What each controller says at the end.
+    /// What each node says at the end, and what each broker has.
     ///
     /// # Errors
     /// The property that does not hold.
-    pub fn at_end(&self, readings: &[Reading<'_>]) -> Result<(), Violation> {
+    pub fn at_end(&self, readings: &[Reading<'_>], hosts: &[Hosted]) -> Result<(), Violation> {
         if self.are_off {
             return Ok(());
         }
         self.settings.check(readings)?;
         self.administration.at_end(&self.cluster)?;
+        hosted_partitions::check(hosts, &self.cluster)?;
         metadata_images::check(readings, &self.cluster)
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn check(end: i64, cluster: &Cluster) -> Result<(), Violation> {
 
 fn problem_of(partition: &Partition, cluster: &Cluster) -> Option<&'static str> {
     let is_there = |id: &i32| cluster.brokers.get(id).is_some_and(|broker| !broker.is_fenced);
-    let Partition { replicas, isr, leader } = partition;
+    let Partition { replicas, isr, leader, leader_epoch: _ } = partition;
     if isr.is_empty() {
         Some("nobody is in sync")
     } else if !isr.iter().all(|id| replicas.contains(id)) {
