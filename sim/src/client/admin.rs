@@ -440,7 +440,11 @@ impl Admin {
     /// The topic of the deed under way is gone and is to be created again.
     fn on_deleted(&mut self) {
         if let Some(AdminDeed::RecreateTopic { topic }) = self.deed() {
-            self.missing.push(self.topics[*topic].clone());
+            let topic = &self.topics[*topic];
+            // After damage all of them are to be created again already.
+            if !self.missing.iter().any(|missing| missing.name == topic.name) {
+                self.missing.push(topic.clone());
+            }
             self.on_done();
         }
     }
