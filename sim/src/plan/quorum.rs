@@ -161,8 +161,9 @@ impl Plan {
         }
     }
 
-    /// Three controllers under the reference load, ten minutes of it, with faults: two clients that each set a configuration
-    /// five times a second. A fault comes every seven and a half seconds.
+    /// Three controllers and three brokers under the reference load, ten minutes of it, with faults: two clients that each set a
+    /// configuration five times a second, one of them through brokers. A fault befalls a controller every seven and a half
+    /// seconds.
     #[must_use]
     pub fn reference_quorum() -> Self {
         let node = NodePlan {
@@ -176,6 +177,7 @@ impl Plan {
             },
             clock: ClockPlan::default(),
         };
+        let broker = NodePlan { role: NodeRole::Broker, ..node.clone() };
         let configurator = |client, node| ConfiguratorPlan {
             client,
             node,
@@ -190,8 +192,8 @@ impl Plan {
         let faults = (1..REFERENCE_US / FAULT_EVERY_US)
             .map(|number| FaultPlan { at_us: number * FAULT_EVERY_US, fault: reference_fault(number) });
         Self {
-            nodes: vec![node; 3],
-            configurators: vec![configurator(30, 0), configurator(31, 1)],
+            nodes: [vec![node; 3], vec![broker; 3]].concat(),
+            configurators: vec![configurator(30, 0), configurator(31, 4)],
             faults: faults.collect(),
             ..Self::of_nobody()
         }
