@@ -104,3 +104,18 @@ fn every_key_is_listed() {
         assert!(stdout.lines().any(|line| line == key), "{key} is not listed");
     }
 }
+
+#[test]
+fn the_quorum_of_a_broker_is_described_and_where_nobody_is_that_is_said() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let broker = Broker::start_on(directory.path(), &[]);
+    let server = format!("127.0.0.1:{}", broker.port);
+    let (code, stdout, stderr) = run(&["quorum", "--server", &server]);
+    assert_eq!(code, 0, "{stderr}");
+    let rows: Vec<Vec<&str>> = stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0][..4], ["leader", "1,", "epoch", "1,"], "{stdout}");
+    assert_eq!(rows[3][..2], ["1", "leader"], "{stdout}");
+    drop(broker);
+    let (code, _, stderr) = run(&["quorum", "--server", &server]);
+    assert!(code == 1 && stderr.contains(&server), "{stderr}");
+}

@@ -1,6 +1,7 @@
 //! The command line: what is asked, and the exit code that answers.
 
 mod logging;
+mod quorum;
 mod start;
 
 use clap::{Parser, Subcommand};
@@ -19,6 +20,7 @@ EXAMPLES
   sordini dev                                    a broker on localhost:9092 with its data in ./sordini-data
   sordini start --config server.properties       a broker as configured
   sordini config check server.properties         what is wrong with a configuration
+  sordini quorum --server localhost:9092         who leads the metadata quorum
 
 EXIT CODES
   0 clean stop, 1 failure while running, 2 wrong usage or configuration, 3 log directory not formatted or of another
@@ -76,6 +78,12 @@ enum Command {
         first: First,
         #[command(flatten)]
         overrides: Overrides,
+    },
+    /// Show who leads the metadata quorum, and how far everybody's log is
+    Quorum {
+        /// A broker or a controller of the cluster
+        #[arg(long, value_name = "HOST:PORT", default_value_t = format!("localhost:{}", config::DEFAULT_PORT))]
+        server: String,
     },
     /// Judge and explain configurations
     #[command(subcommand)]
@@ -160,6 +168,8 @@ enum Failure {
     Config(#[from] LoadError),
     #[error(transparent)]
     Server(#[from] ServerError),
+    #[error(transparent)]
+    Quorum(#[from] quorum::QuorumError),
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
 }
@@ -171,7 +181,7 @@ impl Failure {
             Self::Server(ServerError::NotFormatted { .. } | ServerError::OtherCluster { .. }) => 3,
             Self::Server(ServerError::Bind(sordini::net::listener::BindError::InUse { .. })) => 4,
             Self::Server(ServerError::Broken) => 70,
-            Self::Server(_) | Self::Output(_) => 1,
+            Self::Server(_) | Self::Quorum(_) | Self::Output(_) => 1,
         }
     }
 }
@@ -215,6 +225,9 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
                 None => writeln!(out, "formatted already: {}", config.log_dirs.join(", "))?,
             }
             Ok(())
+        }
+        Command::Quorum { server } => {
+            Ok(io::stdout().lock().write_all(quorum::describe(&server)?.as_bytes())?)
         }
         Command::Config(ConfigCommand::Check { file }) => {
             let Loaded { warnings, .. } = config::check(&file)?;
