@@ -79,6 +79,12 @@ exhibits! {
     /// KAFKA-15489: a leader stays until it hears of another. Cut off with a minority it goes on in office for ever, and whoever
     /// is on its side with it.
     A18NoCheckQuorum = "A18", "no_check_quorum";
+    /// Redpanda #3003: what a leader has durable itself it answers for, though no majority has it. The others elect one that has
+    /// not, and what was promised is cut off.
+    A21AnswerBeforeMajority = "A21", "answer_before_majority";
+    /// KAFKA-13173: two brokers whose sessions end in one moment are fenced each as if the other were there. Who is gone is left
+    /// in sync, or made the leader, by what is written about the other.
+    A22FenceFromOneImage = "A22", "fence_from_one_image";
     /// KAFKA-14238: the metadata log is subject to the same retention as any other. When time has passed, what no
     /// snapshot covers is deleted, and at the next start topics and their data are unknown.
     A23MetadataLogTimeRetention = "A23", "metadata_log_time_retention";

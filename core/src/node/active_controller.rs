@@ -4,6 +4,7 @@
 //! back, and no one who waits for its log to go on: it sets no timer and writes nothing that it was not asked for.
 
 use super::broker::{Broker, Committed, Timer};
+use crate::museum::Exhibit;
 use crate::outbox::Outbox;
 use crate::time::Now;
 use alloc::vec::Vec;
@@ -73,6 +74,13 @@ impl Broker {
     pub(super) fn on_controller_task(&mut self, task: ControllerTask, now: Now, out: &mut Outbox) {
         match task {
             ControllerTask::BrokerSessions => {
+                if self.museum.has(Exhibit::A22FenceFromOneImage) {
+                    let fenced: Vec<_> =
+                        core::iter::from_fn(|| self.controller.fence_next_expired(now)).collect();
+                    for records in fenced {
+                        self.commit(records, Committed::Nothing, now, out);
+                    }
+                }
                 while let Some(records) = self.controller.fence_next_expired(now) {
                     self.commit(records, Committed::Nothing, now, out);
                 }

@@ -546,7 +546,13 @@ impl Broker {
     }
 
     fn release_committed(&mut self, now: Now, out: &mut Outbox) {
-        while let Some(committed) = self.until_committed.release(self.quorum.high_watermark()) {
+        loop {
+            let reached = if self.museum.has(Exhibit::A21AnswerBeforeMajority) {
+                self.quorum.log().flushed_end().max(self.quorum.high_watermark())
+            } else {
+                self.quorum.high_watermark()
+            };
+            let Some(committed) = self.until_committed.release(reached) else { break };
             match committed {
                 Committed::Respond(reply_to, response) => reply_to.respond(response, out),
                 Committed::Metadata(parked) => self.answer_metadata(parked, out),
