@@ -105,6 +105,12 @@ impl BrokerConfigLayers<'_> {
         dynamic.or_else(|| definition.parse(&self.static_entries.get(key)?.value).ok())
     }
 
+    /// Every key that is set in one of the layers, as often as it is.
+    pub fn set_keys(&self) -> impl Iterator<Item = &str> {
+        let dynamic = self.broker.keys().chain(self.cluster_default.keys()).map(|key| &**key);
+        dynamic.chain(self.static_entries.keys().map(|key| &**key))
+    }
+
     /// The effective value of a broker key; `None` when it has neither value nor default.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<Value> {

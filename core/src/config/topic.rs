@@ -101,56 +101,105 @@ pub enum MessageTimestampType {
 
 impl Default for TopicConfig {
     fn default() -> Self {
-        Self::resolve(&Overrides::new(), &BrokerConfigLayers::defaults())
+        Self::KAFKA
     }
 }
 
 impl TopicConfig {
+    /// What holds where nobody sets anything.
+    const KAFKA: Self = Self {
+        segment_bytes: 1 << 30,
+        segment_ms: 604_800_000,
+        segment_jitter_ms: 0,
+        segment_index_bytes: 10 << 20,
+        flush_messages: i64::MAX,
+        flush_ms: i64::MAX,
+        retention_bytes: None,
+        retention_ms: Some(604_800_000),
+        max_message_bytes: 1_048_588,
+        index_interval_bytes: 4096,
+        file_delete_delay_ms: 60_000,
+        cleanup_policy: CleanupPolicy { delete: true, compact: false },
+        min_insync_replicas: 1,
+        compression_type: CompressionType::Producer,
+        compression_gzip_level: -1,
+        compression_lz4_level: 9,
+        compression_zstd_level: 3,
+        message_timestamp_type: MessageTimestampType::CreateTime,
+        message_timestamp_before_max_ms: i64::MAX,
+        message_timestamp_after_max_ms: 3_600_000,
+        unclean_leader_election_enable: false,
+        preallocate: false,
+    };
+
     /// What holds for a topic with these overrides on a broker with these layers: the topic's own value, then the broker's
     /// dynamic one, the cluster's dynamic default, the static one, and Kafka's default at last. A value that does not parse
     /// counts as absent: it came from a disk, and the next layer is the best that can be said.
     #[must_use]
     pub fn resolve(overrides: &Overrides, broker: &BrokerConfigLayers<'_>) -> Self {
-        let read = |key: &str| value_of(key, overrides, broker);
-        let number = |key: &str| read(key).and_then(|value| value.as_i64()).expect("the key has a number");
-        let bytes = |key: &str| u32::try_from(number(key)).expect("validated as an INT that is not negative");
-        let level = |key: &str| i32::try_from(number(key)).expect("validated as an INT");
-        let flag = |key: &str| number(key) == 1;
-        let policy = read("cleanup.policy");
-        let has = |wanted: &str| {
-            policy.as_ref().and_then(Value::as_list).is_some_and(|list| list.iter().any(|one| one == wanted))
-        };
-        let internal_segment_bytes = read("internal.segment.bytes")
-            .and_then(|value| value.as_i64())
-            .and_then(|bytes| u32::try_from(bytes).ok())
-            .filter(|bytes| *bytes > 0);
-        let text = |key: &str, choose: fn(&str) -> Option<_>| read(key).and_then(|v| choose(v.as_str()?));
-        Self {
-            segment_bytes: internal_segment_bytes.unwrap_or_else(|| bytes("segment.bytes")),
-            segment_ms: number("segment.ms"),
-            segment_jitter_ms: number("segment.jitter.ms"),
-            segment_index_bytes: bytes("segment.index.bytes"),
-            flush_messages: number("flush.messages"),
-            flush_ms: number("flush.ms"),
-            retention_bytes: u64::try_from(number("retention.bytes")).ok(),
-            retention_ms: Some(number("retention.ms")).filter(|millis| *millis >= 0),
-            max_message_bytes: bytes("max.message.bytes"),
-            index_interval_bytes: bytes("index.interval.bytes"),
-            file_delete_delay_ms: number("file.delete.delay.ms"),
-            cleanup_policy: CleanupPolicy { delete: has("delete"), compact: has("compact") },
-            min_insync_replicas: bytes("min.insync.replicas"),
-            compression_type: text("compression.type", compression_type).expect("validated as one of six"),
-            compression_gzip_level: level("compression.gzip.level"),
-            compression_lz4_level: level("compression.lz4.level"),
-            compression_zstd_level: level("compression.zstd.level"),
-            message_timestamp_type: match read("message.timestamp.type").as_ref().and_then(Value::as_str) {
-                Some("LogAppendTime") => MessageTimestampType::LogAppendTime,
-                Some(_) | None => MessageTimestampType::CreateTime,
-            },
-            message_timestamp_before_max_ms: number("message.timestamp.before.max.ms"),
-            message_timestamp_after_max_ms: number("message.timestamp.after.max.ms"),
-            unclean_leader_election_enable: flag("unclean.leader.election.enable"),
-            preallocate: flag("preallocate"),
+        let mut config = Self::KAFKA;
+        // Few of the keys are set anywhere.
+        let own = overrides.keys().map(|key| -> &str { key });
+        let behind =
+            broker.set_keys().filter_map(|key| -> Option<&str> { definitions::topic_key_behind(key) });
+        for key in own.chain(behind) {
+            if let Some(value) = value_of(key, overrides, broker) {
+                config.set(key, &value);
+            }
+        }
+        // The internal key is the stronger of the two.
+        let internal = overrides.get("internal.segment.bytes");
+        if let Some(value) = internal.and_then(|_| value_of("internal.segment.bytes", overrides, broker)) {
+            config.set("internal.segment.bytes", &value);
+        }
+        config
+    }
+
+    /// Takes the value of a topic key, if this is one that has an effect.
+    fn set(&mut self, key: &str, value: &Value) {
+        let number = || value.as_i64().expect("the key has a number");
+        let bytes = || u32::try_from(number()).expect("validated as an INT that is not negative");
+        let level = || i32::try_from(number()).expect("validated as an INT");
+        let flag = || number() == 1;
+        let has = |wanted: &str| value.as_list().is_some_and(|list| list.iter().any(|one| one == wanted));
+        match key {
+            "segment.bytes" => self.segment_bytes = bytes(),
+            "internal.segment.bytes" => {
+                let set = value.as_i64().and_then(|bytes| u32::try_from(bytes).ok());
+                self.segment_bytes = set.filter(|bytes| *bytes > 0).unwrap_or(self.segment_bytes);
+            }
+            "segment.ms" => self.segment_ms = number(),
+            "segment.jitter.ms" => self.segment_jitter_ms = number(),
+            "segment.index.bytes" => self.segment_index_bytes = bytes(),
+            "flush.messages" => self.flush_messages = number(),
+            "flush.ms" => self.flush_ms = number(),
+            "retention.bytes" => self.retention_bytes = u64::try_from(number()).ok(),
+            "retention.ms" => self.retention_ms = Some(number()).filter(|millis| *millis >= 0),
+            "max.message.bytes" => self.max_message_bytes = bytes(),
+            "index.interval.bytes" => self.index_interval_bytes = bytes(),
+            "file.delete.delay.ms" => self.file_delete_delay_ms = number(),
+            "cleanup.policy" => {
+                self.cleanup_policy = CleanupPolicy { delete: has("delete"), compact: has("compact") };
+            }
+            "min.insync.replicas" => self.min_insync_replicas = bytes(),
+            "compression.type" => {
+                let named = value.as_str().and_then(compression_type);
+                self.compression_type = named.expect("validated as one of six");
+            }
+            "compression.gzip.level" => self.compression_gzip_level = level(),
+            "compression.lz4.level" => self.compression_lz4_level = level(),
+            "compression.zstd.level" => self.compression_zstd_level = level(),
+            "message.timestamp.type" => {
+                self.message_timestamp_type = match value.as_str() {
+                    Some("LogAppendTime") => MessageTimestampType::LogAppendTime,
+                    Some(_) | None => MessageTimestampType::CreateTime,
+                };
+            }
+            "message.timestamp.before.max.ms" => self.message_timestamp_before_max_ms = number(),
+            "message.timestamp.after.max.ms" => self.message_timestamp_after_max_ms = number(),
+            "unclean.leader.election.enable" => self.unclean_leader_election_enable = flag(),
+            "preallocate" => self.preallocate = flag(),
+            _ => {}
         }
     }
 }
@@ -186,11 +235,8 @@ fn value_from_broker(key: &str, broker: &BrokerConfigLayers<'_>) -> Option<Value
 /// # Errors
 /// When no topic could have that value.
 pub(super) fn check_as_topic_default(broker_key: &str, value: &Value) -> Result<(), ConfigError> {
-    let behind = |topic: &&definitions::Definition| {
-        definitions::broker_keys_of_topic_key(topic.name).contains(&broker_key)
-    };
-    match definitions::TOPIC.iter().find(behind) {
-        Some(topic) => as_topic_value(broker_key, topic.name, value.clone()).map(drop),
+    match definitions::topic_key_behind(broker_key) {
+        Some(topic_key) => as_topic_value(broker_key, topic_key, value.clone()).map(drop),
         None => Ok(()),
     }
 }
@@ -272,32 +318,14 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_those_of_kafka() {
-        let expected = TopicConfig {
-            segment_bytes: 1 << 30,
-            segment_ms: 604_800_000,
-            segment_jitter_ms: 0,
-            segment_index_bytes: 10 << 20,
-            flush_messages: i64::MAX,
-            flush_ms: i64::MAX,
-            retention_bytes: None,
-            retention_ms: Some(604_800_000),
-            max_message_bytes: 1_048_588,
-            index_interval_bytes: 4096,
-            file_delete_delay_ms: 60_000,
-            cleanup_policy: CleanupPolicy { delete: true, compact: false },
-            min_insync_replicas: 1,
-            compression_type: CompressionType::Producer,
-            compression_gzip_level: -1,
-            compression_lz4_level: 9,
-            compression_zstd_level: 3,
-            message_timestamp_type: MessageTimestampType::CreateTime,
-            message_timestamp_before_max_ms: i64::MAX,
-            message_timestamp_after_max_ms: 3_600_000,
-            unclean_leader_election_enable: false,
-            preallocate: false,
-        };
-        assert_eq!(TopicConfig::default(), expected);
+    fn what_holds_where_nobody_sets_anything_is_the_default_of_every_key() {
+        for definition in &definitions::TOPIC {
+            let mut config = TopicConfig::default();
+            if let Some(value) = definition.default_value() {
+                config.set(definition.name, &value);
+            }
+            assert_eq!(config, TopicConfig::default(), "{}", definition.name);
+        }
     }
 
     #[test]

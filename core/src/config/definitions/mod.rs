@@ -348,52 +348,64 @@ pub fn group(name: &str) -> Option<&'static Definition> {
     find(&GROUP, name)
 }
 
+/// Topic keys, each with the broker keys that give it its default, the strongest first.
+const BEHIND: [(&str, &[&str]); 28] = [
+    ("cleanup.policy", &["log.cleanup.policy"]),
+    ("compression.gzip.level", &["compression.gzip.level"]),
+    ("compression.lz4.level", &["compression.lz4.level"]),
+    ("compression.type", &["compression.type"]),
+    ("compression.zstd.level", &["compression.zstd.level"]),
+    ("delete.retention.ms", &["log.cleaner.delete.retention.ms"]),
+    ("file.delete.delay.ms", &["log.segment.delete.delay.ms"]),
+    ("flush.messages", &["log.flush.interval.messages"]),
+    ("flush.ms", &FLUSH_INTERVAL),
+    ("index.interval.bytes", &["log.index.interval.bytes"]),
+    ("local.retention.bytes", &["log.local.retention.bytes"]),
+    ("local.retention.ms", &["log.local.retention.ms"]),
+    ("max.compaction.lag.ms", &["log.cleaner.max.compaction.lag.ms"]),
+    ("max.message.bytes", &["message.max.bytes"]),
+    ("message.timestamp.after.max.ms", &["log.message.timestamp.after.max.ms"]),
+    ("message.timestamp.before.max.ms", &["log.message.timestamp.before.max.ms"]),
+    ("message.timestamp.type", &["log.message.timestamp.type"]),
+    ("min.cleanable.dirty.ratio", &["log.cleaner.min.cleanable.ratio"]),
+    ("min.compaction.lag.ms", &["log.cleaner.min.compaction.lag.ms"]),
+    ("min.insync.replicas", &["min.insync.replicas"]),
+    ("preallocate", &["log.preallocate"]),
+    ("retention.bytes", &["log.retention.bytes"]),
+    ("retention.ms", &RETENTION),
+    ("segment.bytes", &["log.segment.bytes"]),
+    ("segment.index.bytes", &["log.index.size.max.bytes"]),
+    ("segment.jitter.ms", &ROLL_JITTER),
+    ("segment.ms", &ROLL),
+    ("unclean.leader.election.enable", &["unclean.leader.election.enable"]),
+];
+
+/// Broker keys that say the same thing in several units, the strongest first.
+const FLUSH_INTERVAL: [&str; 2] = ["log.flush.interval.ms", "log.flush.scheduler.interval.ms"];
+const RETENTION: [&str; 3] = ["log.retention.ms", "log.retention.minutes", "log.retention.hours"];
+const ROLL: [&str; 2] = ["log.roll.ms", "log.roll.hours"];
+const ROLL_JITTER: [&str; 2] = ["log.roll.jitter.ms", "log.roll.jitter.hours"];
+
 /// The broker keys that give a topic key its default, the strongest first; none for a key that only topics have.
 #[must_use]
 pub fn broker_keys_of_topic_key(topic_key: &str) -> &'static [&'static str] {
-    match topic_key {
-        "cleanup.policy" => &["log.cleanup.policy"],
-        "compression.gzip.level" => &["compression.gzip.level"],
-        "compression.lz4.level" => &["compression.lz4.level"],
-        "compression.type" => &["compression.type"],
-        "compression.zstd.level" => &["compression.zstd.level"],
-        "delete.retention.ms" => &["log.cleaner.delete.retention.ms"],
-        "file.delete.delay.ms" => &["log.segment.delete.delay.ms"],
-        "flush.messages" => &["log.flush.interval.messages"],
-        "flush.ms" => broker_synonyms("log.flush.interval.ms"),
-        "index.interval.bytes" => &["log.index.interval.bytes"],
-        "local.retention.bytes" => &["log.local.retention.bytes"],
-        "local.retention.ms" => &["log.local.retention.ms"],
-        "max.compaction.lag.ms" => &["log.cleaner.max.compaction.lag.ms"],
-        "max.message.bytes" => &["message.max.bytes"],
-        "message.timestamp.after.max.ms" => &["log.message.timestamp.after.max.ms"],
-        "message.timestamp.before.max.ms" => &["log.message.timestamp.before.max.ms"],
-        "message.timestamp.type" => &["log.message.timestamp.type"],
-        "min.cleanable.dirty.ratio" => &["log.cleaner.min.cleanable.ratio"],
-        "min.compaction.lag.ms" => &["log.cleaner.min.compaction.lag.ms"],
-        "min.insync.replicas" => &["min.insync.replicas"],
-        "preallocate" => &["log.preallocate"],
-        "retention.bytes" => &["log.retention.bytes"],
-        "retention.ms" => broker_synonyms("log.retention.ms"),
-        "segment.bytes" => &["log.segment.bytes"],
-        "segment.index.bytes" => &["log.index.size.max.bytes"],
-        "segment.jitter.ms" => broker_synonyms("log.roll.jitter.ms"),
-        "segment.ms" => broker_synonyms("log.roll.ms"),
-        "unclean.leader.election.enable" => &["unclean.leader.election.enable"],
-        _ => &[],
-    }
+    BEHIND.iter().find(|(key, _)| *key == topic_key).map_or(&[], |(_, broker_keys)| broker_keys)
+}
+
+/// The topic key to which a broker key gives its default, if it does that.
+#[must_use]
+pub fn topic_key_behind(broker_key: &str) -> Option<&'static str> {
+    BEHIND.iter().find(|(_, broker_keys)| broker_keys.contains(&broker_key)).map(|(key, _)| *key)
 }
 
 /// The family of broker keys that say the same thing in several units, the strongest first; empty for a key on its own.
 #[must_use]
 pub fn broker_synonyms(key: &str) -> &'static [&'static str] {
     match key {
-        "log.flush.interval.ms" => &["log.flush.interval.ms", "log.flush.scheduler.interval.ms"],
-        "log.retention.ms" | "log.retention.minutes" | "log.retention.hours" => {
-            &["log.retention.ms", "log.retention.minutes", "log.retention.hours"]
-        }
-        "log.roll.ms" | "log.roll.hours" => &["log.roll.ms", "log.roll.hours"],
-        "log.roll.jitter.ms" | "log.roll.jitter.hours" => &["log.roll.jitter.ms", "log.roll.jitter.hours"],
+        "log.flush.interval.ms" => &FLUSH_INTERVAL,
+        "log.retention.ms" | "log.retention.minutes" | "log.retention.hours" => &RETENTION,
+        "log.roll.ms" | "log.roll.hours" => &ROLL,
+        "log.roll.jitter.ms" | "log.roll.jitter.hours" => &ROLL_JITTER,
         _ => &[],
     }
 }
