@@ -133,7 +133,8 @@ pub struct Server {
     _locks: Vec<DirLock>,
 }
 
-/// How long a stop may take before the process ends all the same. A supervisor's patience is seldom longer.
+/// How long closing may take, once the node serves nobody any more, before the process ends all the same. How long a broker
+/// waits for leave before that is the node's to say.
 const STOP_MAX: Duration = Duration::from_secs(60);
 /// What frames in progress may take where `queued.max.request.bytes` sets no limit.
 const QUEUED_BYTES_DEFAULT: u64 = 512 << 20;

@@ -397,13 +397,16 @@ mod tests {
         }
     }
 
+    /// Of the controller's process, in which there is a broker too.
+    const THIS_LIFE: Uuid = Uuid([99; 16]);
+
     /// Three brokers, of which number 1 was in an earlier life of the controller's process, and a partition of all of them. The
     /// others are just heard of.
     fn three(leader: i32) -> Controller {
         let replicas = vec![1, 2, 3];
         let partition = PartitionRecord { isr: replicas.clone(), replicas, leader, ..Default::default() };
         let mut controller = cluster(3, partition);
-        controller.activate(controller.image().clone(), None, asked(0, 0).now);
+        controller.activate(controller.image().clone(), Some(THIS_LIFE), asked(0, 0).now);
         controller
     }
 
@@ -517,7 +520,7 @@ mod tests {
     #[test]
     fn who_leads_again_gives_every_broker_a_full_session() {
         let mut controller = three(1);
-        controller.activate(controller.image().clone(), None, asked(0, 100).now);
+        controller.activate(controller.image().clone(), Some(THIS_LIFE), asked(0, 100).now);
         assert_eq!(controller.fence_next_expired(asked(0, 108).now), None);
         assert!(controller.fence_next_expired(asked(0, 109).now).is_some());
     }
@@ -553,7 +556,7 @@ mod tests {
     fn a_partition_whose_last_broker_was_gone_is_led_by_it_again() {
         let partition = PartitionRecord { replicas: vec![2], isr: vec![2], leader: 2, ..Default::default() };
         let mut controller = cluster(2, partition);
-        controller.activate(controller.image().clone(), None, asked(0, 0).now);
+        controller.activate(controller.image().clone(), Some(THIS_LIFE), asked(0, 0).now);
         let records = controller.fence_next_expired(asked(0, 9).now).expect("it is silent");
         apply(&mut controller, &records);
         assert_eq!(partition_of(&controller).leader, None);

@@ -231,7 +231,6 @@ impl MetadataImage {
             .map(|(_, id)| &self.topics[id])
     }
 
-    /// A partition's state.
     /// Every partition, by the name of its topic.
     pub(crate) fn partition_ids(&self) -> impl Iterator<Item = TopicIdPartition> {
         self.topics_by_name().flat_map(|topic| {
@@ -239,6 +238,7 @@ impl MetadataImage {
         })
     }
 
+    /// A partition's state.
     pub(crate) fn partition(&self, id: TopicIdPartition) -> Option<&PartitionState> {
         self.topics.get(&id.topic)?.partitions.get(&id.partition)
     }

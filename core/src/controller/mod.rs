@@ -184,9 +184,9 @@ impl Controller {
     pub(crate) fn activate(&mut self, image: MetadataImage, incarnation: Option<Uuid>, now: Now) {
         let timeout = Duration::from_millis(self.config.broker_session_timeout_ms);
         let is_gone = |id: NodeId| {
-            // An earlier life of this process is over.
+            // An earlier life of this process is over, and will be followed by the registration of this one.
             let life = image.brokers().get(&id).map(|broker| broker.incarnation);
-            id == self.node && life != incarnation
+            id == self.node && incarnation.is_some() && life != incarnation
         };
         self.heartbeats = Heartbeats::begin(&image, is_gone, timeout, now);
         self.image = image;

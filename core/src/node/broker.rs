@@ -218,6 +218,8 @@ pub(crate) struct Broker {
     /// Who waits for a block of producer ids to be reserved.
     pub(super) waiting_for_producer_ids: VecDeque<ReplyTo>,
     pub(super) producer_ids_requested: bool,
+    /// Log directories of which nobody but this process knows anything that a clean stop could vouch for.
+    is_all_known: Vec<bool>,
     /// Files of the node itself that are being written, and what is left to be written before it has stopped.
     node_writes: BTreeSet<u64>,
     /// Counts on from booting, which does not wait for everything that it begins.
@@ -251,7 +253,10 @@ impl Broker {
         let controller_incarnation = has_peers.then(|| rng.uuid());
         let registered_by = now.monotonic.plus_millis(config.initial_broker_registration_timeout_ms);
         let lifecycle = config.process_roles.broker.then(|| Lifecycle::new(rng.uuid(), registered_by, now));
+        let is_all_known =
+            dirs.iter().map(|facts| config.process_roles.broker || !facts.has_partitions()).collect();
         let mut broker = Self {
+            is_all_known,
             cluster_id,
             log_dirs,
             rng,
@@ -805,6 +810,8 @@ impl Broker {
 
     pub(super) fn on_connection_closed(&mut self, connection: ConnectionId, out: &mut Outbox) {
         self.quorum.on_connection_closed(connection);
+        self.to_controller.on_connection_closed(connection);
+        self.waiting_for_producer_ids.retain(|reply_to| reply_to.connection != connection);
         let from = (connection, ParkedId(0));
         let until = (ConnectionId(connection.0 + 1), ParkedId(0));
         let ids: Vec<ParkedId> = self.parked_by_connection.range(from..until).map(|(_, id)| *id).collect();
@@ -886,7 +893,10 @@ impl Broker {
                     self.after_quorum(now, out);
                 }
                 Timer::Controller(task) => self.on_controller_task(task, now, out),
-                Timer::ToController => self.pursue_controller(now, out),
+                Timer::ToController => {
+                    self.pursue_controller(now, out);
+                    self.pursue_lifecycle(now, out);
+                }
                 Timer::Lifecycle => self.pursue_lifecycle(now, out),
             }
         }
@@ -943,6 +953,10 @@ impl Broker {
         of: impl Fn(&PartitionLog, Offset) -> Option<Offset>,
         out: &mut Outbox,
     ) {
+        if self.lifecycle.is_none() {
+            // It has opened no log, and would forget what a broker on these directories wrote down.
+            return;
+        }
         for dir in 0..self.log_dirs.len() {
             if self.log_dirs[dir].failed {
                 continue;
@@ -1037,7 +1051,7 @@ impl Broker {
                 self.write_log_starts(out);
                 self.write_high_watermarks(out);
                 for dir in 0..self.log_dirs.len() {
-                    if self.log_dirs[dir].failed {
+                    if self.log_dirs[dir].failed || !self.is_all_known[dir] {
                         continue;
                     }
                     let file = clean_stop_marker(dir);

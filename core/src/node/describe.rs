@@ -488,13 +488,15 @@ impl Broker {
         now: Now,
         out: &mut Outbox,
     ) {
-        if response.error_code != ErrorCode::None.as_i16() {
-            return self.on_no_answer(Question::ProducerIds, now);
-        }
-        self.producer_ids_requested = false;
         let first = response.producer_id_start;
+        let end =
+            first.checked_add(i64::from(response.producer_id_len)).filter(|end| (0..*end).contains(&first));
+        let Some(end) = end.filter(|_| response.error_code == ErrorCode::None.as_i16()) else {
+            return self.on_no_answer(Question::ProducerIds, now);
+        };
+        self.producer_ids_requested = false;
         out.sometimes_if(first > 0, Mark::ControllerProducerIdsReserved);
-        self.producer_ids = first..first + i64::from(response.producer_id_len);
+        self.producer_ids = first..end;
         self.hand_out_producer_ids(now, out);
     }
 }

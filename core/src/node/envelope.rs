@@ -3,6 +3,7 @@
 use super::broker::{Broker, ReplyTo};
 use super::metadata::ParkedMetadata;
 use super::{RequestContext, describe};
+use crate::ids::ConnectionId;
 use crate::time::Instant;
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -60,6 +61,8 @@ pub(super) enum Asker {
 /// A client's request on its way to the active controller.
 #[derive(Clone, Debug)]
 pub(super) struct Forward {
+    /// In the order in which they came.
+    pub(super) number: u64,
     pub(super) asker: Asker,
     pub(super) context: RequestContext,
     pub(super) body: AnyRequest,
@@ -68,6 +71,14 @@ pub(super) struct Forward {
 }
 
 impl Forward {
+    /// Who waits for it.
+    pub(super) const fn connection(&self) -> ConnectionId {
+        match &self.asker {
+            Asker::Client(reply_to) => reply_to.connection,
+            Asker::Metadata(parked) => parked.reply_to.connection,
+        }
+    }
+
     /// Puts the request into an envelope, as its client sent it. `None` if it cannot be written.
     pub(super) fn enclose(&self) -> Option<EnvelopeRequest> {
         let header = RequestHeader {

@@ -47,6 +47,8 @@ pub(super) struct Lifecycle {
     /// This life of the process.
     incarnation: Uuid,
     epoch: Option<BrokerEpoch>,
+    /// It had one in this life.
+    was_registered: bool,
     /// Something was asked and is not answered.
     is_asking: bool,
     /// When something is to be asked next.
@@ -69,6 +71,7 @@ impl Lifecycle {
         Self {
             incarnation,
             epoch: None,
+            was_registered: false,
             is_asking: false,
             next_at: now.monotonic,
             is_urgent: false,
@@ -99,7 +102,7 @@ impl Broker {
                 out.sometimes(Mark::BrokerLeftUnheard);
                 return self.close(now, out);
             }
-            if is_late && is_unregistered {
+            if is_late && is_unregistered && !lifecycle.was_registered {
                 let waited_ms = self.config.initial_broker_registration_timeout_ms;
                 return self.fail(format!(
                     "the broker could not be registered within {waited_ms} ms \
@@ -108,7 +111,8 @@ impl Broker {
             }
             if lifecycle.is_asking || lifecycle.next_at > now.monotonic {
                 let next = (!lifecycle.is_asking).then_some(lifecycle.next_at);
-                let is_given_up = is_unregistered || self.stage == Stage::Leaving;
+                let is_given_up =
+                    (is_unregistered && !lifecycle.was_registered) || self.stage == Stage::Leaving;
                 let give_up = is_given_up.then_some(lifecycle.give_up_at);
                 return match next.into_iter().chain(give_up).chain(leave_by).min() {
                     Some(at) => self.timers.arm(Timer::Lifecycle, at),
@@ -181,6 +185,7 @@ impl Broker {
         let Some(lifecycle) = &mut self.lifecycle else { return };
         let epoch = BrokerEpoch(response.broker_epoch);
         lifecycle.epoch = Some(epoch);
+        lifecycle.was_registered = true;
         self.broker_epoch = epoch;
         self.heard_of_controller(0, now);
     }
@@ -197,8 +202,6 @@ impl Broker {
             // Somebody took the registration away. It is the same process, with the same logs.
             out.sometimes(Mark::BrokerEpochStale);
             lifecycle.epoch = None;
-            lifecycle.give_up_at =
-                now.monotonic.plus_millis(self.config.initial_broker_registration_timeout_ms);
         }
         if response.error_code != ErrorCode::None.as_i16() {
             return self.put_lifecycle_off(now);
@@ -242,7 +245,7 @@ impl Broker {
             let wait = BACKOFF_MS << lifecycle.failures.min(BACKOFF_DOUBLINGS_MAX);
             lifecycle.failures = lifecycle.failures.saturating_add(1);
             lifecycle.is_asking = false;
-            lifecycle.next_at = now.monotonic.plus_millis(wait.min(session_ms));
+            lifecycle.next_at = now.monotonic.plus_millis(wait.min(session_ms).max(1));
         }
     }
 

@@ -135,8 +135,8 @@ impl Broker {
     pub(super) fn on_offset_found(&mut self, part: Part, owner: u32, resolved: Resolved, out: &mut Outbox) {
         let lost = match self.partitions.get(&owner) {
             Some(partition) if partition.is_leader() => None,
-            Some(partition) if !partition.is_offline() => Some(ErrorCode::NotLeaderOrFollower),
-            Some(_) | None => Some(ErrorCode::KafkaStorageError),
+            Some(partition) if partition.is_offline() => Some(ErrorCode::KafkaStorageError),
+            Some(_) | None => Some(ErrorCode::NotLeaderOrFollower),
         };
         let Some(Parked::ListOffsets(parked)) = self.parked.get_mut(&part.parked) else { return };
         let version = parked.reply_to.version;

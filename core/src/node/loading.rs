@@ -37,6 +37,14 @@ pub(super) struct DirFacts {
     pub(super) entries: Vec<DirectoryEntry>,
 }
 
+impl DirFacts {
+    /// Whether there is a directory of some partition beside that of the metadata log.
+    pub(super) fn has_partitions(&self) -> bool {
+        let is_partition = |entry: &DirectoryEntry| entry.is_directory && &*entry.name != METADATA_LOG_NAME;
+        self.entries.iter().any(is_partition)
+    }
+}
+
 /// How far a node's logs are.
 #[derive(Clone, Debug)]
 pub(super) enum Logs {
@@ -93,8 +101,10 @@ impl LogLoading {
             high_watermarks: BTreeMap::new(),
             tidying: Vec::new(),
         };
+        let mut found: BTreeMap<TopicIdPartition, StoragePath> = BTreeMap::new();
         for (dir, facts) in dirs.into_iter().enumerate() {
             let checkpointed = facts.recovery_points.keys().chain(facts.log_starts.keys());
+            let checkpointed = checkpointed.chain(facts.high_watermarks.keys());
             let checkpointed = checkpointed.map(|(topic, partition)| (Str::from(&**topic), *partition));
             loading.checkpointed.extend(checkpointed);
             for entry in &facts.entries {
@@ -118,8 +128,7 @@ impl LogLoading {
                     loading.put_aside(&path, rng, out);
                     continue;
                 };
-                if let Some((_, other)) = loading.to_load.iter().find(|(other, _)| *other == id) {
-                    let other = &other.dir;
+                if let Some(other) = found.insert(id, path.clone()) {
                     return Err(format!(
                         "{other} and {path} are the same partition: remove the one that is not wanted"
                     ));
@@ -185,14 +194,13 @@ impl LogLoading {
         now: Now,
         out: &mut Outbox,
     ) -> Result<(), String> {
-        if let Some(opened) = self.opened.values_mut().find(|opened| opened.log.owner() == owner) {
+        let Some((id, loader)) = self.loading.get_mut(&owner) else {
+            let opened = self.opened.values_mut().find(|opened| opened.log.owner() == owner);
+            let Some(OpenedLog { log, .. }) = opened else { return Ok(()) };
             // What a log that is open already writes beside its records.
-            let done = opened.log.on_completed(sequence, result, out);
-            return done
-                .map(|_| ())
-                .map_err(|fault| format!("{} cannot be written: {fault}", opened.log.dir()));
-        }
-        let Some((id, loader)) = self.loading.get_mut(&owner) else { return Ok(()) };
+            let done = log.on_completed(sequence, result, out);
+            return done.map(drop).map_err(|fault| format!("{} cannot be written: {fault}", log.dir()));
+        };
         let (id, dir) = (*id, loader.request().dir.clone());
         match loader.on_completed(sequence, result, now, out) {
             Ok(LoadStep::Pending) => {}

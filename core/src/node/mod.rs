@@ -37,6 +37,7 @@ use alloc::string::String;
 use boot::{Boot, BootStep};
 use broker::{Broker, Stage};
 use metadata::ParkedMetadata;
+use sordini_protocol::api_key::ApiKey;
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 
 /// What a node is told at its birth; all else it reads from its disk.
@@ -269,6 +270,8 @@ fn on_request(
         broker.forward(reply_to, context, body, now, out);
         return true;
     }
+    // A change of voters is the quorum's, whoever asks for it.
+    let concerns_quorum = is_peer || matches!(api, ApiKey::AddRaftVoter | ApiKey::RemoveRaftVoter);
     let body = match ControllerRequest::of(body) {
         Ok(request) => {
             broker.decide(&request, reply_to, now, out);
@@ -359,7 +362,7 @@ fn on_request(
         AnyRequest::DescribeLogDirs(request) => broker.on_describe_log_dirs(&reply_to, &request, out),
         _ => return false,
     }
-    if is_peer {
+    if concerns_quorum {
         broker.after_quorum(now, out);
     }
     true

@@ -153,6 +153,13 @@ impl Broker {
         if partition.is_offline() {
             return Err(refusal(ErrorCode::KafkaStorageError, "the log directory of the partition failed"));
         }
+        if partition.has_company() {
+            // They have nothing of it, and whoever of them leads next would not either.
+            return Err(refusal(
+                ErrorCode::NotEnoughReplicas,
+                "this broker does not replicate yet, and other replicas count as in sync",
+            ));
+        }
         let needed = (partition.config().min_insync_replicas as usize).min(replicas);
         if acks == -1 && in_sync < needed {
             return Err(refusal(

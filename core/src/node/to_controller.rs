@@ -9,7 +9,7 @@ use super::envelope::{self, Forward};
 use super::metadata::ParkedMetadata;
 use super::{Output, ReplyTo, RequestContext, on_request};
 use crate::controller::{Controller, ControllerRequest};
-use crate::ids::RequestId;
+use crate::ids::{ConnectionId, RequestId};
 use crate::mark::Mark;
 use crate::outbox::Outbox;
 use crate::peer::{Channel, Peer, PeerFault};
@@ -59,8 +59,17 @@ pub(super) struct ToController {
     asked: BTreeMap<RequestId, Asked>,
     /// What clients want, while nobody is known to be the active controller, oldest first.
     waiting: VecDeque<Forward>,
+    /// How many there ever were.
+    next_forward: u64,
     /// When those are looked at again.
     retry_at: Option<Instant>,
+}
+
+impl ToController {
+    /// Nobody waits any more for what came by a connection.
+    pub(super) fn on_connection_closed(&mut self, connection: ConnectionId) {
+        self.waiting.retain(|forward| forward.connection() != connection);
+    }
 }
 
 /// Whether a request of this number was asked here, and not by the quorum.
@@ -104,14 +113,19 @@ impl Broker {
         to.next_request += 1;
         let patience_ms = match question {
             Question::Forwarded(_) => self.config.request_timeout_ms,
-            // Whoever answers later finds it fenced.
+            // What has no answer is asked again before the session is over.
             Question::Registration | Question::Heartbeat | Question::ProducerIds => {
-                i64::try_from(self.config.broker_session_timeout_ms).unwrap_or(i64::MAX)
+                i64::try_from(self.config.broker_session_timeout_ms / 2).unwrap_or(i64::MAX).max(1)
             }
         };
         let deadline = now.monotonic.plus_millis(patience_ms);
+        let deadline = match &question {
+            Question::Forwarded(forward) => deadline.min(forward.give_up_at),
+            Question::Registration | Question::Heartbeat | Question::ProducerIds => deadline,
+        };
         to.asked.insert(request, Asked { peer: peer.clone(), question, deadline });
         out.push(Output::Ask { peer, request, version, body });
+        self.arm_to_controller();
         None
     }
 
@@ -124,10 +138,7 @@ impl Broker {
         now: Now,
         out: &mut Outbox,
     ) {
-        let give_up_at = now.monotonic.plus_millis(self.config.request_timeout_ms);
-        let asker = envelope::Asker::Client(reply_to);
-        self.to_controller.waiting.push_back(Forward { asker, context, body, give_up_at });
-        self.pursue_controller(now, out);
+        self.forward_for(envelope::Asker::Client(reply_to), context, body, now, out);
     }
 
     /// The same of topics that a metadata request finds missing.
@@ -139,9 +150,22 @@ impl Broker {
         now: Now,
         out: &mut Outbox,
     ) {
+        self.forward_for(envelope::Asker::Metadata(parked), context, body, now, out);
+    }
+
+    fn forward_for(
+        &mut self,
+        asker: envelope::Asker,
+        context: RequestContext,
+        body: AnyRequest,
+        now: Now,
+        out: &mut Outbox,
+    ) {
         let give_up_at = now.monotonic.plus_millis(self.config.request_timeout_ms);
-        let asker = envelope::Asker::Metadata(parked);
-        self.to_controller.waiting.push_back(Forward { asker, context, body, give_up_at });
+        let to = &mut self.to_controller;
+        to.next_forward += 1;
+        let number = to.next_forward;
+        to.waiting.push_back(Forward { number, asker, context, body, give_up_at });
         self.pursue_controller(now, out);
     }
 
@@ -161,6 +185,10 @@ impl Broker {
                 to.retry_at = Some(now.monotonic.plus_millis(RETRY_BACKOFF_MS));
             }
         }
+        self.arm_to_controller();
+    }
+
+    fn arm_to_controller(&mut self) {
         let to = &self.to_controller;
         let deadlines = to.asked.values().map(|asked| asked.deadline);
         match deadlines.chain(to.retry_at).min() {
@@ -172,7 +200,7 @@ impl Broker {
     fn pursue_forward(&mut self, forward: Forward, now: Now, out: &mut Outbox) {
         if forward.give_up_at <= now.monotonic {
             out.sometimes(Mark::ForwardTimedOut);
-            return self.answer_forwarded(forward, Err(ErrorCode::RequestTimedOut), now, out);
+            return self.answer_forwarded(forward, Err(ErrorCode::RequestTimedOut), out);
         }
         if self.active_epoch.is_some() {
             match forward.asker {
@@ -187,15 +215,18 @@ impl Broker {
             }
             return;
         }
+        if self.quorum.leader_address().is_none() {
+            out.sometimes(Mark::ForwardWaits);
+            return self.to_controller.waiting.push_back(forward);
+        }
         let Some(envelope) = forward.enclose() else {
-            return self.answer_forwarded(forward, Err(ErrorCode::UnknownServerError), now, out);
+            return self.answer_forwarded(forward, Err(ErrorCode::UnknownServerError), out);
         };
         let question = Question::Forwarded(forward);
         let body = AnyRequest::Envelope(envelope);
         if let Some(Question::Forwarded(forward)) =
             self.ask_elsewhere(question, envelope::VERSION, body, now, out)
         {
-            out.sometimes(Mark::ForwardWaits);
             self.to_controller.waiting.push_back(forward);
         }
     }
@@ -265,7 +296,7 @@ impl Broker {
             (Question::Forwarded(forward), AnyResponse::Envelope(response)) => {
                 match envelope::disclose(&forward, response) {
                     Err(ErrorCode::NotController) => self.on_no_answer(Question::Forwarded(forward), now),
-                    answer => self.answer_forwarded(forward, answer, now, out),
+                    answer => self.answer_forwarded(forward, answer, out),
                 }
             }
             // It is no controller, whatever it is.
@@ -278,17 +309,22 @@ impl Broker {
         match question {
             Question::Registration | Question::Heartbeat => self.put_lifecycle_off(now),
             Question::ProducerIds => self.producer_ids_requested = false,
-            Question::Forwarded(forward) => self.to_controller.waiting.push_front(forward),
+            Question::Forwarded(forward) => {
+                // What a client sent first is to be done first.
+                let waiting = &mut self.to_controller.waiting;
+                let at = waiting.partition_point(|other| other.number < forward.number);
+                waiting.insert(at, forward);
+            }
         }
         let retry_at = now.monotonic.plus_millis(RETRY_BACKOFF_MS);
         self.to_controller.retry_at.get_or_insert(retry_at);
+        self.arm_to_controller();
     }
 
     fn answer_forwarded(
         &mut self,
         forward: Forward,
         answer: Result<AnyResponse, ErrorCode>,
-        _now: Now,
         out: &mut Outbox,
     ) {
         match forward.asker {

@@ -189,6 +189,11 @@ impl Partition {
         matches!(self.role, Role::Leader { .. })
     }
 
+    /// Whether others are in sync while this replica leads.
+    pub(crate) const fn has_company(&self) -> bool {
+        matches!(self.role, Role::Leader { has_company: true })
+    }
+
     pub(crate) const fn leader_epoch(&self) -> LeaderEpoch {
         self.leader_epoch
     }

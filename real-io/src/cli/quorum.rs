@@ -137,12 +137,12 @@ fn table(partition: &PartitionData, nodes: &[Node]) -> String {
     let mut row = |replica: &ReplicaState, role: &str| {
         let fetched = match now {
             Some(now) if replica.last_fetch_timestamp >= 0 => {
-                format!("{} ms", now - replica.last_fetch_timestamp)
+                format!("{} ms", now.saturating_sub(replica.last_fetch_timestamp))
             }
             Some(_) | None => "-".to_owned(),
         };
         let address = address_of(replica.replica_id, nodes).unwrap_or_else(|| "-".to_owned());
-        let (log_end, lag) = (replica.log_end_offset, end - replica.log_end_offset);
+        let (log_end, lag) = (replica.log_end_offset, end.saturating_sub(replica.log_end_offset));
         let _ = writeln!(
             text,
             "{:>6}  {role:<9} {log_end:>10} {lag:>8} {fetched:>12}  {address}",

@@ -14,7 +14,6 @@ use sordini_protocol::api_key::ApiKey;
 use sordini_protocol::frame::{RequestError, decode_request};
 use sordini_protocol::request::AnyRequest;
 use sordini_protocol::wire::Str;
-
 use std::future::{Future as _, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
