@@ -485,6 +485,7 @@ impl Broker {
         }
         self.pursue_lifecycle(now, out);
         self.maybe_mark_clean(out);
+        self.quorum.leave_silent_leader(now, out);
         match self.quorum.next_deadline(now) {
             Some(at) => self.timers.arm(Timer::Quorum, at),
             None => self.timers.cancel(&Timer::Quorum),

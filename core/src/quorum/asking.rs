@@ -157,6 +157,22 @@ impl Quorum {
         }
     }
 
+    /// Who has no vote and hears nothing of its leader asks elsewhere, whether its deadline is what tells it so or something else
+    /// comes first and finds that the time is over.
+    pub(crate) fn leave_silent_leader(&mut self, now: Now, out: &mut Outbox) {
+        let is_overdue = match self.role {
+            Role::Follower { fetch_by, .. } => !self.is_voter() && fetch_by <= now.monotonic,
+            Role::Unattached { .. }
+            | Role::Prospective { .. }
+            | Role::Candidate { .. }
+            | Role::Leader(_)
+            | Role::Resigned { .. } => false,
+        };
+        if is_overdue {
+            self.pursue(now, out);
+        }
+    }
+
     /// Asks what there is to ask.
     pub(super) fn pursue(&mut self, now: Now, out: &mut Outbox) {
         for (voter, question) in self.questions(now) {
