@@ -21,7 +21,7 @@ pub struct Signature(
 );
 
 /// The properties: the files of [`crate::check`], and what the world itself sees.
-const PROPERTIES: [&str; 35] = [
+const PROPERTIES: [&str; 36] = [
     "acknowledged_data",
     "answers",
     "append_after_error",
@@ -35,6 +35,7 @@ const PROPERTIES: [&str; 35] = [
     "high_watermark",
     "honest_administration",
     "honest_controller",
+    "hosted_partitions",
     "index_recomputation",
     "leader_epochs",
     "log_prefix",

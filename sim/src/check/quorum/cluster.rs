@@ -253,6 +253,7 @@ impl Cluster {
             replicas: vec![51, 52],
             isr: vec![51, 52],
             leader: 51,
+            leader_epoch: 0,
             ..PartitionRecord::default()
         };
         assert_eq!(cluster.apply(14, &topic.into()), Ok(true));
