@@ -31,7 +31,8 @@ pub static BROKER: [Definition; 360] = [
         "Whether the controller gives partitions back to the first of their replicas.",
     ),
     define("background.threads", Int, Is("10"), AtLeast(1), ClusterWide, High),
-    define("broker.heartbeat.interval.ms", Int, Is("2000"), Any, ReadOnly, Medium),
+    define("broker.heartbeat.interval.ms", Int, Is("2000"), Any, ReadOnly, Medium)
+        .effective("Milliseconds between two heartbeats of a broker."),
     define("broker.id", Int, Is("-1"), Any, ReadOnly, High)
         .effective("Old name of node.id; when set, it must be the same number."),
     define("broker.rack", String, Null, Any, ReadOnly, Medium)
@@ -63,7 +64,7 @@ pub static BROKER: [Definition; 360] = [
              negative number keeps it open.",
     ),
     define("connections.max.reauth.ms", Long, Is("0"), Any, ReadOnly, Medium),
-    define("controlled.shutdown.enable", Boolean, Is("true"), Any, ReadOnly, Medium).documented(
+    define("controlled.shutdown.enable", Boolean, Is("true"), Any, ReadOnly, Medium).effective(
         "Whether a stopping broker first hands its partitions over and takes \
              leave of the controller.",
     ),
@@ -238,7 +239,8 @@ pub static BROKER: [Definition; 360] = [
     define("group.streams.min.session.timeout.ms", Int, Is("45000"), AtLeast(1), ReadOnly, Medium),
     define("group.streams.num.standby.replicas", Int, Is("0"), AtLeast(0), ReadOnly, Medium),
     define("group.streams.session.timeout.ms", Int, Is("45000"), AtLeast(1), ReadOnly, Medium),
-    define("initial.broker.registration.timeout.ms", Int, Is("60000"), Any, ReadOnly, Medium),
+    define("initial.broker.registration.timeout.ms", Int, Is("60000"), Any, ReadOnly, Medium)
+        .effective("Milliseconds in which a starting broker must have been registered."),
     define("inter.broker.listener.name", String, Null, Any, ReadOnly, Medium)
         .effective("Listener over which brokers speak to each other."),
     define("internal.metadata.delete.delay.millis", Long, Is("60000"), Any, ReadOnly, Low)
