@@ -24,7 +24,7 @@ impl<T> UntilCommitted<T> {
     }
 
     /// Takes everything, oldest first: the log is another's, and may be cut.
-    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = T> {
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = T> + use<T> {
         core::mem::take(&mut self.waiting).into_iter().map(|(_, what)| what)
     }
 

@@ -495,7 +495,7 @@ impl Broker {
     /// Another node leads: whether what was decided here survives is not for this one to say.
     fn on_deposed(&mut self, now: Now, out: &mut Outbox) {
         self.stop_controller_tasks();
-        for committed in core::mem::take(&mut self.until_committed).take_all() {
+        for committed in self.until_committed.take_all() {
             match committed {
                 Committed::Respond(ReplyTo { connection, .. }, _)
                 | Committed::Metadata(ParkedMetadata { reply_to: ReplyTo { connection, .. }, .. }) => {

@@ -228,8 +228,13 @@ impl Broker {
         }
     }
 
+    /// How long the controller takes the broker for there without hearing of it.
+    pub(super) fn session_ms(&self) -> i64 {
+        i64::try_from(self.config.broker_session_timeout_ms).unwrap_or(i64::MAX)
+    }
+
     fn heard_of_controller(&mut self, next_ms: i64, now: Now) {
-        let session_ms = i64::try_from(self.config.broker_session_timeout_ms).unwrap_or(i64::MAX);
+        let session_ms = self.session_ms();
         if let Some(lifecycle) = &mut self.lifecycle {
             lifecycle.is_asking = false;
             lifecycle.failures = 0;
@@ -240,7 +245,7 @@ impl Broker {
 
     /// Nothing came of what was asked: it is asked again, later.
     pub(super) fn put_lifecycle_off(&mut self, now: Now) {
-        let session_ms = i64::try_from(self.config.broker_session_timeout_ms).unwrap_or(i64::MAX);
+        let session_ms = self.session_ms();
         if let Some(lifecycle) = &mut self.lifecycle {
             let wait = BACKOFF_MS << lifecycle.failures.min(BACKOFF_DOUBLINGS_MAX);
             lifecycle.failures = lifecycle.failures.saturating_add(1);
@@ -259,7 +264,7 @@ impl Broker {
 
     /// A stop was asked for.
     pub(super) fn begin_to_leave(&mut self, now: Now, out: &mut Outbox) {
-        let session_ms = i64::try_from(self.config.broker_session_timeout_ms).unwrap_or(i64::MAX);
+        let session_ms = self.session_ms();
         if let Some(lifecycle) = &mut self.lifecycle {
             lifecycle.give_up_at = now.monotonic.plus_millis(session_ms);
             lifecycle.leave_by = Some(now.monotonic.plus_millis(LEAVING_TIMEOUT_MS));

@@ -70,7 +70,6 @@ pub(super) struct LogLoading {
     opened: BTreeMap<TopicIdPartition, OpenedLog>,
     /// Partitions of which checkpoint files speak.
     checkpointed: BTreeSet<(Str, i32)>,
-    high_watermarks: BTreeMap<u32, Offset>,
     /// To be carried out by the node: what is done to directories that are no partition's.
     tidying: Vec<StorageOp>,
 }
@@ -98,7 +97,6 @@ impl LogLoading {
             loading: BTreeMap::new(),
             opened: BTreeMap::new(),
             checkpointed: BTreeSet::new(),
-            high_watermarks: BTreeMap::new(),
             tidying: Vec::new(),
         };
         let mut found: BTreeMap<TopicIdPartition, StoragePath> = BTreeMap::new();
@@ -134,7 +132,6 @@ impl LogLoading {
                     ));
                 }
                 let key = (String::from(topic), partition);
-                let high_watermark = facts.high_watermarks.get(&key).copied().unwrap_or_default();
                 let request = LoadRequest {
                     dir: path,
                     owner: *next_owner,
@@ -142,11 +139,10 @@ impl LogLoading {
                     clean: facts.clean,
                     recovery_point: facts.recovery_points.get(&key).copied().unwrap_or_default(),
                     log_start: facts.log_starts.get(&key).copied().unwrap_or_default(),
-                    high_watermark,
+                    high_watermark: facts.high_watermarks.get(&key).copied().unwrap_or_default(),
                     config: topic_config(image, config, topic),
                     museum,
                 };
-                loading.high_watermarks.insert(*next_owner, high_watermark);
                 *next_owner += 1;
                 loading.to_load.push_back((id, request));
             }
@@ -202,11 +198,12 @@ impl LogLoading {
             return done.map(drop).map_err(|fault| format!("{} cannot be written: {fault}", log.dir()));
         };
         let (id, dir) = (*id, loader.request().dir.clone());
+        let high_watermark = loader.request().high_watermark;
         match loader.on_completed(sequence, result, now, out) {
             Ok(LoadStep::Pending) => {}
             Ok(LoadStep::Done(loaded)) => {
                 self.loading.remove(&owner);
-                self.on_loaded(id, loaded, rng, out);
+                self.on_loaded(id, loaded, high_watermark, rng, out);
                 self.load_more(out);
             }
             Err(fault) => return Err(format!("{dir} cannot be read: {fault}")),
@@ -214,7 +211,14 @@ impl LogLoading {
         Ok(())
     }
 
-    fn on_loaded(&mut self, id: TopicIdPartition, loaded: Loaded, rng: &mut Rng, out: &mut Outbox) {
+    fn on_loaded(
+        &mut self,
+        id: TopicIdPartition,
+        loaded: Loaded,
+        high_watermark: Offset,
+        rng: &mut Rng,
+        out: &mut Outbox,
+    ) {
         match loaded.topic_id {
             // The directory is of an earlier topic of the same name.
             Some(other) if other != id.topic => {
@@ -227,7 +231,6 @@ impl LogLoading {
                     // A crash came between the log and the file that names its topic.
                     log.replace("partition.metadata", partition_metadata(id.topic), out);
                 }
-                let high_watermark = self.high_watermarks.remove(&log.owner()).unwrap_or_default();
                 let other = self.opened.insert(id, OpenedLog { log, high_watermark });
                 assert!(other.is_none(), "two directories of a partition are refused before they are opened");
             }

@@ -2,6 +2,7 @@
 
 use super::RequestContext;
 use super::broker::{Broker, Committed, ReplyTo};
+use super::envelope::Asker;
 use crate::controller::image::{PartitionState, Topic};
 use crate::controller::{ControllerRequest, is_internal, topic_name_problem};
 use crate::ids::NodeId;
@@ -57,7 +58,7 @@ impl Broker {
             let body = CreateTopicsRequest { topics: missing, ..Default::default() };
             let body = AnyRequest::CreateTopics(body);
             let context = RequestContext { api_version: *body.api_key().versions().end(), ..context };
-            return self.forward_creation(parked, context, body, now, out);
+            return self.forward(Asker::Metadata(parked), context, body, now, out);
         }
         // The client is answered when its topics are there, instead of being told to ask again. Whoever asks for the same
         // topics meanwhile finds them in the controller's image and waits behind.

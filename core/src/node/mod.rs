@@ -36,6 +36,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use boot::{Boot, BootStep};
 use broker::{Broker, Stage};
+use envelope::Asker;
 use metadata::ParkedMetadata;
 use sordini_protocol::api_key::ApiKey;
 use sordini_protocol::request::{AnyRequest, AnyResponse};
@@ -267,7 +268,7 @@ fn on_request(
         return false;
     }
     if !is_peer && broker.active_epoch.is_none() && envelope::is_forwarded(api) {
-        broker.forward(reply_to, context, body, now, out);
+        broker.forward(Asker::Client(reply_to), context, body, now, out);
         return true;
     }
     // A change of voters is the quorum's, whoever asks for it.

@@ -5,8 +5,7 @@
 //! until somebody answers or the client's patience may be taken to have ended.
 
 use super::broker::{Broker, Committed, Timer};
-use super::envelope::{self, Forward};
-use super::metadata::ParkedMetadata;
+use super::envelope::{self, Asker, Forward};
 use super::{Output, ReplyTo, RequestContext, on_request};
 use crate::controller::{Controller, ControllerRequest};
 use crate::ids::{ConnectionId, RequestId};
@@ -108,20 +107,16 @@ impl Broker {
     ) -> Option<Question> {
         let Some(address) = self.quorum.leader_address() else { return Some(question) };
         let peer = address.peer(question.channel());
+        let session_ms = self.session_ms();
         let to = &mut self.to_controller;
         let request = RequestId(FIRST_REQUEST + to.next_request);
         to.next_request += 1;
-        let patience_ms = match question {
-            Question::Forwarded(_) => self.config.request_timeout_ms,
+        let deadline = match &question {
+            Question::Forwarded(forward) => forward.give_up_at,
             // What has no answer is asked again before the session is over.
             Question::Registration | Question::Heartbeat | Question::ProducerIds => {
-                i64::try_from(self.config.broker_session_timeout_ms / 2).unwrap_or(i64::MAX).max(1)
+                now.monotonic.plus_millis((session_ms / 2).max(1))
             }
-        };
-        let deadline = now.monotonic.plus_millis(patience_ms);
-        let deadline = match &question {
-            Question::Forwarded(forward) => deadline.min(forward.give_up_at),
-            Question::Registration | Question::Heartbeat | Question::ProducerIds => deadline,
         };
         to.asked.insert(request, Asked { peer: peer.clone(), question, deadline });
         out.push(Output::Ask { peer, request, version, body });
@@ -129,33 +124,11 @@ impl Broker {
         None
     }
 
-    /// Has the active controller decide about what a client asked. This node is not that.
+    /// Has the active controller decide about what a client asked, or about topics that its metadata request found missing. This
+    /// node is not that.
     pub(super) fn forward(
         &mut self,
-        reply_to: ReplyTo,
-        context: RequestContext,
-        body: AnyRequest,
-        now: Now,
-        out: &mut Outbox,
-    ) {
-        self.forward_for(envelope::Asker::Client(reply_to), context, body, now, out);
-    }
-
-    /// The same of topics that a metadata request finds missing.
-    pub(super) fn forward_creation(
-        &mut self,
-        parked: ParkedMetadata,
-        context: RequestContext,
-        body: AnyRequest,
-        now: Now,
-        out: &mut Outbox,
-    ) {
-        self.forward_for(envelope::Asker::Metadata(parked), context, body, now, out);
-    }
-
-    fn forward_for(
-        &mut self,
-        asker: envelope::Asker,
+        asker: Asker,
         context: RequestContext,
         body: AnyRequest,
         now: Now,
@@ -204,14 +177,14 @@ impl Broker {
         }
         if self.active_epoch.is_some() {
             match forward.asker {
-                envelope::Asker::Client(reply_to) => {
+                Asker::Client(reply_to) => {
                     let Forward { context, body, .. } = forward;
                     let ReplyTo { connection, .. } = reply_to;
                     if !on_request(self, reply_to, context, body, now, out) {
                         out.push(Output::Close { connection });
                     }
                 }
-                envelope::Asker::Metadata(parked) => self.on_metadata(parked, forward.context, now, out),
+                Asker::Metadata(parked) => self.on_metadata(parked, forward.context, now, out),
             }
             return;
         }
@@ -329,8 +302,8 @@ impl Broker {
     ) {
         match forward.asker {
             // They are there, or are about to be known here, or there is a reason: whatever the image says.
-            envelope::Asker::Metadata(parked) => self.answer_metadata(parked, out),
-            envelope::Asker::Client(reply_to) => match answer {
+            Asker::Metadata(parked) => self.answer_metadata(parked, out),
+            Asker::Client(reply_to) => match answer {
                 Ok(body) => reply_to.respond(body, out),
                 Err(code) => match ControllerRequest::of(forward.body) {
                     Ok(request) => reply_to.respond(Controller::refuse(&request, code), out),
