@@ -1,12 +1,13 @@
 //! `sordini quorum`: who leads the metadata quorum, and how far everybody's log is.
 
 use bytes::Bytes;
-use sordini_protocol::api_key::ApiKey;
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::frame::{decode_response, encode_request};
 use sordini_protocol::messages::describe_quorum_request::{PartitionData as Asked, TopicData};
 use sordini_protocol::messages::describe_quorum_response::{Node, PartitionData, ReplicaState};
-use sordini_protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse, RequestHeader};
+use sordini_protocol::messages::{
+    DescribeClusterRequest, DescribeQuorumRequest, DescribeQuorumResponse, RequestHeader,
+};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::Str;
 use std::fmt::Write as _;
@@ -20,7 +21,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: u32 = 16 << 20;
 /// The version with the addresses of the voters.
-const VERSION: i16 = 2;
+const QUORUM_VERSION: i16 = 2;
+/// The first version in which controllers can be asked about.
+const CLUSTER_VERSION: i16 = 1;
+const CONTROLLERS: i8 = 2;
 
 /// Why the quorum could not be described.
 #[derive(Debug, thiserror::Error)]
@@ -37,14 +41,14 @@ pub(crate) enum QuorumError {
 }
 
 /// What a server knows of its quorum, as a table. Any broker and any controller may be asked; a controller that does not lead
-/// names the one that does, which is asked instead.
+/// names the one that does, which is asked then.
 pub(crate) fn describe(server: &str) -> Result<String, QuorumError> {
-    let mut response = ask(server)?;
+    let mut response = describe_quorum(server)?;
     let mut asked = server.to_owned();
     if code_of(&response) == ErrorCode::NotLeaderOrFollower
-        && let Some(leader) = leader_address(&response)
+        && let Some(leader) = leader_beside(server)?
     {
-        response = ask(&leader)?;
+        response = describe_quorum(&leader)?;
         asked = leader;
     }
     let code = code_of(&response);
@@ -53,8 +57,9 @@ pub(crate) fn describe(server: &str) -> Result<String, QuorumError> {
         Some(partition) => Ok(table(partition, &response.nodes)),
         None => {
             let told = partition.and_then(|partition| partition.error_message.as_deref());
-            let message = told.or(response.error_message.as_deref()).unwrap_or("without a word");
-            Err(QuorumError::Refused { server: asked, code, message: message.to_owned() })
+            let told = told.or(response.error_message.as_deref()).filter(|told| !told.is_empty());
+            let message = told.unwrap_or("it says nothing else").to_owned();
+            Err(QuorumError::Refused { server: asked, code, message })
         }
     }
 }
@@ -65,40 +70,50 @@ fn code_of(response: &DescribeQuorumResponse) -> ErrorCode {
     ErrorCode::from_i16(if response.error_code == 0 { of_partition } else { response.error_code })
 }
 
-fn leader_address(response: &DescribeQuorumResponse) -> Option<String> {
-    let leader = response.topics.first()?.partitions.first()?.leader_id;
-    address_of(leader, &response.nodes)
-}
-
 fn address_of(id: i32, nodes: &[Node]) -> Option<String> {
     let listener = nodes.iter().find(|node| node.node_id == id)?.listeners.first()?;
     Some(format!("{}:{}", listener.host, listener.port))
 }
 
-fn ask(server: &str) -> Result<DescribeQuorumResponse, QuorumError> {
-    let unreachable = |error| QuorumError::Unreachable { server: server.to_owned(), error };
-    let frame = exchange(server).map_err(unreachable)?;
-    match decode_response(ApiKey::DescribeQuorum, VERSION, frame) {
-        Ok((_, AnyResponse::DescribeQuorum(response))) => Ok(response),
-        Ok(_) | Err(_) => Err(QuorumError::Unreadable { server: server.to_owned() }),
-    }
-}
-
-/// Sends the question and gives the frame of the answer.
-fn exchange(server: &str) -> io::Result<Bytes> {
+fn describe_quorum(server: &str) -> Result<DescribeQuorumResponse, QuorumError> {
     let topic = TopicData {
         topic_name: Str::from_static("__cluster_metadata"),
         partitions: vec![Asked::default()],
         ..TopicData::default()
     };
     let request = DescribeQuorumRequest { topics: vec![topic], ..DescribeQuorumRequest::default() };
+    let AnyResponse::DescribeQuorum(response) = ask(server, QUORUM_VERSION, &request.into())? else {
+        return Err(QuorumError::Unreadable { server: server.to_owned() });
+    };
+    Ok(response)
+}
+
+/// Where the controller is that leads, as another one knows it (KIP-919).
+fn leader_beside(server: &str) -> Result<Option<String>, QuorumError> {
+    let request = DescribeClusterRequest { endpoint_type: CONTROLLERS, ..DescribeClusterRequest::default() };
+    let AnyResponse::DescribeCluster(response) = ask(server, CLUSTER_VERSION, &request.into())? else {
+        return Err(QuorumError::Unreadable { server: server.to_owned() });
+    };
+    let leader = response.brokers.iter().find(|node| node.broker_id == response.controller_id);
+    Ok(leader.map(|leader| format!("{}:{}", leader.host, leader.port)))
+}
+
+fn ask(server: &str, version: i16, request: &AnyRequest) -> Result<AnyResponse, QuorumError> {
+    let unreachable = |error| QuorumError::Unreachable { server: server.to_owned(), error };
+    let frame = exchange(server, version, request).map_err(unreachable)?;
+    let response = decode_response(request.api_key(), version, frame);
+    response.map(|(_, body)| body).map_err(|_| QuorumError::Unreadable { server: server.to_owned() })
+}
+
+/// Sends a request and gives the frame of the answer.
+fn exchange(server: &str, version: i16, request: &AnyRequest) -> io::Result<Bytes> {
     let header = RequestHeader {
-        request_api_key: ApiKey::DescribeQuorum.as_i16(),
-        request_api_version: VERSION,
+        request_api_key: request.api_key().as_i16(),
+        request_api_version: version,
         client_id: Some(Str::from_static("sordini")),
         ..RequestHeader::default()
     };
-    let encoded = encode_request(&header, &AnyRequest::DescribeQuorum(request)).map_err(io::Error::other)?;
+    let encoded = encode_request(&header, request).map_err(io::Error::other)?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
     for address in server.to_socket_addrs()? {
         let mut stream = match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
