@@ -107,7 +107,7 @@ impl Quorum {
             partition_index: index,
             leader_id: me.0,
             leader_epoch: self.election.epoch.0,
-            high_watermark: self.high_watermark.map_or(UNKNOWN, |at| at.0),
+            high_watermark: self.told_high_watermark().map_or(UNKNOWN, |at| at.0),
             current_voters: self.voters.ids().map(voter).collect(),
             observers: observers.map(|(id, directory, replica)| described(id, directory, replica)).collect(),
             ..PartitionData::default()

@@ -190,7 +190,7 @@ impl Quorum {
         if leader.change.is_some() {
             return wait("Another change of the voters is under way.");
         }
-        if self.high_watermark.is_none_or(|at| at <= leader.epoch_start) {
+        if self.told_high_watermark().is_none() {
             return wait("The leader has committed nothing in its epoch.");
         }
         if self.is_configured || self.voters.len() == 0 {

@@ -92,7 +92,7 @@ impl Quorum {
                     let diverging = Some(found.unwrap_or((latest, log_end)));
                     let fetched = Fetched {
                         code: ErrorCode::None,
-                        high_watermark: self.high_watermark,
+                        high_watermark: self.told_high_watermark(),
                         log_start,
                         diverging,
                         snapshot: None,
@@ -152,7 +152,7 @@ impl Quorum {
         out.sometimes(Mark::QuorumSnapshotOffered);
         let fetched = Fetched {
             code: ErrorCode::None,
-            high_watermark: self.high_watermark,
+            high_watermark: self.told_high_watermark(),
             log_start: self.log.log_start(),
             diverging: None,
             snapshot: self.snapshots.newest(),
@@ -172,6 +172,7 @@ impl Quorum {
 
     /// Answers every fetch that need not wait any more.
     pub(super) fn serve_fetches(&mut self, now: Now, out: &mut Outbox) {
+        let told = self.told_high_watermark();
         let ids: Vec<u64> = self.fetches.keys().copied().collect();
         for id in ids {
             let fetch = self.fetches.get_mut(&id).expect("it was just listed");
@@ -189,7 +190,7 @@ impl Quorum {
                 }
                 Place::Searching(_) => (None, false),
                 Place::Unknown => {
-                    let is_news = self.high_watermark.is_some_and(|at| at > fetch.known_high_watermark);
+                    let is_news = told.is_some_and(|at| at > fetch.known_high_watermark);
                     (None, is_news || fetch.deadline <= now.monotonic)
                 }
             };
@@ -197,7 +198,7 @@ impl Quorum {
                 let fetch = self.fetches.remove(&id).expect("it was just there");
                 let fetched = Fetched {
                     code: ErrorCode::None,
-                    high_watermark: self.high_watermark,
+                    high_watermark: self.told_high_watermark(),
                     log_start: self.log.log_start(),
                     diverging: None,
                     snapshot: None,
@@ -211,6 +212,13 @@ impl Quorum {
     /// A connection is gone, and whoever fetched over it.
     pub(crate) fn on_connection_closed(&mut self, connection: ConnectionId) {
         self.fetches.retain(|_, fetch| fetch.reply_to.connection != connection);
+    }
+
+    /// What a leader says of its high watermark: nothing until its own epoch has one. What it learnt as a follower, or has from a
+    /// snapshot, may be less than its followers know, and they never go back (KIP-595).
+    pub(super) fn told_high_watermark(&self) -> Option<Offset> {
+        let Role::Leader(leader) = &self.role else { return self.high_watermark };
+        self.high_watermark.filter(|at| *at > leader.epoch_start)
     }
 
     fn maybe_advance_high_watermark(&mut self, out: &mut Outbox) {

@@ -14,7 +14,7 @@ use crate::transcript::{self, Topics};
 use sordini_core::ids::{ConnectionId, RequestId};
 use sordini_core::node::{Input, RequestBody, RequestContext};
 use sordini_core::peer::{Channel, Peer, PeerFault};
-use sordini_protocol::messages::FetchRequest;
+use sordini_protocol::messages::{FetchRequest, FetchResponse};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Str, Writer};
 use std::collections::VecDeque;
@@ -308,6 +308,11 @@ impl World {
         request: RequestId,
         body: &AnyResponse,
     ) -> Result<(), Failure> {
+        if let AnyResponse::Fetch(response) = body
+            && let Some(told) = told_high_watermark(response)
+        {
+            return Ok(self.quorum_checks.on_told_high_watermark(node, told)?);
+        }
         let AnyResponse::Vote(response) = body else { return Ok(()) };
         let waiting = self.network.links.get(&id).map(|link| &link.waiting);
         let waiting = waiting.and_then(|waiting| waiting.iter().find(|waiting| waiting.request == request));
@@ -469,6 +474,12 @@ impl World {
 fn offset_of_metadata(fetch: &FetchRequest) -> Option<i64> {
     let topic = fetch.topics.iter().find(|topic| topic.topic_id == transcript::METADATA_TOPIC_ID)?;
     topic.partitions.first().map(|partition| partition.fetch_offset)
+}
+
+/// The high watermark of the metadata log that an answer tells, if it is about that log.
+fn told_high_watermark(response: &FetchResponse) -> Option<i64> {
+    let topic = response.responses.iter().find(|topic| topic.topic_id == transcript::METADATA_TOPIC_ID)?;
+    topic.partitions.first().map(|partition| partition.high_watermark)
 }
 
 /// Who asks to be voted for, if somebody does and means it.

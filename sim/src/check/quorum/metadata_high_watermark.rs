@@ -1,5 +1,5 @@
 //! `metadata_high_watermark`: what a voter takes for committed a majority has, durable (K5); a leader moves its high watermark
-//! only beyond where its own epoch begins (K6); and in one life of a process it does not fall.
+//! only beyond where its own epoch begins (K6), and tells nobody of it before; and in one life of a process it does not fall.
 
 use super::{Seen, Voter, id_of};
 use crate::check::Violation;
@@ -28,6 +28,21 @@ pub(super) fn check_view(node: usize, before: Option<&Seen>, seen: &Seen) -> Res
     {
         return Err(violation(format!(
             "node {node} leads epoch {}, which begins at {start}, and takes {high_watermark} for committed",
+            seen.epoch
+        )));
+    }
+    Ok(())
+}
+
+/// A node answers a fetch with a high watermark, or with none. What a leader had before it led may be less than its followers
+/// have: an Apache Kafka broker that is told so gives up.
+pub(super) fn check_told(node: usize, seen: &Seen, told: i64) -> Result<(), Violation> {
+    if seen.role == QuorumRole::Leader
+        && told >= 0
+        && let Some(start) = seen.epoch_start.filter(|start| *start >= told)
+    {
+        return Err(violation(format!(
+            "node {node} leads epoch {}, which begins at {start}, and tells that {told} is committed",
             seen.epoch
         )));
     }

@@ -317,6 +317,17 @@ impl QuorumChecks {
         durable_fetch::check_fetch(node, offset, &mut self.voters[node].log, disk)
     }
 
+    /// A node answers who fetches the metadata log, with the high watermark that it tells, -1 for none.
+    ///
+    /// # Errors
+    /// The property that does not hold.
+    pub fn on_told_high_watermark(&self, node: usize, told: i64) -> Result<(), Violation> {
+        match &self.voters[node].seen {
+            Some(seen) if !self.are_off => metadata_high_watermark::check_told(node, seen, told),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// A fetch of `from` has reached a voter.
     pub fn on_fetched_by(&mut self, moment: Moment, from: usize) {
         if !self.are_off && from < self.voting {
