@@ -1,4 +1,4 @@
-"""Three controllers, and under them three Apache Kafka brokers, each a process of its own."""
+"""A cluster of processes: controllers and brokers, and Kafka's programs that ask them."""
 
 import pathlib
 import re
@@ -6,7 +6,7 @@ import re
 from . import free_port
 from .controller import Controller
 from .programs import Programs
-from .server import ApacheBroker
+from .server import BrokerAlone
 
 SESSION_SECONDS = 3.0
 CONTROLLER = {
@@ -28,32 +28,30 @@ BROKER = {
 }
 
 
-def addresses(servers):
-    return ",".join(f"127.0.0.1:{s.port}" for s in servers if s.process is not None)
+def addresses(ports):
+    return ",".join(f"127.0.0.1:{port}" for port in ports)
 
 
 class Cluster:
-    """Controllers 1 to 3, of this repository or of Apache Kafka, and brokers 4 to 6."""
+    """Controllers, and brokers by their ids, of this repository or of Apache Kafka. Who is both stands among both."""
 
-    def __init__(self, directory, apache):
+    def __init__(self, directory, controllers, brokers):
         self.directory, self.programs = pathlib.Path(directory), Programs()
-        ports = [free_port() for _ in range(6)]
-        self.controllers = [Controller(node, ports[:3], directory, CONTROLLER, apache) for node in (1, 2, 3)]
-        self.brokers = {
-            node: ApacheBroker(node, ports[node - 1], ports[:3], directory, BROKER) for node in (4, 5, 6)
-        }
+        self.controllers, self.brokers = controllers, brokers
 
     @property
     def servers(self):
-        return [*self.controllers, *self.brokers.values()]
+        """Every process, once."""
+        return list(dict.fromkeys([*self.controllers, *self.brokers.values()]))
 
     @property
     def bootstrap(self):
-        return addresses(self.brokers.values())
+        return addresses(broker.client_port for broker in self.brokers.values() if broker.process is not None)
 
     def start(self):
         for server in self.servers:
             server.format()
+        for server in self.servers:
             server.start()
 
     def close(self):
@@ -61,10 +59,11 @@ class Cluster:
         for server in self.servers:
             server.kill()
 
-    def tool(self, program, *args, at_controllers=False):
-        where = ["--bootstrap-server", self.bootstrap]
+    def tool(self, program, *args, at=None, at_controllers=False):
+        """One of Kafka's programs, told of all servers, or of one broker alone."""
+        where = ["--bootstrap-server", self.bootstrap if at is None else addresses([at.client_port])]
         if at_controllers:
-            where = ["--bootstrap-controller", addresses(self.controllers)]
+            where = ["--bootstrap-controller", addresses(c.port for c in self.controllers if c.process is not None)]
         # Some programs take it before what is to be done, and some behind.
         return self.programs.run(program, *([*args, *where] if program == "kafka-cluster" else [*where, *args]))
 
@@ -73,3 +72,13 @@ class Cluster:
         _, text = self.tool("kafka-cluster", "list-endpoints", "--include-fenced-brokers")
         found = re.findall(r"^(\d+)\s+127\.0\.0\.1\s+\d+\s+\S+\s+(\S+)\s+broker", text, re.MULTILINE)
         return {int(node): state for node, state in found}
+
+
+def controllers_and_brokers(directory, apache_controllers, apache_brokers):
+    """Controllers 1 to 3 and brokers 4 to 6, each a process of its own."""
+    ports = [free_port() for _ in range(6)]
+    controllers = [Controller(node, ports[:3], directory, CONTROLLER, apache_controllers) for node in (1, 2, 3)]
+    brokers = {
+        node: BrokerAlone(node, ports[node - 1], ports[:3], directory, BROKER, apache_brokers) for node in (4, 5, 6)
+    }
+    return controllers, brokers

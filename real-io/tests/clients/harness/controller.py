@@ -1,85 +1,34 @@
-"""A controller's process, and the few requests to it that these checks send themselves, byte by byte."""
+"""A controller's process, and what it says for itself."""
 
-import socket
 import struct
 import time
 
-from .server import Server, quorum_settings
+from .ask import ask, compact
+from .server import Server, client_settings, quorum_settings
 
 DESCRIBE_QUORUM, INCREMENTAL_ALTER_CONFIGS, DESCRIBE_CONFIGS = 55, 44, 32
 BROKER_RESOURCE = 4
 
 
-def compact(text):
-    data = text.encode()
-    return bytes([len(data) + 1]) + data
-
-
-class Answer:
-    """Reads an answer from its beginning on."""
-
-    def __init__(self, data):
-        self.data = data
-
-    def take(self, form):
-        size = struct.calcsize(form)
-        value, self.data = struct.unpack(form, self.data[:size])[0], self.data[size:]
-        return value
-
-    def uvarint(self):
-        value = shift = 0
-        while True:
-            byte = self.take(">B")
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    def text(self):
-        length = self.uvarint() - 1
-        if length < 0:
-            return None
-        value, self.data = self.data[:length], self.data[length:]
-        return value.decode()
-
-
-def ask(port, api, version, body, seconds=2.0):
-    """The body of an answer, or None when there is none."""
-    client = b"quorum-checks"
-    request = struct.pack(">hhih", api, version, 7, len(client)) + client + b"\0" + body
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=seconds) as s:
-            s.settimeout(seconds)
-            s.sendall(struct.pack(">i", len(request)) + request)
-            data = b""
-            while len(data) < 4 or len(data) < 4 + struct.unpack(">i", data[:4])[0]:
-                more = s.recv(65536)
-                if not more:
-                    return None
-                data += more
-    except OSError:
-        return None
-    answer = Answer(data[4:])
-    if answer.take(">i") != 7:
-        return None
-    answer.uvarint()
-    return answer
-
-
 class Controller(Server):
-    """One controller, of this repository or of Apache Kafka. With `first`, an option of formatting, the voters stand in the
-    log; without, every controller's configuration names them all."""
+    """One controller, of this repository or of Apache Kafka, which is a broker as well if it has a `client_port`. With
+    `first`, an option of formatting, the voters stand in the log; without, every controller's configuration names them all."""
 
-    def __init__(self, node, ports, directory, settings=(), apache=False, first=None):
+    def __init__(self, node, ports, directory, settings=(), apache=False, first=None, client_port=None):
         self.port = ports[node - 1]
+        roles, listeners, clients = "controller", f"CONTROLLER://127.0.0.1:{self.port}", {}
+        if client_port is not None:
+            roles, listeners = "broker,controller", f"PLAINTEXT://127.0.0.1:{client_port},{listeners}"
+            clients = client_settings(client_port)
         values = {
-            "process.roles": "controller",
+            "process.roles": roles,
             "node.id": node,
-            "listeners": f"CONTROLLER://127.0.0.1:{self.port}",
+            "listeners": listeners,
+            **clients,
             **quorum_settings(ports, first is None),
             **dict(settings),
         }
-        super().__init__(node, directory, values, apache, [] if first is None else [first])
+        super().__init__(node, directory, values, apache, [] if first is None else [first], client_port)
 
     def leads(self):
         """The epoch that it leads, or None."""

@@ -1,4 +1,4 @@
-"""The process of one node of a cluster: a controller of this repository or of Apache Kafka, or an Apache Kafka broker."""
+"""The process of one node of a cluster, of this repository or of Apache Kafka."""
 
 import os
 import pathlib
@@ -22,8 +22,9 @@ def quorum_settings(ports, with_voters=True):
 class Server:
     """One node: its configuration, its directory, and the process that runs on it, if any."""
 
-    def __init__(self, node, directory, values, apache, format_options=()):
-        self.node, self.apache, self.format_options = node, apache, format_options
+    def __init__(self, node, directory, values, apache, format_options=(), client_port=None):
+        """`client_port` is where it serves clients, if it is a broker."""
+        self.node, self.apache, self.format_options, self.client_port = node, apache, format_options, client_port
         self.dir = pathlib.Path(directory) / f"{'kafka' if apache else 'node'}{node}"
         self.log_path = self.dir.with_suffix(".log")
         self.properties = self.dir.with_suffix(".properties")
@@ -70,18 +71,21 @@ class Server:
         return code
 
 
-class ApacheBroker(Server):
-    """A broker without a controller, of Apache Kafka, whose controllers are anybody's."""
+def client_settings(port):
+    """How a broker is told where its clients find it."""
+    return {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}", "inter.broker.listener.name": "PLAINTEXT"}
 
-    def __init__(self, node, port, controllers, directory, settings=()):
-        self.port = port
+
+class BrokerAlone(Server):
+    """A broker without a controller, of this repository or of Apache Kafka, whose controllers are anybody's."""
+
+    def __init__(self, node, port, controllers, directory, settings=(), apache=False):
         values = {
             "process.roles": "broker",
             "node.id": node,
             "listeners": f"PLAINTEXT://127.0.0.1:{port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
-            "inter.broker.listener.name": "PLAINTEXT",
+            **client_settings(port),
             **quorum_settings(controllers),
             **dict(settings),
         }
-        super().__init__(node, directory, values, apache=True)
+        super().__init__(node, directory, values, apache, client_port=port)
