@@ -46,7 +46,7 @@ class Cluster:
 
     @property
     def bootstrap(self):
-        return addresses(broker.client_port for broker in self.brokers.values() if broker.process is not None)
+        return addresses(broker.client_port for broker in self.brokers.values() if broker.runs())
 
     def start(self):
         for server in self.servers:
@@ -63,7 +63,7 @@ class Cluster:
         """One of Kafka's programs, told of all servers, or of one broker alone."""
         where = ["--bootstrap-server", self.bootstrap if at is None else addresses([at.client_port])]
         if at_controllers:
-            where = ["--bootstrap-controller", addresses(c.port for c in self.controllers if c.process is not None)]
+            where = ["--bootstrap-controller", addresses(c.port for c in self.controllers if c.runs())]
         # Some programs take it before what is to be done, and some behind.
         return self.programs.run(program, *([*args, *where] if program == "kafka-cluster" else [*where, *args]))
 

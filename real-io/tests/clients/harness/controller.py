@@ -75,7 +75,7 @@ def leader_among(controllers, seconds):
     """Who leads of those that run, in the newest epoch, as soon as somebody does, and after how long."""
     begun = time.monotonic()
     while time.monotonic() - begun < seconds:
-        running = [c for c in controllers if c.process is not None]
+        running = [c for c in controllers if c.runs()]
         leading = [(epoch, c) for c in running if (epoch := c.leads()) is not None]
         if leading:
             return max(leading, key=lambda pair: pair[0])[1], time.monotonic() - begun

@@ -31,7 +31,7 @@ class Server:
         self.programs = install.jars() if apache else install.sordini()
         values = {**values, "log.dirs": self.dir}
         self.properties.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
-        self.process = None
+        self.process, self.is_frozen = None, False
 
     def command(self, what):
         if not self.apache:
@@ -52,16 +52,30 @@ class Server:
 
     def start(self):
         assert self.process is None
+        self.is_frozen = False
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 self.command("start"), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+
+    def runs(self):
+        """It was started, and nothing was done to it since."""
+        return self.process is not None and not self.is_frozen
 
     def kill(self):
         if self.process is not None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
+
+    def freeze(self):
+        """It does nothing until it is thawed, and says nothing of that."""
+        self.process.send_signal(signal.SIGSTOP)
+        self.is_frozen = True
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
+        self.is_frozen = False
 
     def stop(self):
         """Ends it as an operator does; its exit code."""

@@ -48,7 +48,9 @@ class Producer:
 
     def __init__(self, bootstrap, topic, errors):
         options = ["acks=all", "enable.idempotence=true", "message.timeout.ms=120000", "linger.ms=5"]
-        argv = [install.kcat(), "-P", "-b", bootstrap, "-t", topic, "-K", ":", *(x for o in options for x in ("-X", o))]
+        options += ["reconnect.backoff.max.ms=500"]
+        # It does not end when every broker is away.
+        argv = [install.kcat(), "-P", "-E", "-b", bootstrap, "-t", topic, "-K", ":", *(x for o in options for x in ("-X", o))]
         self.errors = open(errors, "wb")
         self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=self.errors, stderr=self.errors)
         self.written, self.stopping = 0, threading.Event()
