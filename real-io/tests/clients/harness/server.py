@@ -94,6 +94,7 @@ class BrokerAlone(Server):
     """A broker without a controller, of this repository or of Apache Kafka, whose controllers are anybody's."""
 
     def __init__(self, node, port, controllers, directory, settings=(), apache=False):
+        self.port = port
         values = {
             "process.roles": "broker",
             "node.id": node,
