@@ -51,7 +51,6 @@ class Cluster:
     def start(self):
         for server in self.servers:
             server.format()
-        for server in self.servers:
             server.start()
 
     def close(self):
