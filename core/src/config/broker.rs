@@ -660,22 +660,24 @@ impl BrokerConfig {
         BrokerConfigLayers { broker, cluster_default, static_entries: &self.entries }
     }
 
-    /// The same node under the given dynamic values. Keys that a restart alone can change stay as they are.
-    #[must_use]
-    pub fn with_dynamic(&self, cluster_default: &Overrides, broker: &Overrides) -> Self {
-        let layers = self.layers(cluster_default, broker);
+    /// Reads anew what holds of a key under the given dynamic values. One that a restart alone can change stays as it is. Whether
+    /// it changes what holds for topics.
+    pub fn read_dynamic(&mut self, key: &str, cluster_default: &Overrides, broker: &Overrides) -> bool {
+        let layers = BrokerConfigLayers { broker, cluster_default, static_entries: &self.entries };
         let read = Numbers { layers: &layers };
-        Self {
-            max_connections: read.u32("max.connections"),
-            max_connections_per_ip: read.u32("max.connections.per.ip"),
-            max_connections_per_ip_overrides: read
-                .text("max.connections.per.ip.overrides")
-                .and_then(|text| connection_overrides(&text).ok())
-                .unwrap_or_else(|| self.max_connections_per_ip_overrides.clone()),
-            producer_id_expiration_ms: read.i64("producer.id.expiration.ms"),
-            topic_defaults: TopicConfig::resolve(&Overrides::new(), &layers),
-            ..self.clone()
+        match key {
+            "max.connections" => self.max_connections = read.u32(key),
+            "max.connections.per.ip" => self.max_connections_per_ip = read.u32(key),
+            "max.connections.per.ip.overrides" => {
+                let text = read.text(key);
+                if let Some(overrides) = text.and_then(|text| connection_overrides(&text).ok()) {
+                    self.max_connections_per_ip_overrides = overrides;
+                }
+            }
+            "producer.id.expiration.ms" => self.producer_id_expiration_ms = read.i64(key),
+            _ => return self.topic_defaults.set_default(key, &layers),
         }
+        false
     }
 
     /// The listeners that clients and brokers use.
@@ -932,7 +934,7 @@ impl Rules<'_> {
             unclean_leader_election_interval_ms: read.i64("unclean.leader.election.interval.ms"),
             metadata_max_idle_interval_ms: Some(read.i64("metadata.max.idle.interval.ms"))
                 .filter(|millis| *millis > 0),
-            topic_defaults: TopicConfig::resolve(&Overrides::new(), &self.layers),
+            topic_defaults: TopicConfig::of_broker(&self.layers),
             entries: StaticEntries::new(),
         })
     }
@@ -1547,14 +1549,20 @@ mod tests {
         let config =
             accepted(&alloc::format!("{SMALLEST}\nmessage.max.bytes=100\nlog.cleanup.policy=compact"));
         let set = |key: &str, value: &str| Overrides::from([(key.into(), value.into())]);
-        let changed = config.with_dynamic(&set("message.max.bytes", "200"), &set("max.connections", "7"));
-        assert_eq!((changed.topic_defaults.max_message_bytes, changed.max_connections), (200, 7));
+        let mut changed = config.clone();
+        let mut read = |key: &str, cluster_default: &Overrides, broker: &Overrides| {
+            let is_of_topics = changed.read_dynamic(key, cluster_default, broker);
+            (is_of_topics, changed.topic_defaults.max_message_bytes, changed.max_connections)
+        };
+        let (bytes, none) = ("message.max.bytes", Overrides::new());
+        let connections = config.max_connections;
+        assert_eq!(read(bytes, &set(bytes, "200"), &none), (true, 200, connections));
+        assert_eq!(read("max.connections", &none, &set("max.connections", "7")), (false, 200, 7));
+        assert_eq!(read(bytes, &set(bytes, "200"), &set(bytes, "300")), (true, 300, 7));
+        assert_eq!(read(bytes, &set(bytes, "200"), &set(bytes, "many")), (true, 200, 7));
+        assert_eq!(read(bytes, &none, &none), (true, 100, 7));
+        assert_eq!(read("max.connections", &none, &none), (false, 100, connections));
         assert_eq!(changed.topic_defaults.cleanup_policy, CleanupPolicy { delete: false, compact: true });
-        let stronger =
-            config.with_dynamic(&set("message.max.bytes", "200"), &set("message.max.bytes", "300"));
-        assert_eq!(stronger.topic_defaults.max_message_bytes, 300);
-        let broken = config.with_dynamic(&set("message.max.bytes", "200"), &set("message.max.bytes", "many"));
-        assert_eq!(broken.topic_defaults.max_message_bytes, 200);
-        assert_eq!(config.with_dynamic(&Overrides::new(), &Overrides::new()), config);
+        assert_eq!(changed, config);
     }
 }

@@ -7,6 +7,9 @@ use crate::config::broker::BrokerConfigLayers;
 use crate::config::definitions::{self, millis_per_unit};
 use crate::config::value::{Allowed, ConfigError, Value, nearest};
 
+/// The key that tests of Kafka's set for segments smaller than `segment.bytes` allows.
+const INTERNAL_SEGMENT_BYTES: &str = "internal.segment.bytes";
+
 /// The effective configuration of one topic. Sizes are bytes; durations are milliseconds and, unless said otherwise,
 /// not negative.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,25 +135,40 @@ impl TopicConfig {
         preallocate: false,
     };
 
-    /// What holds for a topic with these overrides on a broker with these layers: the topic's own value, then the broker's
-    /// dynamic one, the cluster's dynamic default, the static one, and Kafka's default at last. A value that does not parse
-    /// counts as absent: it came from a disk, and the next layer is the best that can be said.
+    /// What holds on a broker with these layers for a topic of which nothing is set: the broker's dynamic value, then the
+    /// cluster's dynamic default, the static one, and Kafka's default at last. A value that does not parse counts as absent: it
+    /// came from a disk, and the next layer is the best that can be said.
     #[must_use]
-    pub fn resolve(overrides: &Overrides, broker: &BrokerConfigLayers<'_>) -> Self {
+    pub fn of_broker(broker: &BrokerConfigLayers<'_>) -> Self {
         let mut config = Self::KAFKA;
         // Few of the keys are set anywhere.
-        let own = overrides.keys().map(|key| -> &str { key });
-        let behind =
-            broker.set_keys().filter_map(|key| -> Option<&str> { definitions::topic_key_behind(key) });
-        for key in own.chain(behind) {
-            if let Some(value) = value_of(key, overrides, broker) {
+        for key in broker.set_keys() {
+            config.set_default(key, broker);
+        }
+        config
+    }
+
+    /// Takes what a broker's layers say of the topic key behind which a broker key stands; whether it stands behind one.
+    pub(super) fn set_default(&mut self, broker_key: &str, broker: &BrokerConfigLayers<'_>) -> bool {
+        let Some(key) = definitions::topic_key_behind(broker_key) else { return false };
+        if let Some(value) = value_of(key, &Overrides::new(), broker) {
+            self.set(key, &value);
+        }
+        true
+    }
+
+    /// What holds for a topic with these overrides where this holds for topics without any. A value that does not parse counts
+    /// as absent.
+    #[must_use]
+    pub fn with_overrides(&self, overrides: &Overrides) -> Self {
+        let mut config = self.clone();
+        let value = |key: &str| definitions::topic(key)?.parse(overrides.get(key)?).ok();
+        // The internal key is the stronger of two, and set last.
+        let names = overrides.keys().map(|key| -> &str { key });
+        for key in names.filter(|key| *key != INTERNAL_SEGMENT_BYTES).chain([INTERNAL_SEGMENT_BYTES]) {
+            if let Some(value) = value(key) {
                 config.set(key, &value);
             }
-        }
-        // The internal key is the stronger of the two.
-        let internal = overrides.get("internal.segment.bytes");
-        if let Some(value) = internal.and_then(|_| value_of("internal.segment.bytes", overrides, broker)) {
-            config.set("internal.segment.bytes", &value);
         }
         config
     }
@@ -164,7 +182,7 @@ impl TopicConfig {
         let has = |wanted: &str| value.as_list().is_some_and(|list| list.iter().any(|one| one == wanted));
         match key {
             "segment.bytes" => self.segment_bytes = bytes(),
-            "internal.segment.bytes" => {
+            INTERNAL_SEGMENT_BYTES => {
                 let set = value.as_i64().and_then(|bytes| u32::try_from(bytes).ok());
                 self.segment_bytes = set.filter(|bytes| *bytes > 0).unwrap_or(self.segment_bytes);
             }
@@ -217,7 +235,7 @@ fn compression_type(name: &str) -> Option<CompressionType> {
 }
 
 /// The effective value of a topic key, in the topic's unit; `None` when it has neither value nor default.
-pub(super) fn value_of(key: &str, overrides: &Overrides, broker: &BrokerConfigLayers<'_>) -> Option<Value> {
+pub(crate) fn value_of(key: &str, overrides: &Overrides, broker: &BrokerConfigLayers<'_>) -> Option<Value> {
     let definition = definitions::topic(key)?;
     let own = overrides.get(key).and_then(|raw| definition.parse(raw).ok());
     own.or_else(|| value_from_broker(key, broker)).or_else(|| definition.default_value())
@@ -314,7 +332,7 @@ mod tests {
         let (broker, cluster_default) = (overrides(broker), overrides(cluster_default));
         let layers =
             BrokerConfigLayers { broker: &broker, cluster_default: &cluster_default, static_entries: &file };
-        TopicConfig::resolve(&overrides(topic), &layers)
+        TopicConfig::of_broker(&layers).with_overrides(&overrides(topic))
     }
 
     #[test]

@@ -172,8 +172,8 @@ pub(crate) enum Change {
     Partition(TopicIdPartition),
     /// A topic is gone; these were its partitions.
     TopicRemoved { topic: Topic },
-    /// A configuration changed.
-    Config { resource: ConfigResource, name: Str },
+    /// What is set for a key changed.
+    Config { resource: ConfigResource, name: Str, key: Str },
     /// A broker's registration changed.
     Broker(NodeId),
 }
@@ -322,10 +322,15 @@ impl MetadataImage {
             let partition = |(index, _): (&i32, _)| TopicIdPartition { topic: *id, partition: *index };
             changes.extend(changed.map(|it| Change::Partition(partition(it))));
         }
+        let none = Overrides::new();
         let configured: BTreeSet<_> = self.configs.keys().chain(newer.configs.keys()).collect();
         for resource in configured {
-            if self.configs.get(resource) != newer.configs.get(resource) {
-                changes.push(Change::Config { resource: resource.0, name: resource.1.clone() });
+            let before = self.configs.get(resource).unwrap_or(&none);
+            let after = newer.configs.get(resource).unwrap_or(&none);
+            let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+            for key in keys.into_iter().filter(|key| before.get(*key) != after.get(*key)) {
+                let (resource, name) = resource.clone();
+                changes.push(Change::Config { resource, name, key: key.clone() });
             }
         }
         let brokers: BTreeSet<_> = self.brokers.keys().chain(newer.brokers.keys()).collect();
@@ -547,7 +552,7 @@ impl MetadataImage {
                 }
             }
         }
-        Some(Change::Config { resource, name: at.1 })
+        Some(Change::Config { resource, name: at.1, key: record.name.detached() })
     }
 
     fn change_registration(&mut self, record: &BrokerRegistrationChangeRecord) -> Option<Change> {

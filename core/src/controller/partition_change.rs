@@ -3,7 +3,7 @@
 
 use super::Controller;
 use super::image::{Broker, ConfigResource, LEADER_UNCHANGED, MetadataImage, NO_LEADER, PartitionState};
-use crate::config::{Overrides, TopicConfig};
+use crate::config::{Overrides, topic};
 use crate::ids::{NodeId, TopicIdPartition};
 use alloc::vec::Vec;
 use sordini_protocol::records::PartitionChangeRecord;
@@ -211,7 +211,8 @@ impl Controller {
     pub(super) fn is_unclean_election_enabled(&self, topic_name: &str) -> bool {
         let none = Overrides::new();
         let overrides = self.image.config(ConfigResource::Topic, topic_name).unwrap_or(&none);
-        TopicConfig::resolve(overrides, &self.layers(&none)).unclean_leader_election_enable
+        let value = topic::value_of("unclean.leader.election.enable", overrides, &self.layers(&none));
+        value.and_then(|value| value.as_i64()) == Some(1)
     }
 
     /// What becomes of the partitions of which a broker is an in-sync replica when it is one no longer: others lead them,

@@ -296,9 +296,12 @@ impl Broker {
             config,
             museum,
         };
-        let none = Overrides::new();
-        let (cluster_default, own) = broker.broker_overrides(&none);
-        broker.config = broker.config.with_dynamic(cluster_default, own);
+        let (none, own) = (Overrides::new(), broker.config.node_id.to_string());
+        let of = |name: &str| broker.image.config(ConfigResource::Broker, name).unwrap_or(&none);
+        let (cluster_default, own) = (of(""), of(&own));
+        for key in cluster_default.keys().chain(own.keys()) {
+            broker.config.read_dynamic(key, cluster_default, own);
+        }
         broker.after_quorum(now, out);
         broker
     }
@@ -608,7 +611,7 @@ impl Broker {
         match change {
             Change::Partition(id) => self.on_partition_change(id, now, out),
             Change::TopicRemoved { topic } => self.on_topic_removed(&topic, out),
-            Change::Config { resource, name } => self.on_config_change(resource, &name),
+            Change::Config { resource, name, key } => self.on_config_change(resource, &name, &key),
             Change::Broker(_) => {}
         }
     }
@@ -728,7 +731,7 @@ impl Broker {
         self.push_node_write(StorageOp::Remove { path: to }, out);
     }
 
-    fn on_config_change(&mut self, resource: ConfigResource, name: &Str) {
+    fn on_config_change(&mut self, resource: ConfigResource, name: &Str, key: &str) {
         match resource {
             ConfigResource::Topic => {
                 let config = self.topic_config(name);
@@ -737,13 +740,15 @@ impl Broker {
                 }
             }
             ConfigResource::Broker => {
-                let none = Overrides::new();
-                let (cluster_default, broker) = self.broker_overrides(&none);
-                self.config = self.config.with_dynamic(cluster_default, broker);
-                let topics: BTreeSet<Str> =
-                    self.partitions.values().map(|partition| partition.topic.clone()).collect();
-                for topic in topics {
-                    self.on_config_change(ConfigResource::Topic, &topic);
+                let (none, own) = (Overrides::new(), self.config.node_id.to_string());
+                let of = |name: &str| self.image.config(ConfigResource::Broker, name).unwrap_or(&none);
+                if self.config.read_dynamic(key, of(""), of(&own)) {
+                    let mut configs = BTreeMap::new();
+                    for partition in self.partitions.values_mut() {
+                        let topic = partition.topic.clone();
+                        let config = || Arc::new(topic_config(&self.image, &self.config, &partition.topic));
+                        partition.set_config(Arc::clone(configs.entry(topic).or_insert_with(config)));
+                    }
                 }
             }
             // Nothing here reads them.
@@ -853,8 +858,7 @@ impl Broker {
                         partition.apply_retention(now, out);
                     }
                     if self.museum.has(Exhibit::A23MetadataLogTimeRetention) {
-                        let none = Overrides::new();
-                        let config = TopicConfig::resolve(&none, &self.layers(&none));
+                        let config = self.config.topic_defaults.clone();
                         let end = self.quorum.high_watermark();
                         self.quorum.log_mut().apply_retention(end, &config, now, out);
                     }

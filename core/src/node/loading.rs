@@ -4,10 +4,9 @@
 
 use super::broker::condemned_name;
 use crate::config::BrokerConfig;
-use crate::config::Overrides;
 use crate::config::topic::TopicConfig;
 use crate::controller::image::{ConfigResource, MetadataImage};
-use crate::ids::{NodeId, Offset, TopicIdPartition};
+use crate::ids::{Offset, TopicIdPartition};
 use crate::log::loader::{LoadRequest, LoadStep, Loaded, LogLoader, partition_metadata};
 use crate::log::partition_log::PartitionLog;
 use crate::mark::Mark;
@@ -240,12 +239,10 @@ impl LogLoading {
 
 /// How a topic is configured on a node.
 pub(super) fn topic_config(image: &MetadataImage, config: &BrokerConfig, topic: &str) -> TopicConfig {
-    let none = Overrides::new();
-    let of = |resource, name: &str| image.config(resource, name).unwrap_or(&none);
-    let NodeId(own) = config.node_id;
-    let own = format!("{own}");
-    let layers = config.layers(of(ConfigResource::Broker, ""), of(ConfigResource::Broker, &own));
-    TopicConfig::resolve(of(ConfigResource::Topic, topic), &layers)
+    match image.config(ConfigResource::Topic, topic) {
+        Some(overrides) => config.topic_defaults.with_overrides(overrides),
+        None => config.topic_defaults.clone(),
+    }
 }
 
 /// The partition that a directory's name says: split at the last dash.
