@@ -14,6 +14,12 @@ pub(crate) const METADATA_VERSION: (&str, i16, i16) = ("metadata.version", 7, 30
 /// The same of kraft.version.
 pub(crate) const KRAFT_VERSION: (&str, i16, i16) = ("kraft.version", 0, 1);
 
+/// The same of what lets replicas that left the ISR lead (KIP-966).
+pub(crate) const ELR_VERSION: (&str, i16, i16) = ("eligible.leader.replicas.version", 0, 1);
+
+/// Every feature that this node can live with.
+pub(crate) const FEATURES: [(&str, i16, i16); 3] = [METADATA_VERSION, KRAFT_VERSION, ELR_VERSION];
+
 impl Controller {
     /// Forgets a broker, whether it lives or not: it is in sync with nothing any more and leads nothing.
     pub(super) fn unregister_broker(

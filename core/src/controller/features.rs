@@ -1,6 +1,6 @@
 //! Feature levels of the cluster: raised and lowered by UpdateFeatures (KIP-584, KIP-778).
 
-use super::cluster::{KRAFT_VERSION, METADATA_VERSION};
+use super::cluster::{FEATURES, KRAFT_VERSION, METADATA_VERSION};
 use super::{Controller, Decision, Refusal, text};
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -94,17 +94,16 @@ impl Controller {
             }
             return refusal("kraft.version is chosen when the cluster is formatted.".into());
         }
-        if **feature != *METADATA_VERSION.0 {
+        let Some((_, min, max)) = FEATURES.into_iter().find(|(name, ..)| **feature == **name) else {
             return refusal("The controller does not know the feature.".into());
-        }
-        let (_, min, max) = METADATA_VERSION;
+        };
         if !(min..=max).contains(&wanted) {
             return refusal(format!("The controller supports the levels from {min} to {max}."));
         }
         if let Some(who) = self.without_support(feature, wanted) {
             return refusal(format!("{who} does not support the level."));
         }
-        let current = self.image.metadata_version();
+        let current = self.image.feature_level(feature);
         if wanted == current {
             return Ok(None);
         }
@@ -120,7 +119,11 @@ impl Controller {
             Direction::Upgrade | Direction::SafeDowngrade | Direction::UnsafeDowngrade => {}
         }
         // The log would still hold what the lower level does not know.
-        if wanted < current && FORMAT_CHANGES.iter().any(|level| (wanted + 1..=current).contains(level)) {
+        let is_metadata = **feature == *METADATA_VERSION.0;
+        if is_metadata
+            && wanted < current
+            && FORMAT_CHANGES.iter().any(|level| (wanted + 1..=current).contains(level))
+        {
             return refusal(match direction {
                 Direction::UnsafeDowngrade => "Unsafe downgrades of the metadata are not supported.".into(),
                 Direction::SafeDowngrade | Direction::Upgrade => {
@@ -204,6 +207,24 @@ mod tests {
             let is_change = is_allowed && from != to;
             assert_eq!(records, if is_change { vec![at_level(to)] } else { vec![] });
         }
+    }
+
+    #[test]
+    fn the_feature_of_eligible_leader_replicas_is_raised_and_lowered() {
+        let name = "eligible.leader.replicas.version";
+        let at = |level| -> MetadataRecord {
+            let name = Str::from_static(name);
+            FeatureLevelRecord { name, feature_level: level, ..Default::default() }.into()
+        };
+        let mut controller = controller([at_level(30)]);
+        assert_eq!(controller.image().feature_level(name), 0);
+        for (level, upgrade_type) in [(1, 1), (0, 2)] {
+            let records = controller.update_features(&update(name, level, upgrade_type), 2).records;
+            assert_eq!(records, [at(level)]);
+            controller.apply(&records[0]);
+            assert_eq!(controller.image().feature_level(name), level);
+        }
+        assert_eq!(controller.update_features(&update(name, 2, 1), 2).response.error_code, 95);
     }
 
     #[test]

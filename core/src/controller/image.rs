@@ -263,9 +263,14 @@ impl MetadataImage {
         &self.features
     }
 
+    /// The level of a feature, 0 where the log says none.
+    pub(crate) fn feature_level(&self, name: &str) -> i16 {
+        self.features.get(name).copied().unwrap_or(0)
+    }
+
     /// The level of metadata.version, 0 before the log says one.
     pub(crate) fn metadata_version(&self) -> i16 {
-        self.features.get(super::cluster::METADATA_VERSION.0).copied().unwrap_or(0)
+        self.feature_level(super::cluster::METADATA_VERSION.0)
     }
 
     /// First producer id that no block holds.

@@ -3,7 +3,7 @@
 use super::broker::{Broker, Committed};
 use crate::controller::ControllerRequest;
 use crate::controller::brokers::CONTROLLERS_REGISTER_FROM;
-use crate::controller::cluster::{KRAFT_VERSION, METADATA_VERSION};
+use crate::controller::cluster::FEATURES;
 use crate::controller::image::MetadataImage;
 use crate::outbox::Outbox;
 use crate::time::Now;
@@ -44,7 +44,7 @@ impl Broker {
             security_protocol: listener.protocol.code(),
             ..Listener::default()
         });
-        let features = [METADATA_VERSION, KRAFT_VERSION].into_iter().map(|(name, min, max)| Feature {
+        let features = FEATURES.into_iter().map(|(name, min, max)| Feature {
             name: Str::from_static(name),
             min_supported_version: min,
             max_supported_version: max,

@@ -5,7 +5,7 @@ use super::to_controller::Question;
 use crate::config::alter::Resource;
 use crate::config::describe::{self, ConfigEntry};
 use crate::config::{ConfigError, Overrides};
-use crate::controller::cluster::{KRAFT_VERSION, METADATA_VERSION};
+use crate::controller::cluster::FEATURES;
 use crate::controller::image::ConfigResource;
 use crate::mark::Mark;
 use crate::outbox::Outbox;
@@ -212,8 +212,7 @@ impl Broker {
             return reply_to.respond(AnyResponse::ApiVersions(response), out);
         }
         // Clients of before version 4 stumble over a feature whose lowest level is 0 (KAFKA-17011).
-        let features = [METADATA_VERSION, KRAFT_VERSION].into_iter();
-        let supported = features.filter(|(_, min, _)| reply_to.version >= 4 || *min > 0);
+        let supported = FEATURES.into_iter().filter(|(_, min, _)| reply_to.version >= 4 || *min > 0);
         let finalized = self.image.features().iter().map(|(name, level)| FinalizedFeatureKey {
             name: name.clone(),
             max_version_level: *level,

@@ -14,7 +14,7 @@
 use super::broker::{Broker, Stage, Timer};
 use super::loading::{LogLoading, Logs, OpenedLog, topic_config};
 use super::to_controller::Question;
-use crate::controller::cluster::{KRAFT_VERSION, METADATA_VERSION};
+use crate::controller::cluster::FEATURES;
 use crate::ids::{BrokerEpoch, TopicIdPartition};
 use crate::mark::Mark;
 use crate::outbox::Outbox;
@@ -140,7 +140,7 @@ impl Broker {
             security_protocol: listener.protocol.code(),
             ..Listener::default()
         });
-        let features = [METADATA_VERSION, KRAFT_VERSION].into_iter().map(|(name, min, max)| Feature {
+        let features = FEATURES.into_iter().map(|(name, min, max)| Feature {
             name: Str::from_static(name),
             min_supported_version: min,
             max_supported_version: max,
