@@ -1,7 +1,7 @@
 //! In-sync replicas as their leader sees them: AlterPartition (KIP-497, KIP-841, KIP-903).
 
 use super::image::PartitionState;
-use super::partition_change::{Election, PartitionChange, RECOVERING};
+use super::partition_change::{Election, RECOVERING};
 use super::{Controller, Decision};
 use crate::ids::{BrokerEpoch, NodeId, TopicIdPartition};
 use alloc::collections::BTreeSet;
@@ -71,7 +71,7 @@ impl Controller {
         let state = topic.partitions.get(&id.partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let isr = wanted_isr(wanted);
         self.check_isr(sender, state, wanted, &isr)?;
-        let mut change = PartitionChange::new(&self.image, id, state);
+        let mut change = self.change_of(topic, id.partition, state);
         change.isr = isr.into_iter().map(|(node, _)| node).collect();
         change.leader_recovery_state = wanted.leader_recovery_state;
         if self.is_unclean_election_enabled(&topic.name) {

@@ -1,7 +1,7 @@
 //! Brokers that are other processes: they register, send heartbeats, and are fenced when they fall silent (KIP-631,
 //! KIP-841). What each of them may do follows from its registration in the image; that it is there, from its heartbeats.
 
-use super::cluster::METADATA_VERSION;
+use super::cluster::{ELR_VERSION, METADATA_VERSION};
 use super::image::{Broker, MetadataImage};
 use super::partition_change::{DIRECTORIES_FROM, LOST, MIGRATING};
 use super::{Asked, Controller, Decision, PRODUCER_ID_BLOCK, Refusal, text};
@@ -99,9 +99,15 @@ impl Controller {
                 record.fenced = existing.fenced;
                 record.in_controlled_shutdown = existing.in_controlled_shutdown;
             }
-            // The life before it is over, whether or not anybody noticed.
+            // The life before it is over, whether or not anybody noticed. Where it matters if that one's end was clean, the
+            // broker says by the epoch in which it was (KIP-966).
             None => {
-                records.extend(self.leave_isrs(node).into_iter().map(MetadataRecord::from));
+                let is_clean =
+                    existing.is_some_and(|broker| broker.epoch == BrokerEpoch(request.previous_broker_epoch));
+                let has_elr = self.image.feature_level(ELR_VERSION.0) > 0;
+                let left =
+                    if has_elr && !is_clean { self.lose_replicas(node) } else { self.leave_isrs(node) };
+                records.extend(left.into_iter().map(MetadataRecord::from));
                 record.broker_epoch = asked.offset_after(records.len());
                 self.heartbeats.register(node, asked.now);
             }
@@ -220,7 +226,7 @@ impl Controller {
     }
 
     /// A broker may not lead, nor be in sync, until it asks for it again.
-    fn fence(&self, node: NodeId, epoch: BrokerEpoch) -> Vec<MetadataRecord> {
+    pub(super) fn fence(&self, node: NodeId, epoch: BrokerEpoch) -> Vec<MetadataRecord> {
         let change = BrokerRegistrationChangeRecord { fenced: FENCED, ..registration_change(node, epoch) };
         with_partitions(change, self.leave_isrs(node))
     }

@@ -1,7 +1,7 @@
 //! In which log directory of a broker a replica lies: AssignReplicasToDirs, and directories that fail (KIP-858).
 
 use super::image::Broker;
-use super::partition_change::{DIRECTORIES_FROM, PartitionChange};
+use super::partition_change::DIRECTORIES_FROM;
 use super::{Controller, Decision};
 use crate::ids::{BrokerEpoch, NodeId, TopicIdPartition};
 use alloc::vec::Vec;
@@ -66,7 +66,7 @@ impl Controller {
         if !state.replicas.contains(&node) {
             return Err(ErrorCode::NotLeaderOrFollower);
         }
-        let mut change = PartitionChange::new(&self.image, id, state);
+        let mut change = self.change_of(topic, id.partition, state);
         change.directory = Some((node, directory));
         if !broker.log_dirs.contains(&directory) {
             // The directory has failed meanwhile, and the replica with it.

@@ -1,8 +1,7 @@
 //! Leaders elected because somebody asks for it: ElectLeaders (KIP-183, KIP-460).
 
-use super::partition_change::{Election, PartitionChange};
+use super::partition_change::Election;
 use super::{Controller, Decision, Refusal, text};
-use crate::ids::TopicIdPartition;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
@@ -108,8 +107,7 @@ impl Controller {
                 if state.leader == preferred || !preferred.is_some_and(|node| state.isr.contains(&node)) {
                     continue;
                 }
-                let id = TopicIdPartition { topic: topic.id, partition: *index };
-                let mut change = PartitionChange::new(&self.image, id, state);
+                let mut change = self.change_of(topic, *index, state);
                 change.election = Election::Preferred;
                 records.extend(change.record().map(MetadataRecord::from));
                 if records.len() == ELECTIONS_PER_CHECK_MAX {
@@ -145,8 +143,7 @@ impl Controller {
             let message = "the partition has the leader that it should have";
             return Err(Refusal::new(ErrorCode::ElectionNotNeeded, message));
         }
-        let id = TopicIdPartition { topic: topic.id, partition: index };
-        let mut change = PartitionChange::new(&self.image, id, state);
+        let mut change = self.change_of(topic, index, state);
         change.election = election;
         change.record().ok_or_else(|| match election {
             Election::Preferred => {

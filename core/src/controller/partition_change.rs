@@ -1,10 +1,15 @@
-//! What becomes of a partition when its replicas, its in-sync replicas or the brokers change: who leads it then, whether
-//! its reassignment is done, and the one record that says so.
+//! What becomes of a partition when its replicas, its in-sync replicas or the brokers change: who leads it then, who else could
+//! (KIP-966), whether its reassignment is done, and the one record that says so.
 
 use super::Controller;
-use super::image::{Broker, ConfigResource, LEADER_UNCHANGED, MetadataImage, NO_LEADER, PartitionState};
+use super::cluster::ELR_VERSION;
+use super::image::{
+    Broker, ConfigResource, LEADER_UNCHANGED, MetadataImage, NO_LEADER, PartitionState, Topic,
+};
+use crate::config::value::Value;
 use crate::config::{Overrides, topic};
 use crate::ids::{NodeId, TopicIdPartition};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use sordini_protocol::records::PartitionChangeRecord;
 use sordini_protocol::wire::Uuid;
@@ -26,10 +31,19 @@ const ISR_SHRINK_RAISES_EPOCH_BELOW: i16 = 12;
 pub(super) enum Election {
     /// The first replica if it can lead, the present leader if not.
     Preferred,
-    /// The present leader if it can stay, else the first in-sync replica that can lead.
+    /// The present leader if it can stay, else the first replica that can lead of those that have every committed record.
     Online,
     /// As `Online`; when there is none, any replica that can lead, at the price of records.
     Unclean,
+}
+
+/// Who leads from here on, and how it came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Elected {
+    /// It has every record that was committed; or nobody was found.
+    Cleanly(Option<NodeId>),
+    /// It may lack some.
+    Uncleanly(NodeId),
 }
 
 /// A partition as it is to be.
@@ -42,6 +56,12 @@ pub(super) struct PartitionChange<'a> {
     without: Option<NodeId>,
     /// The broker that is about to be unfenced: it may lead.
     with: Option<NodeId>,
+    /// The broker that may have lost what it had, since its last life did not end as it should.
+    unclean: Option<NodeId>,
+    /// With so many in sync every committed record is on all of them; `None` where nobody who left the ISR may lead.
+    min_isr: Option<usize>,
+    /// Who has every committed record without being in sync.
+    elr: Vec<NodeId>,
     /// The directory in which a replica lies from here on.
     pub(super) directory: Option<(NodeId, Uuid)>,
     pub(super) leader_recovery_state: i8,
@@ -54,13 +74,21 @@ pub(super) struct PartitionChange<'a> {
 
 impl<'a> PartitionChange<'a> {
     /// Begins with the partition as it is.
-    pub(super) fn new(image: &'a MetadataImage, id: TopicIdPartition, now: &'a PartitionState) -> Self {
+    fn new(
+        image: &'a MetadataImage,
+        id: TopicIdPartition,
+        now: &'a PartitionState,
+        min_isr: Option<usize>,
+    ) -> Self {
         Self {
             image,
             id,
             now,
             without: None,
             with: None,
+            unclean: None,
+            min_isr,
+            elr: now.eligible_leader_replicas.clone(),
             directory: None,
             leader_recovery_state: now.leader_recovery_state,
             election: Election::Online,
@@ -77,6 +105,12 @@ impl<'a> PartitionChange<'a> {
         self.isr.retain(|replica| *replica != node);
     }
 
+    /// A broker has begun a new life, and the one before it ended in a way that may have lost records.
+    fn lose(&mut self, node: NodeId) {
+        self.leave_isr(node);
+        self.unclean = Some(node);
+    }
+
     /// The record that changes the partition; `None` when nothing changes.
     pub(super) fn record(mut self) -> Option<PartitionChangeRecord> {
         let now = self.now;
@@ -87,11 +121,19 @@ impl<'a> PartitionChange<'a> {
             ..PartitionChangeRecord::default()
         };
         let mut record = unchanged.clone();
-        let (leader, is_clean) = self.elect();
+        self.update_elr();
+        let (leader, is_unclean) = match self.elect() {
+            Elected::Cleanly(leader) => (leader, false),
+            Elected::Uncleanly(leader) => (Some(leader), true),
+        };
         if leader != now.leader {
             record.leader = leader.map_or(NO_LEADER, |leader| leader.0);
-            if !is_clean {
-                self.isr = leader.into_iter().collect();
+            if let Some(leader) = leader.filter(|leader| is_unclean || self.elr.contains(leader)) {
+                // Whoever leads is in sync, and here nobody else is.
+                self.isr = Vec::from([leader]);
+                self.elr.retain(|node| *node != leader && !is_unclean);
+            }
+            if is_unclean {
                 self.leader_recovery_state = RECOVERING;
             }
         }
@@ -99,8 +141,8 @@ impl<'a> PartitionChange<'a> {
             record.leader_recovery_state = self.leader_recovery_state;
         }
         let loses = |old: &[NodeId], new: &[NodeId]| old.iter().any(|node| !new.contains(node));
-        // A partition keeps its last in-sync replica: without one, nobody would know who has all the records.
-        let isr_changes = !self.isr.is_empty() && self.isr != now.isr;
+        // A partition keeps its last in-sync replica where there is no other list of those who have all the records.
+        let isr_changes = (!self.isr.is_empty() || self.min_isr.is_some()) && self.isr != now.isr;
         let version = self.image.metadata_version();
         let isr_shrink_counts = version < ISR_SHRINK_RAISES_EPOCH_BELOW;
         if record.leader == LEADER_UNCHANGED
@@ -120,14 +162,35 @@ impl<'a> PartitionChange<'a> {
             let directories: Vec<Uuid> = self.replicas.iter().map(|node| self.directory(*node)).collect();
             record.directories = (directories != now.directories).then_some(directories);
         }
-        if record == unchanged {
+        if self.min_isr.is_none() && record == unchanged {
             return None;
         }
-        // Nobody outside the in-sync replicas may lead here, and what is written of such is out of date with this change.
-        let cleared = |list: &[NodeId]| (!list.is_empty()).then(Vec::new);
-        record.eligible_leader_replicas = cleared(&now.eligible_leader_replicas);
-        record.last_known_elr = cleared(&now.last_known_elr);
-        Some(record)
+        record.eligible_leader_replicas = changed(&self.elr, &now.eligible_leader_replicas);
+        record.last_known_elr = changed(&self.last_known_leader(leader), &now.last_known_elr);
+        (record != unchanged).then_some(record)
+    }
+
+    /// While fewer are in sync than a committed record needs, nothing is committed, and whoever was in sync last still has
+    /// everything that was. It loses that with its disk, or with what it had not flushed, and nobody else can tell (KIP-966).
+    fn update_elr(&mut self) {
+        let Some(min_isr) = self.min_isr else { return self.elr.clear() };
+        if self.isr.len() >= min_isr.min(self.replicas.len()) {
+            return self.elr.clear();
+        }
+        let candidates: BTreeSet<NodeId> = self.elr.iter().chain(&self.now.isr).copied().collect();
+        let is_eligible = |node: &NodeId| !self.isr.contains(node) && self.unclean != Some(*node);
+        self.elr = candidates.into_iter().filter(is_eligible).collect();
+    }
+
+    /// Who led last, of a partition that has nobody left in sync: the one to wait for when there is no eligible replica either.
+    fn last_known_leader(&self, leader: Option<NodeId>) -> Vec<NodeId> {
+        if self.min_isr.is_none() || leader.is_some() {
+            return Vec::new();
+        }
+        match self.now.leader {
+            Some(last) if self.isr.is_empty() => Vec::from([last]),
+            Some(_) | None => self.now.last_known_elr.clone(),
+        }
     }
 
     /// A reassignment is done when every replica that is to stay is in sync.
@@ -148,20 +211,28 @@ impl<'a> PartitionChange<'a> {
         self.adding.clear();
     }
 
-    /// The leader, and whether it has every record that was committed.
-    fn elect(&self) -> (Option<NodeId>, bool) {
-        let is_in_sync = |node: &NodeId| self.isr.contains(node) && self.can_lead(*node);
-        let present = self.now.leader.filter(is_in_sync);
-        let first = self.replicas.iter().copied().find(is_in_sync);
+    fn elect(&self) -> Elected {
+        let is_complete =
+            |node: &NodeId| self.isr.contains(node) || self.isr.is_empty() && self.elr.contains(node);
+        let may_lead = |node: &NodeId| is_complete(node) && self.can_lead(*node);
+        let present = self.now.leader.filter(may_lead);
+        let first = self.replicas.iter().copied().find(may_lead);
         let clean = match self.election {
             Election::Preferred if first.is_some() && first == self.replicas.first().copied() => first,
             Election::Preferred | Election::Online | Election::Unclean => present.or(first),
         };
-        if clean.is_some() || self.election != Election::Unclean {
-            return (clean, true);
+        if clean.is_some() || self.election == Election::Preferred {
+            return Elected::Cleanly(clean);
         }
-        let unclean = self.replicas.iter().copied().find(|node| self.can_lead(*node));
-        (unclean, unclean.is_none())
+        // Nobody is known to have everything: who led last has most of it, whatever the topic says of lost records.
+        let is_nobody_left = self.min_isr.is_some() && self.isr.is_empty() && self.elr.is_empty();
+        let last = match self.now.last_known_elr[..] {
+            [last] if is_nobody_left && self.can_lead(last) => Some(last),
+            _ => None,
+        };
+        let is_any_enough = self.election == Election::Unclean;
+        let any = || self.replicas.iter().copied().find(|node| is_any_enough && self.can_lead(*node));
+        last.or_else(any).map_or(Elected::Cleanly(None), Elected::Uncleanly)
     }
 
     /// Whether a replica's broker is there to lead and has the directory of the replica.
@@ -207,12 +278,30 @@ impl MetadataImage {
 }
 
 impl Controller {
+    /// A partition as it is, to be changed.
+    pub(super) fn change_of<'a>(
+        &'a self,
+        topic: &Topic,
+        index: i32,
+        state: &'a PartitionState,
+    ) -> PartitionChange<'a> {
+        let id = TopicIdPartition { topic: topic.id, partition: index };
+        let has_elr = self.image.feature_level(ELR_VERSION.0) > 0;
+        let min_isr = has_elr.then(|| self.topic_value("min.insync.replicas", &topic.name)).flatten();
+        let min_isr = min_isr.and_then(|value| usize::try_from(value.as_i64()?).ok());
+        PartitionChange::new(&self.image, id, state, min_isr)
+    }
+
     /// Whether a topic would rather lose records than be without a leader.
     pub(super) fn is_unclean_election_enabled(&self, topic_name: &str) -> bool {
+        let value = self.topic_value("unclean.leader.election.enable", topic_name);
+        value.and_then(|value| value.as_i64()) == Some(1)
+    }
+
+    fn topic_value(&self, key: &str, topic_name: &str) -> Option<Value> {
         let none = Overrides::new();
         let overrides = self.image.config(ConfigResource::Topic, topic_name).unwrap_or(&none);
-        let value = topic::value_of("unclean.leader.election.enable", overrides, &self.layers(&none));
-        value.and_then(|value| value.as_i64()) == Some(1)
+        topic::value_of(key, overrides, &self.layers(&none))
     }
 
     /// What becomes of the partitions of which a broker is an in-sync replica when it is one no longer: others lead them,
@@ -234,8 +323,28 @@ impl Controller {
                 if !state.isr.contains(&node) || !is_left(id, state) {
                     continue;
                 }
-                let mut change = PartitionChange::new(&self.image, id, state);
+                let mut change = self.change_of(topic, *index, state);
                 change.leave_isr(node);
+                if self.is_unclean_election_enabled(&topic.name) {
+                    change.election = Election::Unclean;
+                }
+                records.extend(change.record());
+            }
+        }
+        records
+    }
+
+    /// What becomes of the partitions of a broker that has begun a new life after one that did not end as it should: it may have
+    /// lost what nobody else has, and neither leads nor is in sync or eligible before it has caught up (KIP-966).
+    pub(super) fn lose_replicas(&self, node: NodeId) -> Vec<PartitionChangeRecord> {
+        let mut records = Vec::new();
+        for topic in self.image.topics_by_name() {
+            for (index, state) in &topic.partitions {
+                if !state.isr.contains(&node) && !state.eligible_leader_replicas.contains(&node) {
+                    continue;
+                }
+                let mut change = self.change_of(topic, *index, state);
+                change.lose(node);
                 if self.is_unclean_election_enabled(&topic.name) {
                     change.election = Election::Unclean;
                 }
@@ -251,8 +360,7 @@ impl Controller {
         let mut records = Vec::new();
         for topic in self.image.topics_by_name() {
             for (index, state) in topic.partitions.iter().filter(|(_, state)| state.leader.is_none()) {
-                let id = TopicIdPartition { topic: topic.id, partition: *index };
-                let mut change = PartitionChange::new(&self.image, id, state);
+                let mut change = self.change_of(topic, *index, state);
                 change.with = with;
                 if self.is_unclean_election_enabled(&topic.name) {
                     change.election = Election::Unclean;
@@ -261,5 +369,147 @@ impl Controller {
             }
         }
         records
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Asked;
+    use super::super::tests::{CLUSTER, cluster, partition as partition_of, set_topic_config};
+    use super::*;
+    use crate::ids::Offset;
+    use crate::time::{Instant, Now};
+    use alloc::vec;
+    use sordini_protocol::messages::BrokerRegistrationRequest;
+    use sordini_protocol::messages::broker_registration_request::Feature;
+    use sordini_protocol::records::{FeatureLevelRecord, MetadataRecord, PartitionRecord};
+    use sordini_protocol::wire::Str;
+
+    /// Three replicas on three brokers, number 1 leads, and two have to be in sync.
+    fn with_elr(isr: &[i32]) -> Controller {
+        let partition =
+            PartitionRecord { replicas: vec![1, 2, 3], isr: isr.to_vec(), leader: 1, ..Default::default() };
+        let mut controller = cluster(3, partition);
+        let name = Str::from_static(ELR_VERSION.0);
+        controller.apply(&FeatureLevelRecord { name, feature_level: 1, ..Default::default() }.into());
+        set_topic_config(&mut controller, "min.insync.replicas", "2");
+        controller
+    }
+
+    /// Leader, ISR, eligible replicas, last known ones, and whether the leader is recovering.
+    type State = (Option<i32>, Vec<i32>, Vec<i32>, Vec<i32>, bool);
+
+    fn state(controller: &Controller) -> State {
+        let state = partition_of(controller);
+        (
+            state.leader.map(|node| node.0),
+            ids(&state.isr),
+            ids(&state.eligible_leader_replicas),
+            ids(&state.last_known_elr),
+            state.leader_recovery_state == RECOVERING,
+        )
+    }
+
+    fn fence(controller: &mut Controller, id: i32) -> State {
+        let epoch = controller.image().brokers()[&NodeId(id)].epoch;
+        let records = controller.fence(NodeId(id), epoch);
+        records.iter().for_each(|record| controller.apply(record));
+        state(controller)
+    }
+
+    fn unfence(controller: &mut Controller, id: i32) -> State {
+        let epoch = controller.image().brokers()[&NodeId(id)].epoch;
+        let records = controller.unfence(NodeId(id), epoch);
+        records.iter().for_each(|record| controller.apply(record));
+        state(controller)
+    }
+
+    /// A broker registers in a new life, after one that ended in an epoch.
+    fn register(controller: &mut Controller, id: u8, previous_broker_epoch: i64) -> State {
+        let feature = |name, max| Feature {
+            name: Str::from_static(name),
+            min_supported_version: 0,
+            max_supported_version: max,
+            ..Feature::default()
+        };
+        let request = BrokerRegistrationRequest {
+            broker_id: id.into(),
+            cluster_id: CLUSTER,
+            incarnation_id: Uuid([40 + id; 16]),
+            features: vec![feature("metadata.version", 30), feature(ELR_VERSION.0, 1)],
+            log_dirs: vec![Uuid([id; 16])],
+            previous_broker_epoch,
+            ..BrokerRegistrationRequest::default()
+        };
+        let now = Now { monotonic: Instant(60_000_000), wall_ms: 0 };
+        let asked = Asked { version: 4, end: Offset(100), now };
+        let decision = controller.register_broker(&request, &asked);
+        assert_eq!(decision.response.error_code, 0);
+        decision.records.iter().for_each(|record| controller.apply(record));
+        state(controller)
+    }
+
+    #[test]
+    fn whoever_leaves_a_small_isr_may_lead_when_nobody_is_left_in_it() {
+        let mut controller = with_elr(&[1, 2, 3]);
+        assert_eq!(fence(&mut controller, 3), (Some(1), vec![1, 2], vec![], vec![], false), "two are enough");
+        assert_eq!(fence(&mut controller, 2), (Some(1), vec![1], vec![2], vec![], false));
+        assert_eq!(
+            fence(&mut controller, 1),
+            (None, vec![], vec![1, 2], vec![1], false),
+            "the ISR may be empty"
+        );
+        // Number 3 was out of sync when records were committed that it does not have.
+        assert_eq!(unfence(&mut controller, 3), (None, vec![], vec![1, 2], vec![1], false));
+        assert_eq!(unfence(&mut controller, 2), (Some(2), vec![2], vec![1], vec![], false));
+        let mut change = controller.change_of(
+            controller.image().topic_by_name("orders").expect("it is there"),
+            0,
+            partition_of(&controller),
+        );
+        change.isr = vec![NodeId(2), NodeId(3)];
+        let record = change.record().expect("the ISR is another");
+        controller.apply(&MetadataRecord::from(record));
+        assert_eq!(
+            state(&controller),
+            (Some(2), vec![2, 3], vec![], vec![], false),
+            "enough are in sync again"
+        );
+    }
+
+    #[test]
+    fn without_the_feature_the_last_in_sync_replica_stays_so_and_nobody_else_may_lead() {
+        let mut controller = with_elr(&[1, 2]);
+        let name = Str::from_static(ELR_VERSION.0);
+        controller.apply(&FeatureLevelRecord { name, feature_level: 0, ..Default::default() }.into());
+        assert_eq!(fence(&mut controller, 2), (Some(1), vec![1], vec![], vec![], false));
+        assert_eq!(fence(&mut controller, 1), (None, vec![1], vec![], vec![], false));
+        assert_eq!(unfence(&mut controller, 2), (None, vec![1], vec![], vec![], false));
+    }
+
+    #[test]
+    fn whoever_did_not_end_cleanly_is_neither_in_sync_nor_eligible() {
+        let mut controller = with_elr(&[1, 2]);
+        fence(&mut controller, 2);
+        fence(&mut controller, 1);
+        assert_eq!(state(&controller), (None, vec![], vec![1, 2], vec![1], false));
+        let clean = controller.clone();
+        // Broker 2 has no epoch but 0 here.
+        assert_eq!(register(&mut controller, 2, 0), (None, vec![], vec![1, 2], vec![1], false));
+        assert_eq!(unfence(&mut controller, 2), (Some(2), vec![2], vec![1], vec![], false));
+        let mut controller = clean;
+        assert_eq!(register(&mut controller, 2, -1), (None, vec![], vec![1], vec![1], false));
+        assert_eq!(unfence(&mut controller, 2), (None, vec![], vec![1], vec![1], false));
+        // When that holds for every one of them, the last leader is the best there is.
+        assert_eq!(register(&mut controller, 1, -1), (None, vec![], vec![], vec![1], false));
+        assert_eq!(unfence(&mut controller, 1), (Some(1), vec![1], vec![], vec![], true));
+    }
+
+    #[test]
+    fn a_leader_that_may_have_lost_records_makes_nobody_eligible() {
+        let mut controller = with_elr(&[1, 2]);
+        set_topic_config(&mut controller, "unclean.leader.election.enable", "true");
+        fence(&mut controller, 2);
+        assert_eq!(fence(&mut controller, 1), (Some(3), vec![3], vec![], vec![], true));
     }
 }

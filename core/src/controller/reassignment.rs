@@ -5,7 +5,7 @@
 use super::image::{MetadataImage, PartitionState};
 use super::partition_change::{Election, PartitionChange};
 use super::{Controller, Decision, Refusal, text};
-use crate::ids::{NodeId, TopicIdPartition};
+use crate::ids::NodeId;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
@@ -128,8 +128,7 @@ impl Controller {
             let message = format!("there is no partition {topic_name}-{index}");
             return Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, message));
         };
-        let id = TopicIdPartition { topic: topic.id, partition: index };
-        let mut change = PartitionChange::new(&self.image, id, state);
+        let mut change = self.change_of(topic, index, state);
         let Some(target) = &wanted.replicas else {
             self.cancel(topic_name, state, &mut change)?;
             return Ok(change.record());

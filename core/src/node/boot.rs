@@ -15,7 +15,7 @@ use super::loading::DirFacts;
 use crate::config::BrokerConfig;
 use crate::controller::image::MetadataImage;
 use crate::format::own_voter;
-use crate::ids::Offset;
+use crate::ids::{BrokerEpoch, Offset};
 use crate::log::checkpoint;
 use crate::log::loader::{LoadRequest, LoadStep, LogLoader};
 use crate::log::partition_log::PartitionLog;
@@ -281,7 +281,7 @@ impl Boot {
         let facts = &mut self.dirs[dir];
         match what {
             DirFile::MetaProperties => self.meta[dir] = Some(Properties::parse(&bytes)),
-            DirFile::CleanShutdown => facts.clean = true,
+            DirFile::CleanShutdown => facts.clean = Some(broker_epoch_in(&bytes)),
             // A damaged file only costs time: everything is read from the beginning.
             DirFile::RecoveryPoints => facts.recovery_points = offsets(),
             DirFile::LogStarts => facts.log_starts = offsets(),
@@ -345,7 +345,7 @@ impl Boot {
     }
 
     fn remove_markers(&mut self, out: &mut Outbox) {
-        let marked: Vec<usize> = (0..self.dirs.len()).filter(|dir| self.dirs[*dir].clean).collect();
+        let marked: Vec<usize> = (0..self.dirs.len()).filter(|dir| self.dirs[*dir].clean.is_some()).collect();
         for dir in &marked {
             self.push(StorageOp::Remove { path: clean_stop_marker(*dir) }, out);
         }
@@ -363,7 +363,7 @@ impl Boot {
             dir,
             owner: OWNER_QUORUM,
             jitter: 0,
-            clean: facts.clean,
+            clean: facts.clean.is_some(),
             recovery_point: Offset(0),
             log_start: self.metadata_log_start(),
             high_watermark: Offset(i64::MAX),
@@ -610,4 +610,10 @@ impl Boot {
         }
         VoterSet::new([own_voter(&self.config, Uuid::ZERO)])
     }
+}
+
+/// The broker's epoch in the marker of a clean stop; -1 where it does not say one.
+fn broker_epoch_in(marker: &[u8]) -> BrokerEpoch {
+    let file: Option<serde_json::Value> = serde_json::from_slice(marker).ok();
+    BrokerEpoch(file.and_then(|file| file.get("brokerEpoch")?.as_i64()).unwrap_or(-1))
 }

@@ -195,6 +195,7 @@ pub(crate) struct Broker {
     pub(super) idle_since: Offset,
     /// The cluster as far as it is committed: what clients are told.
     pub(super) image: MetadataImage,
+    /// The epoch of the last registration, of this life or, where that ended cleanly, of the one before; -1 for none.
     pub(super) broker_epoch: BrokerEpoch,
     /// How the broker comes and goes, if the node is one.
     pub(super) lifecycle: Option<Lifecycle>,
@@ -251,6 +252,7 @@ impl Broker {
         let mut rng = rng;
         let has_peers = config.process_roles.controller && !config.controller_listener_names.is_empty();
         let controller_incarnation = has_peers.then(|| rng.uuid());
+        let broker_epoch = stopped_in(&dirs).unwrap_or(BrokerEpoch(-1));
         let registered_by = now.monotonic.plus_millis(config.initial_broker_registration_timeout_ms);
         let lifecycle = config.process_roles.broker.then(|| Lifecycle::new(rng.uuid(), registered_by, now));
         let is_all_known =
@@ -269,7 +271,7 @@ impl Broker {
             has_company: false,
             idle_since: Offset(0),
             image,
-            broker_epoch: BrokerEpoch(-1),
+            broker_epoch,
             lifecycle,
             to_controller: ToController::default(),
             known_controller: None,
@@ -1095,6 +1097,12 @@ impl Broker {
     pub(super) fn node_id(&self) -> NodeId {
         self.config.node_id
     }
+}
+
+/// In which epoch a broker has stopped cleanly, if all its log directories say the same.
+fn stopped_in(dirs: &[DirFacts]) -> Option<BrokerEpoch> {
+    let first = dirs.first()?.clean?;
+    dirs.iter().all(|dir| dir.clean == Some(first)).then_some(first)
 }
 
 /// The file whose presence says that everything in a log directory is whole and durable.

@@ -154,6 +154,7 @@ impl Broker {
             features: features.collect(),
             rack: self.config.broker_rack.as_deref().map(Str::from),
             log_dirs: self.log_dirs.iter().map(|dir| dir.id).collect(),
+            previous_broker_epoch: self.broker_epoch.0,
             ..BrokerRegistrationRequest::default()
         })
     }

@@ -6,7 +6,7 @@ use super::broker::condemned_name;
 use crate::config::BrokerConfig;
 use crate::config::topic::TopicConfig;
 use crate::controller::image::{ConfigResource, MetadataImage};
-use crate::ids::{Offset, TopicIdPartition};
+use crate::ids::{BrokerEpoch, Offset, TopicIdPartition};
 use crate::log::loader::{LoadRequest, LoadStep, Loaded, LogLoader, partition_metadata};
 use crate::log::partition_log::PartitionLog;
 use crate::mark::Mark;
@@ -28,8 +28,8 @@ const LOADS_AT_ONCE: usize = 8;
 /// What was read of a log directory before its logs are opened.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DirFacts {
-    /// The last stop was a clean one.
-    pub(super) clean: bool,
+    /// The last stop was a clean one, and the broker's epoch was this; -1 for one that had none.
+    pub(super) clean: Option<BrokerEpoch>,
     pub(super) recovery_points: BTreeMap<(String, i32), Offset>,
     pub(super) log_starts: BTreeMap<(String, i32), Offset>,
     pub(super) high_watermarks: BTreeMap<(String, i32), Offset>,
@@ -135,7 +135,7 @@ impl LogLoading {
                     dir: path,
                     owner: *next_owner,
                     jitter: rng.next_u64(),
-                    clean: facts.clean,
+                    clean: facts.clean.is_some(),
                     recovery_point: facts.recovery_points.get(&key).copied().unwrap_or_default(),
                     log_start: facts.log_starts.get(&key).copied().unwrap_or_default(),
                     high_watermark: facts.high_watermarks.get(&key).copied().unwrap_or_default(),
