@@ -3,7 +3,9 @@
 
 use crate::config::BrokerConfig;
 use crate::config::broker::Listener;
-use crate::controller::cluster::{KRAFT_VERSION, METADATA_VERSION};
+use crate::controller::cluster::KRAFT_VERSION;
+pub use crate::controller::scram::{ITERATIONS as SCRAM_ITERATIONS, Mechanism as ScramMechanism};
+use crate::features::FirstLevels;
 use crate::ids::{LeaderEpoch, NodeId};
 use crate::quorum::{
     self, Address, BOOTSTRAP_CHECKPOINT, Voter, VoterKey, VoterSet, metadata_log_dir, snapshot_file,
@@ -15,7 +17,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::str::FromStr;
-use sordini_protocol::records::FeatureLevelRecord;
+use sordini_protocol::records::{MetadataRecord, UserScramCredentialRecord};
 use sordini_protocol::wire::{Str, Uuid};
 
 /// A new random cluster id, drawn from `seed`.
@@ -24,10 +26,21 @@ pub fn new_cluster_id(seed: u64) -> Uuid {
     Rng::new(seed).uuid()
 }
 
+/// What a cluster begins with.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Beginning {
+    /// Who votes.
+    pub voters: FirstVoters,
+    /// The levels of its features.
+    pub levels: FirstLevels,
+    /// Users of SASL/SCRAM, who are there before anybody could have made them.
+    pub credentials: Vec<UserScramCredentialRecord>,
+}
+
 /// Who votes in a quorum at first, where the configuration does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum FirstVoters {
-    /// This node alone, or those that `controller.quorum.voters` names.
+    /// Those that `controller.quorum.voters` names, or this node alone where that is not set.
     #[default]
     Own,
     /// These, each of which is formatted with the same list.
@@ -77,36 +90,31 @@ impl FromStr for FirstVoter {
 pub fn format(
     config: &BrokerConfig,
     cluster_id: &str,
-    first: &FirstVoters,
+    beginning: &Beginning,
     seed: u64,
     wall_ms: i64,
 ) -> Vec<StorageOp> {
     let mut rng = Rng::new(seed);
+    let credentials = beginning.credentials.iter().cloned().map(MetadataRecord::from);
+    let records: Vec<MetadataRecord> = beginning.levels.records().chain(credentials).collect();
+    let bootstrap = snapshot_file::write(LeaderEpoch(0), wall_ms, None, &records, wall_ms);
     let mut ops = Vec::new();
     for (dir, path) in config.log_dirs.iter().enumerate() {
         let is_metadata_dir = *path == config.metadata_log_dir;
-        let listed = match first {
+        let listed = match &beginning.voters {
             FirstVoters::Listed(voters) => voters.iter().find(|voter| voter.id == config.node_id),
             FirstVoters::Own | FirstVoters::Others => None,
         };
         let drawn = rng.uuid();
         let directory = listed.filter(|_| is_metadata_dir).map_or(drawn, |voter| voter.directory);
         let at = |name: &str| StoragePath::new(&format!("{dir}/{name}"));
-        if is_metadata_dir {
-            let (name, _, level) = METADATA_VERSION;
-            let record = FeatureLevelRecord {
-                name: Str::from_static(name),
-                feature_level: level,
-                ..FeatureLevelRecord::default()
-            };
-            let bytes = snapshot_file::write(LeaderEpoch(0), wall_ms, None, &[record.into()], wall_ms);
-            ops.push(StorageOp::Replace { file: at("bootstrap.checkpoint"), bytes });
-            if let Some(voters) = voters(config, first, directory) {
-                let bytes =
-                    snapshot_file::write(LeaderEpoch(0), wall_ms, Some(&voters.to_record()), &[], wall_ms);
-                let file = metadata_log_dir(dir).join(BOOTSTRAP_CHECKPOINT);
-                ops.push(StorageOp::Replace { file, bytes });
-            }
+        // Every directory has it, whichever is the one for metadata later.
+        ops.push(StorageOp::Replace { file: at("bootstrap.checkpoint"), bytes: bootstrap.clone() });
+        if is_metadata_dir && let Some(voters) = voters(config, &beginning.voters, directory) {
+            let bytes =
+                snapshot_file::write(LeaderEpoch(0), wall_ms, Some(&voters.to_record()), &[], wall_ms);
+            let file = metadata_log_dir(dir).join(BOOTSTRAP_CHECKPOINT);
+            ops.push(StorageOp::Replace { file, bytes });
         }
         let node = config.node_id;
         let text =
@@ -116,13 +124,13 @@ pub fn format(
     ops
 }
 
-/// Voters that are to stand in the log. Several that the configuration names stand in no record: their directories are not
-/// known (KIP-853).
+/// Voters that are to stand in the log, whose kraft.version is 1 then. Those that the configuration names stand in no record:
+/// there kraft.version is 0 (KIP-853).
 fn voters(config: &BrokerConfig, first: &FirstVoters, directory: Uuid) -> Option<VoterSet> {
     match first {
         // Whoever is no controller votes nowhere.
         FirstVoters::Own if !config.process_roles.controller => None,
-        FirstVoters::Own if config.controller_quorum_voters.len() > 1 => None,
+        FirstVoters::Own if !config.controller_quorum_voters.is_empty() => None,
         FirstVoters::Own => Some(VoterSet::new([own_voter(config, directory)])),
         FirstVoters::Others => None,
         FirstVoters::Listed(voters) => {
@@ -155,4 +163,45 @@ pub(crate) fn own_voter(config: &BrokerConfig, directory: Uuid) -> Voter {
     let key = VoterKey { node: config.node_id, directory };
     let (_, min, max) = KRAFT_VERSION;
     quorum::voter(key, listeners.into_iter().map(endpoint).collect(), (min, max))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::broker::Origin;
+    use alloc::borrow::ToOwned as _;
+
+    /// The names of the files of two directories, the second one for metadata.
+    fn files(more: &str, voters: FirstVoters) -> Vec<String> {
+        let text =
+            format!("process.roles=controller\nnode.id=1\nlog.dirs=/a,/b\nmetadata.log.dir=/b\n{more}");
+        let entries = (1..).zip(text.lines()).filter_map(|(line, text)| {
+            let (key, value) = text.split_once('=')?;
+            Some((key.to_owned(), value.to_owned(), Origin::File { path: "f".into(), line }))
+        });
+        let (config, _) = BrokerConfig::from_entries(entries).expect("the file is fine");
+        let beginning = Beginning { voters, ..Beginning::default() };
+        let ops = format(&config, "cluster", &beginning, 7, 1);
+        ops.iter().map(|op| op.path().as_str().to_owned()).collect()
+    }
+
+    #[test]
+    fn voters_stand_in_the_log_unless_the_configuration_names_them() {
+        let listeners = "listeners=C://127.0.0.1:9093\ncontroller.listener.names=C\n";
+        let plain =
+            ["0/bootstrap.checkpoint", "0/meta.properties", "1/bootstrap.checkpoint", "1/meta.properties"];
+        let with_voters = [
+            &plain[..3],
+            &["1/__cluster_metadata-0/00000000000000000000-0000000000.checkpoint"],
+            &plain[3..],
+        ];
+        let with_voters = with_voters.concat();
+        let configured = format!("{listeners}controller.quorum.voters=1@127.0.0.1:9093\n");
+        assert_eq!(files(&configured, FirstVoters::Own), plain);
+        let told = format!("{listeners}controller.quorum.bootstrap.servers=127.0.0.1:9093\n");
+        assert_eq!(files(&told, FirstVoters::Own), with_voters);
+        assert_eq!(files(&told, FirstVoters::Others), plain);
+        let listed = "1@localhost:9093:JEXY6aqzQY-32P5TStzaFg".parse().expect("a voter");
+        assert_eq!(files(&told, FirstVoters::Listed(alloc::vec![listed])), with_voters);
+    }
 }

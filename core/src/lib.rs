@@ -10,6 +10,7 @@ extern crate alloc;
 pub mod config;
 mod controller;
 mod coordinator;
+pub mod features;
 mod fetch_session;
 pub mod format;
 pub mod ids;

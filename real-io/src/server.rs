@@ -7,11 +7,13 @@ use crate::driver::Driver;
 use crate::net::Shared;
 use crate::net::listener::{self, BindError, Doorkeeper, Limits};
 use sordini_core::config::broker::BrokerConfig;
-use sordini_core::format::FirstVoters;
+use sordini_core::features::FirstLevels;
+use sordini_core::format::{Beginning, FirstVoters};
 use sordini_core::ids::NodeId;
 use sordini_core::museum::Museum;
 use sordini_core::node::{Input, Node, NodeConfig, NodeState};
 use sordini_core::storage_op::{StorageFault, StorageOp, StorageToken};
+use sordini_protocol::records::UserScramCredentialRecord;
 use sordini_protocol::wire::Str;
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -54,6 +56,24 @@ pub enum ServerError {
     NotListed {
         /// Its `node.id`.
         node: NodeId,
+    },
+    /// The configuration says who votes, and whoever formats says so too.
+    #[error(
+        "You cannot specify controller.quorum.voters and format the node with --initial-controllers or --standalone. To have \
+         the voters in the log, remove controller.quorum.voters and specify controller.quorum.bootstrap.servers"
+    )]
+    VotersTwice,
+    /// What is no controller is to be the only voter.
+    #[error("You can only use --standalone on a controller.")]
+    StandaloneBroker,
+    /// A log directory is formatted, and nobody said that it may be.
+    #[error(
+        "Log directory {} is already formatted. Use --ignore-formatted to ignore this directory and format the others.",
+        dir.display()
+    )]
+    Formatted {
+        /// The directory.
+        dir: PathBuf,
     },
     /// A log directory belongs to a cluster, and is not to be given to another.
     #[error("log directory {} belongs to cluster {found}, not to {wanted}: use its id, or another directory", dir.display())]
@@ -205,7 +225,10 @@ impl Server {
                 None => Ok(()),
             },
             Formatting::IfNeeded { cluster_id } => {
-                format(&self.config, &self.log_dirs, cluster_id.as_deref(), None).map(|_| ())
+                let cluster_id = cluster_id.clone();
+                let options =
+                    FormatOptions { cluster_id, ignore_formatted: true, ..FormatOptions::default() };
+                format(&self.config, &self.log_dirs, options).map(|_| ())
             }
         }
     }
@@ -331,32 +354,55 @@ fn limits(config: &BrokerConfig, open_files: OpenFiles) -> Limits {
     }
 }
 
+/// How log directories are to be formatted.
+#[derive(Clone, Debug, Default)]
+pub struct FormatOptions {
+    /// Of the cluster; a new one if not given.
+    pub cluster_id: Option<String>,
+    /// Who votes at first, if that is said.
+    pub voters: Option<FirstVoters>,
+    /// The levels of the features with which the cluster begins.
+    pub levels: FirstLevels,
+    /// Users of SASL/SCRAM with which the cluster begins.
+    pub credentials: Vec<UserScramCredentialRecord>,
+    /// Whether directories that are formatted may be among the others.
+    pub ignore_formatted: bool,
+}
+
 /// Formats those of the directories that are not, and gives the id of the cluster they then belong to, or `None` if all
 /// of them were formatted already.
 ///
 /// # Errors
 ///
-/// Formatted directories are another cluster's, or they cannot be written; or it is not said who votes at first, and the
-/// configuration names several servers of a quorum.
+/// Directories are formatted and must not be, or are another cluster's, or they cannot be written; or it is said twice who
+/// votes at first, or not at all while the configuration names several servers of a quorum.
 pub fn format(
     config: &BrokerConfig,
     log_dirs: &[PathBuf],
-    cluster_id: Option<&str>,
-    first: Option<&FirstVoters>,
+    options: FormatOptions,
 ) -> Result<Option<String>, ServerError> {
+    let FormatOptions { cluster_id, voters, levels, credentials, ignore_formatted } = options;
     let is_controller = config.process_roles.controller;
-    if first.is_none() && is_controller && config.controller_quorum_bootstrap_servers.len() > 1 {
+    if voters.is_none() && is_controller && config.controller_quorum_bootstrap_servers.len() > 1 {
         // Each of them would be a quorum of its own.
         return Err(ServerError::WhoVotes);
     }
-    if let Some(FirstVoters::Listed(voters)) = first
-        && config.process_roles.controller
+    if matches!(voters, Some(FirstVoters::Own | FirstVoters::Listed(_)))
+        && !config.controller_quorum_voters.is_empty()
+    {
+        return Err(ServerError::VotersTwice);
+    }
+    if voters == Some(FirstVoters::Own) && !is_controller {
+        return Err(ServerError::StandaloneBroker);
+    }
+    if let Some(FirstVoters::Listed(voters)) = &voters
+        && is_controller
         && !voters.iter().any(|voter| voter.id == config.node_id)
     {
         return Err(ServerError::NotListed { node: config.node_id });
     }
     let absent = unformatted(log_dirs)?;
-    let mut known = cluster_id.map(str::to_owned);
+    let mut known = cluster_id;
     for dir in log_dirs.iter().filter(|dir| !absent.contains(dir)) {
         let found = cluster_of(dir)?;
         match &known {
@@ -367,6 +413,9 @@ pub fn format(
             None => known = Some(found),
         }
     }
+    if !ignore_formatted && let Some(dir) = log_dirs.iter().find(|dir| !absent.contains(dir)) {
+        return Err(ServerError::Formatted { dir: dir.clone() });
+    }
     if absent.is_empty() {
         return Ok(None);
     }
@@ -375,13 +424,8 @@ pub fn format(
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let wall_ms = i64::try_from(wall.as_millis()).unwrap_or(i64::MAX);
     // The directory ids must differ from the cluster's, which came from the same generator.
-    let ops = sordini_core::format::format(
-        config,
-        &cluster_id,
-        first.unwrap_or(&FirstVoters::Own),
-        random_seed()?,
-        wall_ms,
-    );
+    let beginning = Beginning { voters: voters.unwrap_or_default(), levels, credentials };
+    let ops = sordini_core::format::format(config, &cluster_id, &beginning, random_seed()?, wall_ms);
     let is_absent = |op: &StorageOp| {
         let log_dir = op.path().as_str().split('/').next().and_then(|number| number.parse::<usize>().ok());
         log_dir.and_then(|number| log_dirs.get(number)).is_some_and(|dir| absent.contains(dir))
@@ -432,13 +476,22 @@ fn run_in_order(log_dirs: &[PathBuf], ops: impl Iterator<Item = StorageOp>) -> R
 }
 
 fn random_seed() -> Result<u64, ServerError> {
-    let mut seed = [0; 8];
+    Ok(u64::from_le_bytes(random_bytes()?))
+}
+
+/// Bytes that nobody can guess.
+///
+/// # Errors
+///
+/// The operating system has none.
+pub fn random_bytes<const LEN: usize>() -> Result<[u8; LEN], ServerError> {
+    let mut bytes = [0; LEN];
     let mut filled = 0;
-    while filled < seed.len() {
-        filled += rustix::rand::getrandom(&mut seed[filled..], rustix::rand::GetRandomFlags::empty())
+    while filled < LEN {
+        filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())
             .map_err(|error| ServerError::System { what: "drawing a random number", error: error.into() })?;
     }
-    Ok(u64::from_le_bytes(seed))
+    Ok(bytes)
 }
 
 /// How the open files that the operating system lets this process have are shared out. Clients must not be able to take

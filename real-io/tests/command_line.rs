@@ -51,11 +51,77 @@ fn a_directory_of_another_cluster_is_refused_with_3_and_both_ids() {
     let id = "5L6g3nShT-eMCtK--X86sw";
     let (code, stdout, _) = run(&["format", "--config", &file, "--cluster-id", id]);
     assert_eq!((code, stdout.contains(id)), (0, true));
-    let (code, stdout, _) = run(&["format", "--config", &file]);
+    let (code, _, stderr) = run(&["format", "--config", &file]);
+    assert_eq!((code, stderr.contains("--ignore-formatted")), (1, true), "{stderr}");
+    let (code, stdout, _) = run(&["format", "--config", &file, "--ignore-formatted"]);
     assert_eq!((code, stdout.contains("already")), (0, true));
     let (code, _, stderr) = run(&["format", "--config", &file, "--cluster-id", "AAAAAAAAAAAAAAAAAAAAAQ"]);
     assert_eq!(code, 3);
     assert!(stderr.contains(id) && stderr.contains("AAAAAAAAAAAAAAAAAAAAAQ"), "{stderr}");
+}
+
+#[test]
+fn a_cluster_begins_with_the_levels_and_users_that_formatting_names() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let file = properties(directory.path(), "");
+    let user = "SCRAM-SHA-512=[name=alice,password=alice-secret]";
+    let (code, _, stderr) =
+        run(&["format", "-c", &file, "-r", "4.2-IV0", "-f", "group.version=0", "--add-scram", user]);
+    assert_eq!(code, 0, "{stderr}");
+    let bytes = std::fs::read(directory.path().join("data/bootstrap.checkpoint")).expect("it is there");
+    let contains = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    for (text, is_there) in [
+        ("metadata.version\0\x1c", true),
+        ("share.version\0\x01", true),
+        ("transaction.version\0\x02", true),
+        ("group.version", false),
+        ("streams.version", false),
+        ("alice", true),
+        ("alice-secret", false),
+    ] {
+        assert_eq!(contains(text), is_there, "{text}");
+    }
+}
+
+#[test]
+fn what_a_cluster_cannot_begin_with_ends_with_2_and_nothing_is_formatted() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let file = properties(directory.path(), "");
+    let table = [
+        (["--feature", "nonsense=1"], "Unsupported feature: nonsense"),
+        (["--feature", "group.version=7"], "level 7"),
+        (["--feature", "group.version"], "equals sign"),
+        (["--feature", "kraft.version=0"], "controller.quorum.voters is empty"),
+        (["--release-version", "2.8"], "Unknown metadata.version '2.8'"),
+        (["--add-scram", "SCRAM-SHA-256=[password=secret]"], "You must supply 'name'"),
+    ];
+    for (options, why) in table {
+        let (code, _, stderr) = run(&[&["format", "--config", &file], &options[..]].concat());
+        assert_eq!(code, 2, "{stderr}");
+        assert!(stderr.contains(why) && !stderr.contains("secret"), "{stderr}");
+    }
+    assert!(!directory.path().join("data/bootstrap.checkpoint").exists());
+}
+
+#[test]
+fn voters_stand_in_the_configuration_or_in_the_log() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let more = "controller.listener.names=C\nlisteners=C://127.0.0.1:9,PLAINTEXT://127.0.0.1:0\n";
+    let snapshot = "data/__cluster_metadata-0/00000000000000000000-0000000000.checkpoint";
+    let format = |more: &str, option: Option<&str>| {
+        let file = properties(directory.path(), more);
+        let (code, _, stderr) = run(&[&["format", "--config", &file][..], option.as_slice()].concat());
+        let is_in_log = directory.path().join(snapshot).exists();
+        let _ = std::fs::remove_dir_all(directory.path().join("data"));
+        (code, is_in_log, stderr)
+    };
+    let configured = format!("{more}controller.quorum.voters=1@127.0.0.1:9\n");
+    assert_eq!(format(&configured, None).1, false);
+    let (code, _, stderr) = format(&configured, Some("--standalone"));
+    assert!(code == 1 && stderr.contains("controller.quorum.voters"), "{stderr}");
+    let told = format!("{more}controller.quorum.bootstrap.servers=127.0.0.1:9\n");
+    assert_eq!(format(&told, Some("--standalone")).1, true);
+    assert_eq!(format(&told, Some("--no-initial-controllers")).1, false);
 }
 
 #[test]

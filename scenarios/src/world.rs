@@ -10,7 +10,7 @@ use crate::transcript::Transcript;
 use bytes::Bytes;
 use sordini_core::config::BrokerConfig;
 use sordini_core::config::broker::Origin;
-use sordini_core::format::FirstVoters;
+use sordini_core::format::Beginning;
 use sordini_core::ids::{ConnectionId, RequestId};
 use sordini_core::museum::Museum;
 use sordini_core::node::{
@@ -265,7 +265,8 @@ impl World {
         if !self.is_formatted {
             self.is_formatted = true;
             let cluster_id = sordini_core::format::new_cluster_id(1).to_string();
-            for op in sordini_core::format::format(&config, &cluster_id, &FirstVoters::Own, 1, self.wall_ms())
+            for op in
+                sordini_core::format::format(&config, &cluster_id, &Beginning::default(), 1, self.wall_ms())
             {
                 self.apply(op).map_err(|fault| format!("the disk cannot be formatted: {fault}"))?;
             }

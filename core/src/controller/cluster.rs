@@ -17,8 +17,18 @@ pub(crate) const KRAFT_VERSION: (&str, i16, i16) = ("kraft.version", 0, 1);
 /// The same of what lets replicas that left the ISR lead (KIP-966).
 pub(crate) const ELR_VERSION: (&str, i16, i16) = ("eligible.leader.replicas.version", 0, 1);
 
-/// Every feature that this node can live with.
-pub(crate) const FEATURES: [(&str, i16, i16); 3] = [METADATA_VERSION, KRAFT_VERSION, ELR_VERSION];
+/// Every feature that this node can live with. The last four say how coordinators of groups and transactions work. There are
+/// none here, as the APIs that are announced tell, so that a node lives with each of their levels, and a cluster of Apache
+/// Kafka's that has them takes it in.
+pub(crate) const FEATURES: [(&str, i16, i16); 7] = [
+    METADATA_VERSION,
+    KRAFT_VERSION,
+    ELR_VERSION,
+    ("group.version", 0, 1),
+    ("transaction.version", 0, 2),
+    ("share.version", 0, 1),
+    ("streams.version", 0, 1),
+];
 
 impl Controller {
     /// Forgets a broker, whether it lives or not: it is in sync with nothing any more and leads nothing.

@@ -253,7 +253,7 @@ mod tests {
         assert_eq!((records.len(), response.error_code, response.results.len()), (0, 0, 1));
         request.validate_only = false;
         request.feature_updates.push(FeatureUpdateKey {
-            feature: Str::from_static("group.version"),
+            feature: Str::from_static("nonsense.version"),
             max_version_level: 1,
             ..FeatureUpdateKey::default()
         });

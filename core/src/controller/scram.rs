@@ -2,6 +2,7 @@
 
 use super::image::MetadataImage;
 use super::{Controller, Decision, Refusal, text};
+use crate::features::SCRAM_FROM;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
@@ -25,10 +26,7 @@ use sordini_protocol::records::{MetadataRecord, RemoveUserScramCredentialRecord,
 use sordini_protocol::wire::Str;
 
 /// How often the password may have been hashed: less is too easy to guess, more too easy a way to keep a server busy.
-const ITERATIONS: core::ops::RangeInclusive<i32> = 4096..=16_384;
-
-/// The level of metadata.version from which on the log can hold credentials.
-const FIRST_METADATA_VERSION: i16 = 11;
+pub const ITERATIONS: core::ops::RangeInclusive<i32> = 4096..=16_384;
 
 /// A user under one mechanism, which is kept as its number: the log may know more than this version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,12 +64,43 @@ impl ScramCredential {
 
 /// How a password is hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mechanism {
+pub enum Mechanism {
+    /// `SCRAM-SHA-256`.
     Sha256,
+    /// `SCRAM-SHA-512`.
     Sha512,
 }
 
 impl Mechanism {
+    /// The number that records and requests have for it.
+    const fn code(self) -> i8 {
+        match self {
+            Self::Sha256 => 1,
+            Self::Sha512 => 2,
+        }
+    }
+
+    /// What the log is to hold of a user whose password became `salted_password` with `salt` and so many iterations.
+    #[must_use]
+    pub fn credential(
+        self,
+        name: &str,
+        salt: Bytes,
+        iterations: i32,
+        salted_password: &[u8],
+    ) -> UserScramCredentialRecord {
+        let (stored_key, server_key) = self.keys(salted_password);
+        UserScramCredentialRecord {
+            name: Str::from(name),
+            mechanism: self.code(),
+            salt,
+            stored_key,
+            server_key,
+            iterations,
+            ..UserScramCredentialRecord::default()
+        }
+    }
+
     fn of_user(user: &ScramUser) -> Result<Self, Refusal> {
         if user.name.is_empty() {
             let message = "the name of a user must not be empty";
@@ -178,7 +207,7 @@ impl Controller {
     }
 
     fn alter_credential(&self, wish: &Wish<'_>) -> Result<MetadataRecord, Refusal> {
-        if self.image.metadata_version() < FIRST_METADATA_VERSION {
+        if self.image.metadata_version() < SCRAM_FROM {
             let message = "the cluster's metadata.version is too low for SCRAM credentials";
             return Err(Refusal::new(ErrorCode::UnsupportedVersion, message));
         }
@@ -205,17 +234,8 @@ impl Controller {
                     );
                     return Err(Refusal::new(ErrorCode::UnacceptableCredential, message));
                 }
-                let (stored_key, server_key) = mechanism.keys(&upsertion.salted_password);
-                let record = UserScramCredentialRecord {
-                    name: user.name,
-                    mechanism: user.mechanism,
-                    salt: upsertion.salt.clone(),
-                    stored_key,
-                    server_key,
-                    iterations: upsertion.iterations,
-                    ..UserScramCredentialRecord::default()
-                };
-                Ok(record.into())
+                let (salt, iterations) = (upsertion.salt.clone(), upsertion.iterations);
+                Ok(mechanism.credential(&user.name, salt, iterations, &upsertion.salted_password).into())
             }
         }
     }

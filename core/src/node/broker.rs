@@ -38,7 +38,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use sordini_protocol::error_code::ErrorCode;
-use sordini_protocol::records::{AbortTransactionRecord, FeatureLevelRecord, MetadataRecord};
+use sordini_protocol::records::{AbortTransactionRecord, ConfigRecord, FeatureLevelRecord, MetadataRecord};
 use sordini_protocol::request::AnyResponse;
 use sordini_protocol::wire::{Str, Uuid};
 
@@ -528,6 +528,7 @@ impl Broker {
             };
             records.push(record.into());
         }
+        records.extend(self.min_insync_replicas_of_all(&records));
         if self.controller.image().is_in_transaction() {
             // Whoever began it leads no more, and nobody else ends it (KIP-868).
             out.sometimes(Mark::ControllerTransactionAborted);
@@ -536,6 +537,22 @@ impl Broker {
         }
         self.commit(records, Committed::Nothing, now, out);
         self.hasten_lifecycle(now);
+    }
+
+    /// Where replicas that left the ISR may lead, every broker has to have the same `min.insync.replicas`, from the first
+    /// record on (KIP-966).
+    fn min_insync_replicas_of_all(&self, bootstrap: &[MetadataRecord]) -> Option<MetadataRecord> {
+        let (elr, ..) = cluster::ELR_VERSION;
+        let is_elr = |record: &MetadataRecord| matches!(record, MetadataRecord::FeatureLevel(record) if *record.name == *elr && record.feature_level > 0);
+        bootstrap.iter().any(is_elr).then(|| {
+            let record = ConfigRecord {
+                resource_type: ConfigResource::Broker.code(),
+                name: Str::from_static("min.insync.replicas"),
+                value: Some(Str::from(&*self.config.topic_defaults.min_insync_replicas.to_string())),
+                ..ConfigRecord::default()
+            };
+            record.into()
+        })
     }
 
     /// Appends what the controller decided, applies it to the controller's image, and has `then` done when it is

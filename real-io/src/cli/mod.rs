@@ -2,12 +2,15 @@
 
 mod logging;
 mod quorum;
+mod scram;
 mod start;
 
 use clap::{Parser, Subcommand};
 use logging::LogFormat;
+use scram::{AddScram, MalformedScram};
 use sordini::config::{self, ListScope, LoadError, Loaded};
-use sordini::server::{ServerError, format};
+use sordini::server::{FormatOptions, ServerError, format};
+use sordini_core::features::{FirstLevels, LevelError, WantedLevel};
 use sordini_core::format::{FirstVoter, FirstVoters};
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -69,13 +72,18 @@ enum Command {
     #[command(after_help = FORMAT_EXAMPLES)]
     Format {
         /// Kafka's server.properties; without it and without KAFKA_ variables, what `dev` assumes
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, short, value_name = "FILE")]
         config: Option<PathBuf>,
         /// Id of the cluster; a new one if not given
-        #[arg(long, value_name = "ID")]
+        #[arg(long, short = 't', value_name = "ID")]
         cluster_id: Option<String>,
         #[command(flatten)]
         first: First,
+        #[command(flatten)]
+        contents: Contents,
+        /// Skip log directories that are formatted already
+        #[arg(long, short = 'g')]
+        ignore_formatted: bool,
         #[command(flatten)]
         overrides: Overrides,
     },
@@ -142,6 +150,21 @@ impl First {
     }
 }
 
+/// What a new cluster begins with.
+#[derive(Debug, clap::Args)]
+struct Contents {
+    /// Levels of the features are those of this release, for instance 4.3 or 4.2-IV0; of the newest one if not given
+    #[arg(long, short = 'r', value_name = "VERSION")]
+    release_version: Option<String>,
+    /// Level of one feature, for instance group.version=0
+    #[arg(long, short = 'f', value_name = "NAME=LEVEL")]
+    feature: Vec<WantedLevel>,
+    /// A user of SASL/SCRAM, for instance 'SCRAM-SHA-256=[name=alice,password=alice-secret]' or
+    /// 'SCRAM-SHA-512=[name=alice,iterations=8192,salt="N3E=",saltedpassword="YCE="]'
+    #[arg(long, short = 'S', value_name = "CREDENTIAL")]
+    add_scram: Vec<String>,
+}
+
 #[derive(Debug, clap::Args)]
 struct Overrides {
     /// Set a key, whatever the file says
@@ -159,13 +182,19 @@ EXAMPLES
   sordini format --config server.properties
   sordini format --config server.properties --cluster-id 5L6g3nShT-eMCtK--X86sw
   sordini format --config controller.properties --standalone                  the first controller of a quorum
-  sordini format --config controller.properties --no-initial-controllers      one that follows it until it is added";
+  sordini format --config controller.properties --no-initial-controllers      one that follows it until it is added
+  sordini format --config server.properties --release-version 4.2 --feature group.version=0
+  sordini format --config server.properties --add-scram 'SCRAM-SHA-256=[name=alice,password=alice-secret]'";
 
 /// Why a command failed; decides the exit code.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("{0}")]
     Config(#[from] LoadError),
+    #[error(transparent)]
+    Levels(#[from] LevelError),
+    #[error("--add-scram: {0}")]
+    Scram(#[from] MalformedScram),
     #[error(transparent)]
     Server(#[from] ServerError),
     #[error(transparent)]
@@ -177,7 +206,7 @@ enum Failure {
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => 2,
+            Self::Config(_) | Self::Levels(_) | Self::Scram(_) => 2,
             Self::Server(ServerError::NotFormatted { .. } | ServerError::OtherCluster { .. }) => 3,
             Self::Server(ServerError::Bind(sordini::net::listener::BindError::InUse { .. })) => 4,
             Self::Server(ServerError::Broken) => 70,
@@ -210,15 +239,27 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
         Command::Start { config, overrides, format_if_needed } => {
             start::start(config.as_deref(), &overrides.overrides, format_if_needed, started)
         }
-        Command::Format { config, cluster_id, first, overrides } => {
+        Command::Format { config, cluster_id, first, contents, ignore_formatted, overrides } => {
             let Loaded { config, warnings } =
                 config::start(config.as_deref(), environment(), &overrides.overrides)?;
             start::warn(&warnings);
+            let Contents { release_version, feature, add_scram } = contents;
+            let voters_are_configured = !config.controller_quorum_voters.is_empty();
+            let levels = FirstLevels::choose(release_version.as_deref(), &feature, voters_are_configured)?;
+            if !add_scram.is_empty() {
+                levels.check_scram()?;
+            }
+            let mut credentials = Vec::new();
+            for user in &add_scram {
+                credentials.push(user.parse::<AddScram>()?.credential()?);
+            }
             let log_dirs: Vec<PathBuf> = config.log_dirs.iter().map(PathBuf::from).collect();
             let _locks = start::lock(&log_dirs)?;
             let mut out = io::stdout().lock();
             let cluster_id = cluster_id.or_else(cluster_id_of_environment);
-            match format(&config, &log_dirs, cluster_id.as_deref(), first.voters().as_ref())? {
+            let voters = first.voters();
+            let options = FormatOptions { cluster_id, voters, levels, credentials, ignore_formatted };
+            match format(&config, &log_dirs, options)? {
                 Some(cluster_id) => {
                     writeln!(out, "formatted for cluster {cluster_id}: {}", config.log_dirs.join(", "))?
                 }

@@ -14,7 +14,7 @@ use crate::plan::{CrashKind, DiskAfter, DiskFault, End, Fault, FileKind, Mutatio
 use crate::trace::{Kind, LogEnds, hash_of};
 use crate::transcript;
 use bytes::Bytes;
-use sordini_core::format::FirstVoters;
+use sordini_core::format::Beginning;
 use sordini_core::ids::ConnectionId;
 use sordini_core::node::{Input, Node, NodeConfig, NodeState, Output};
 use sordini_core::storage_op::{Completion, StorageFault, StorageOp, StorageToken};
@@ -44,7 +44,8 @@ impl World {
         let cluster_id = self.cluster_id(if is_member { 0 } else { node }).to_string();
         let machine = &mut self.machines[node];
         let wall_ms = machine.wall_ms(self.now);
-        for op in sordini_core::format::format(&machine.config, &cluster_id, &FirstVoters::Own, seed, wall_ms)
+        for op in
+            sordini_core::format::format(&machine.config, &cluster_id, &Beginning::default(), seed, wall_ms)
         {
             let due = machine.disk.submit(self.now, StorageToken { owner: 0, sequence: 0 }, op);
             machine.disk.complete(due.number, due.at, wall_ms);
