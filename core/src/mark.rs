@@ -151,6 +151,8 @@ marks! {
     QuorumFetchRefusedAtEnd = "quorum.fetch_refused_at_end";
     /// Voters were added, removed or changed, and that was committed.
     QuorumVotersChanged = "quorum.voters.changed";
+    /// Voters of the configuration were written into the log: kraft.version became 1.
+    QuorumVotersLogged = "quorum.voters.logged";
     /// A change of the voters was cut off the log.
     QuorumVotersTakenBack = "quorum.voters.taken_back";
     /// A leader that is no voter any more gave way.

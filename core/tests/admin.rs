@@ -12,6 +12,7 @@ use sordini_protocol::messages::alter_partition_reassignments_request::{
 use sordini_protocol::messages::alter_user_scram_credentials_request::{
     ScramCredentialDeletion, ScramCredentialUpsertion,
 };
+use sordini_protocol::messages::api_versions_response::FinalizedFeatureKey;
 use sordini_protocol::messages::create_acls_request::AclCreation;
 use sordini_protocol::messages::create_topics_request::CreatableTopic;
 use sordini_protocol::messages::delete_acls_request::DeleteAclsFilter;
@@ -30,6 +31,7 @@ use sordini_protocol::messages::{
 };
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::Str;
+use std::collections::BTreeMap;
 use support::Host;
 
 type Entity<'a> = &'a [(&'a str, Option<&'a str>)];
@@ -432,7 +434,7 @@ fn update_feature(host: &mut Host, version: i16, update: FeatureUpdateKey) -> (i
     (response.error_code, response.results.len())
 }
 
-fn finalized_metadata_version(host: &mut Host) -> i16 {
+fn finalized(host: &mut Host) -> BTreeMap<String, i16> {
     let request = ApiVersionsRequest {
         client_software_name: Str::from_static("test"),
         client_software_version: Str::from_static("1"),
@@ -441,9 +443,8 @@ fn finalized_metadata_version(host: &mut Host) -> i16 {
     let AnyResponse::ApiVersions(response) = host.ask(4, AnyRequest::ApiVersions(request)) else {
         panic!("a response is of its request's API")
     };
-    let features = &response.finalized_features;
-    let version = features.iter().find(|feature| &*feature.name == "metadata.version");
-    version.expect("a cluster has one").max_version_level
+    let level = |feature: FinalizedFeatureKey| (feature.name.to_string(), feature.max_version_level);
+    response.finalized_features.into_iter().map(level).collect()
 }
 
 #[test]
@@ -456,7 +457,7 @@ fn levels_of_features_are_answered_for_in_the_way_of_each_version() {
         upgrade_type,
         ..FeatureUpdateKey::default()
     };
-    assert_eq!(finalized_metadata_version(&mut host), 30);
+    assert_eq!(finalized(&mut host)["metadata.version"], 30);
     assert_eq!(update_feature(&mut host, 2, update("metadata.version", 30, 1)), (0, 0));
     assert_eq!(update_feature(&mut host, 1, update("metadata.version", 30, 1)), (0, 1));
     assert_eq!(update_feature(&mut host, 0, update("metadata.version", 30, 1)), (0, 1));
@@ -464,9 +465,19 @@ fn levels_of_features_are_answered_for_in_the_way_of_each_version() {
     assert_eq!(update_feature(&mut host, 1, update("metadata.version", 29, 3)), (invalid, 0));
     let v0 = FeatureUpdateKey { allow_downgrade: true, ..update("metadata.version", 29, 1) };
     assert_eq!(update_feature(&mut host, 0, v0), (invalid, 0));
-    assert_eq!(update_feature(&mut host, 2, update("kraft.version", 1, 1)), (invalid, 0));
-    assert_eq!(update_feature(&mut host, 2, update("group.version", 1, 1)), (invalid, 0));
-    assert_eq!(finalized_metadata_version(&mut host), 30);
+    assert_eq!(update_feature(&mut host, 2, update("kraft.version", 1, 1)), (0, 0));
+    assert_eq!(update_feature(&mut host, 2, update("kraft.version", 0, 3)), (invalid, 0));
+    assert_eq!(update_feature(&mut host, 2, update("group.version", 0, 2)), (0, 0));
+    assert_eq!(update_feature(&mut host, 2, update("nonsense", 1, 1)), (invalid, 0));
+    let levels = [
+        ("eligible.leader.replicas.version", 1),
+        ("kraft.version", 1),
+        ("metadata.version", 30),
+        ("share.version", 1),
+        ("streams.version", 1),
+        ("transaction.version", 2),
+    ];
+    assert_eq!(finalized(&mut host), levels.map(|(name, level)| (name.to_owned(), level)).into());
 }
 
 fn create_topic(host: &mut Host, name: &str, partitions: i32) {

@@ -9,7 +9,7 @@ use sordini_protocol::api_key::ApiKey;
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::frame::{decode_response, encode_request};
 use sordini_protocol::messages::alter_partition_request::{BrokerState, PartitionData, TopicData};
-use sordini_protocol::messages::broker_registration_request::{Feature, Listener};
+use sordini_protocol::messages::broker_registration_request::Listener;
 use sordini_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use sordini_protocol::messages::metadata_response::MetadataResponsePartition;
 use sordini_protocol::messages::{
@@ -38,7 +38,6 @@ fn ask(host: &mut Host, version: i16, request: AnyRequest) -> AnyResponse {
 
 /// Registers a broker in the life of this number; answers its epoch.
 fn register(host: &mut Host, id: u8, life: u8) -> Result<i64, ErrorCode> {
-    let name = Str::from_static("metadata.version");
     let request = BrokerRegistrationRequest {
         broker_id: id.into(),
         cluster_id: Str::from_static("5L6g3nShT-eMCtK--X86sw"),
@@ -49,12 +48,7 @@ fn register(host: &mut Host, id: u8, life: u8) -> Result<i64, ErrorCode> {
             port: 9092 + u16::from(id),
             ..Listener::default()
         }],
-        features: vec![Feature {
-            name,
-            min_supported_version: 7,
-            max_supported_version: 30,
-            ..Feature::default()
-        }],
+        features: support::features(),
         log_dirs: vec![Uuid([id; 16])],
         ..BrokerRegistrationRequest::default()
     };

@@ -4,23 +4,23 @@
 mod support;
 
 use bytes::Bytes;
-use sordini_core::format::{FirstVoter, FirstVoters};
+use sordini_core::format::{Beginning, FirstVoter, FirstVoters};
 use sordini_core::ids::{NodeId, Offset};
 use sordini_core::node::{Input, Node, NodeState, QuorumRole};
 use sordini_protocol::batch::{BatchBuilder, BatchParams};
 use sordini_protocol::error_code::ErrorCode;
-use sordini_protocol::messages::broker_registration_request::Feature;
 use sordini_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use sordini_protocol::messages::fetch_response::{
     FetchableTopicResponse, LeaderIdAndEpoch, PartitionData as FetchedPartition,
 };
 use sordini_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use sordini_protocol::messages::update_features_request::FeatureUpdateKey;
 use sordini_protocol::messages::{
-    AddRaftVoterRequest, BeginQuorumEpochRequest, BrokerHeartbeatRequest, BrokerHeartbeatResponse,
-    BrokerRegistrationRequest, DescribeConfigsRequest, DescribeQuorumRequest, FetchRequest, FetchResponse,
-    FetchSnapshotRequest, IncrementalAlterConfigsRequest, RemoveRaftVoterRequest, VoteRequest,
-    add_raft_voter_request, begin_quorum_epoch_request, describe_quorum_request, fetch_request,
-    fetch_snapshot_request, vote_request,
+    AddRaftVoterRequest, ApiVersionsRequest, BeginQuorumEpochRequest, BrokerHeartbeatRequest,
+    BrokerHeartbeatResponse, BrokerRegistrationRequest, DescribeConfigsRequest, DescribeQuorumRequest,
+    FetchRequest, FetchResponse, FetchSnapshotRequest, IncrementalAlterConfigsRequest,
+    RemoveRaftVoterRequest, UpdateFeaturesRequest, VoteRequest, add_raft_voter_request,
+    begin_quorum_epoch_request, describe_quorum_request, fetch_request, fetch_snapshot_request, vote_request,
 };
 use sordini_protocol::records::{BeginTransactionRecord, ConfigRecord, MetadataRecord};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
@@ -179,17 +179,11 @@ fn heartbeat(cluster: &mut Cluster, at: usize, epoch: i64, offset: i64) -> Optio
 
 /// Broker 7 serves. Answers its epoch.
 fn join(cluster: &mut Cluster, leader: usize) -> i64 {
-    let feature = Feature {
-        name: Str::from_static("metadata.version"),
-        min_supported_version: 7,
-        max_supported_version: 30,
-        ..Feature::default()
-    };
     let request = BrokerRegistrationRequest {
         broker_id: 7,
         cluster_id: CLUSTER,
         incarnation_id: Uuid([7; 16]),
-        features: vec![feature],
+        features: support::features(),
         log_dirs: vec![Uuid([7; 16])],
         ..BrokerRegistrationRequest::default()
     };
@@ -434,7 +428,7 @@ fn a_follower_believes_only_its_leader_and_only_of_the_epoch_that_it_asked_in() 
 
 #[test]
 fn who_follows_without_a_vote_is_an_observer() {
-    let mut cluster = Cluster::formatted(1);
+    let mut cluster = Cluster::found(vec![FirstVoters::Own], &[]);
     cluster.run_for(1_000);
     let directory = Uuid([9; 16]);
     for replica_id in [7, -1, 1] {
@@ -731,6 +725,111 @@ fn voters_that_formatting_listed_elect_one_of_them() {
     assert!(cluster.leader().is_some_and(|second| second != leader));
 }
 
+/// Asks a machine to raise kraft.version; answers the connection.
+fn raise_kraft_version(cluster: &mut Cluster, at: usize) -> u64 {
+    let update = FeatureUpdateKey {
+        feature: Str::from_static("kraft.version"),
+        max_version_level: 1,
+        upgrade_type: 1,
+        ..FeatureUpdateKey::default()
+    };
+    let request = UpdateFeaturesRequest { feature_updates: vec![update], ..UpdateFeaturesRequest::default() };
+    cluster.request(at, 2, AnyRequest::UpdateFeatures(request))
+}
+
+fn raised(cluster: &mut Cluster, at: usize, connection: u64) -> Option<ErrorCode> {
+    let AnyResponse::UpdateFeatures(response) = cluster.machines[at].answers.remove(&connection)? else {
+        panic!("another answer")
+    };
+    Some(ErrorCode::from_i16(response.error_code))
+}
+
+/// The finalized level of kraft.version, if any is told.
+fn kraft_version(cluster: &mut Cluster, at: usize) -> Option<i16> {
+    let request = ApiVersionsRequest {
+        client_software_name: Str::from_static("test"),
+        client_software_version: Str::from_static("1"),
+        ..ApiVersionsRequest::default()
+    };
+    let connection = cluster.request(at, 4, AnyRequest::ApiVersions(request));
+    let Some(AnyResponse::ApiVersions(response)) = cluster.machines[at].answers.remove(&connection) else {
+        panic!("another answer")
+    };
+    let features = &response.finalized_features;
+    features.iter().find(|it| &*it.name == "kraft.version").map(|it| it.max_version_level)
+}
+
+#[test]
+fn voters_of_the_configuration_come_into_the_log_and_change_from_then_on() {
+    let mut cluster = Cluster::formatted(3);
+    cluster.run_for(5_000);
+    let leader = cluster.leader().expect("one was elected");
+    assert_eq!(kraft_version(&mut cluster, leader), None);
+    let asked = raise_kraft_version(&mut cluster, leader);
+    assert_eq!(raised(&mut cluster, leader, asked), None, "nobody else has it yet");
+    cluster.run_for(2_000);
+    assert_eq!(raised(&mut cluster, leader, asked), Some(ErrorCode::None));
+    for at in 0..3 {
+        assert_eq!(kraft_version(&mut cluster, at), Some(1), "node {at}");
+        assert_eq!(cluster.view(at).voters, ids(&[1, 2, 3]));
+        cluster.kill(at);
+        cluster.start(at);
+    }
+    cluster.run_for(8_000);
+    let leader = cluster.leader().expect("one was elected");
+    assert_eq!(kraft_version(&mut cluster, leader), Some(1), "it stands in the log");
+    let other = (leader + 1) % 3;
+    let gone = remove(&mut cluster, leader, other);
+    cluster.run_for(2_000);
+    assert_eq!(removed(&mut cluster, leader, gone), Some(ErrorCode::None));
+    assert_eq!(cluster.view(leader).voters.len(), 2);
+    let back = add(&mut cluster, leader, other);
+    cluster.run_for(2_000);
+    assert_eq!(added(&mut cluster, leader, back), Some(ErrorCode::None));
+}
+
+#[test]
+fn voters_come_into_the_log_when_each_of_them_has_said_who_it_is() {
+    let mut cluster = Cluster::formatted(3);
+    cluster.kill(2);
+    cluster.run_for(5_000);
+    let leader = cluster.leader().expect("one was elected");
+    let asked = raise_kraft_version(&mut cluster, leader);
+    cluster.run_for(100);
+    assert_eq!(raised(&mut cluster, leader, asked), Some(ErrorCode::InvalidUpdateVersion));
+    cluster.start(2);
+    cluster.run_for(3_000);
+    let asked = raise_kraft_version(&mut cluster, leader);
+    cluster.run_for(1_000);
+    assert_eq!(raised(&mut cluster, leader, asked), Some(ErrorCode::None));
+}
+
+#[test]
+fn voters_that_were_written_down_without_a_majority_are_those_of_the_configuration_again() {
+    let mut cluster = Cluster::formatted(3);
+    cluster.run_for(5_000);
+    let leader = cluster.leader().expect("one was elected");
+    cluster.isolate(leader);
+    let asked = raise_kraft_version(&mut cluster, leader);
+    assert_eq!(kraft_version(&mut cluster, leader), Some(1), "it counts from when it is appended");
+    cluster.run_for(500);
+    // Whoever reads its log anew knows what to go back to, too.
+    cluster.kill(leader);
+    cluster.start(leader);
+    cluster.run_for(10_000);
+    assert_eq!(kraft_version(&mut cluster, leader), Some(1));
+    let second = cluster.leader().expect("the others elected one");
+    assert_ne!(second, leader);
+    cluster.cut.clear();
+    cluster.run_for(10_000);
+    assert_eq!(raised(&mut cluster, leader, asked), None);
+    for at in 0..3 {
+        assert_eq!(kraft_version(&mut cluster, at), None, "node {at}");
+        assert_eq!(cluster.view(at).voters, ids(&[1, 2, 3]));
+        assert_eq!(cluster.view(at).log_end, cluster.view(second).log_end);
+    }
+}
+
 /// One voter, and two that follow it.
 fn one_and_two() -> Cluster {
     let mut cluster = Cluster::found(vec![FirstVoters::Own, FirstVoters::Others, FirstVoters::Others], &[]);
@@ -832,7 +931,8 @@ fn a_controller_joins_by_itself_where_it_may_and_again_with_another_disk() {
     cluster.kill(emptied);
     let config = cluster.machines[emptied].config.clone();
     let mut disk = Disk::default();
-    for op in sordini_core::format::format(&config, &CLUSTER, &FirstVoters::Others, 99, 1_000_000) {
+    let beginning = Beginning { voters: FirstVoters::Others, ..Beginning::default() };
+    for op in sordini_core::format::format(&config, &CLUSTER, &beginning, 99, 1_000_000) {
         disk.run(op).expect("formatting works");
     }
     cluster.machines[emptied].disk = disk;

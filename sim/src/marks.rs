@@ -169,7 +169,7 @@ const NO_LOGGED_VOTERS: &str =
     "voters stand in the configuration of every plan's controllers, and none in their log";
 
 /// The marks that no plan of today can come by, each with what it would take.
-const OUT_OF_REACH: [(&str, &str); 12] = [
+const OUT_OF_REACH: [(&str, &str); 13] = [
     (
         "boot.deleted_while_opening",
         "logs of a quorum's plan are opened in a moment: core/tests/cluster.rs takes a disk its time",
@@ -189,6 +189,7 @@ const OUT_OF_REACH: [(&str, &str); 12] = [
     ),
     ("quorum.leader_removed", NO_LOGGED_VOTERS),
     ("quorum.voters.changed", NO_LOGGED_VOTERS),
+    ("quorum.voters.logged", NO_LOGGED_VOTERS),
     ("quorum.voters.taken_back", NO_LOGGED_VOTERS),
     ("produce.timed_out", "producers wait for half a minute, and no disk stalls that long"),
 ];

@@ -373,6 +373,7 @@ fn check_log_dirs(image: &MetadataImage, node: NodeId, log_dirs: &[Uuid]) -> Res
 
 #[cfg(test)]
 mod tests {
+    use super::super::Kraft;
     use super::super::tests::{CLUSTER, cluster, partition as partition_of};
     use super::*;
     use crate::ids::Offset;
@@ -384,7 +385,7 @@ mod tests {
 
     fn asked(end: i64, seconds: u64) -> Asked {
         let now = Now { monotonic: Instant(seconds * 1_000_000), wall_ms: 0 };
-        Asked { version: 1, end: Offset(end), now }
+        Asked { version: 1, end: Offset(end), now, kraft: Kraft::default() }
     }
 
     fn registration(id: u8) -> BrokerRegistrationRequest {

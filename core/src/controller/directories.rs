@@ -116,8 +116,8 @@ impl Controller {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Asked;
     use super::super::tests::{ORDERS, cluster, partition as partition_of};
+    use super::super::{Asked, Kraft};
     use super::*;
     use crate::ids::Offset;
     use crate::time::{Instant, Now};
@@ -198,7 +198,7 @@ mod tests {
                 ..BrokerHeartbeatRequest::default()
             };
             let now = Now { monotonic: Instant(0), wall_ms: 0 };
-            let asked = Asked { version: 1, end: Offset(10), now };
+            let asked = Asked { version: 1, end: Offset(10), now, kraft: Kraft::default() };
             let Decision { records, .. } = controller.on_broker_heartbeat(&request, &asked);
             records.iter().for_each(|record| controller.apply(record));
             assert_eq!(partition_of(&controller).leader, Some(leader));

@@ -12,7 +12,7 @@ pub(crate) mod cluster;
 mod configs;
 mod directories;
 mod elections;
-mod features;
+pub(crate) mod features;
 mod heartbeats;
 pub(crate) mod image;
 mod partition_change;
@@ -136,6 +136,16 @@ pub(crate) struct Asked {
     /// Where the decision's records will be in the log.
     pub(crate) end: Offset,
     pub(crate) now: Now,
+    pub(crate) kraft: Kraft,
+}
+
+/// What the controller is told of kraft.version, which stands in records that are not its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kraft {
+    /// The level.
+    pub(crate) level: i16,
+    /// Whether level 1 could follow level 0: every voter has said who it is, and supports it.
+    pub(crate) may_rise: bool,
 }
 
 impl Asked {
@@ -234,7 +244,7 @@ impl Controller {
                 (None, self.alter_user_scram_credentials(request).map(AnyResponse::AlterUserScramCredentials))
             }
             ControllerRequest::UpdateFeatures(request) => {
-                (None, self.update_features(request, version).map(AnyResponse::UpdateFeatures))
+                (None, self.update_features(request, version, asked.kraft).map(AnyResponse::UpdateFeatures))
             }
             ControllerRequest::ElectLeaders(request) => {
                 (None, self.elect_leaders(request, version).map(AnyResponse::ElectLeaders))

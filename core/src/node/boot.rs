@@ -497,8 +497,9 @@ impl Boot {
         if header.is_control()
             && let Some(record) = voters_in(bytes)
         {
-            let before = self.logged_voters.replace(VoterSet::of_record(record));
-            self.history.change(Offset(header.base_offset), before.unwrap_or_default());
+            let before = self.voters();
+            self.logged_voters = Some(VoterSet::of_record(record));
+            self.history.change(Offset(header.base_offset), before);
         }
         self.uncommitted.push_back(Uncommitted::new(header, records_of(bytes)?));
         Ok(())
@@ -539,7 +540,6 @@ impl Boot {
             identity,
             cluster_id: Str::from(meta(0, "cluster.id")),
             voters: self.voters(),
-            is_configured: self.logged_voters.is_none(),
             history: core::mem::take(&mut self.history),
             own_voter: own_voter(&self.config, identity.directory),
             is_controller: self.config.process_roles.controller,

@@ -17,7 +17,7 @@ use crate::config::topic::TopicConfig;
 use crate::config::{BrokerConfigLayers, Overrides};
 use crate::controller::cluster;
 use crate::controller::image::{Change, ConfigResource, MetadataImage, Topic};
-use crate::controller::{Asked, Controller, ControllerRequest};
+use crate::controller::{self, Asked, Controller, ControllerRequest, Kraft};
 use crate::coordinator::UntilCommitted;
 use crate::fetch_session::FetchSessions;
 use crate::ids::{BrokerEpoch, ConnectionId, LeaderEpoch, NodeId, Offset, RequestId, TopicIdPartition};
@@ -38,7 +38,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use sordini_protocol::error_code::ErrorCode;
-use sordini_protocol::records::{AbortTransactionRecord, ConfigRecord, FeatureLevelRecord, MetadataRecord};
+use sordini_protocol::records::{AbortTransactionRecord, FeatureLevelRecord, MetadataRecord};
 use sordini_protocol::request::AnyResponse;
 use sordini_protocol::wire::{Str, Uuid};
 
@@ -528,7 +528,7 @@ impl Broker {
             };
             records.push(record.into());
         }
-        records.extend(self.min_insync_replicas_of_all(&records));
+        records.extend(self.controller.min_insync_replicas_for(&records));
         if self.controller.image().is_in_transaction() {
             // Whoever began it leads no more, and nobody else ends it (KIP-868).
             out.sometimes(Mark::ControllerTransactionAborted);
@@ -537,22 +537,6 @@ impl Broker {
         }
         self.commit(records, Committed::Nothing, now, out);
         self.hasten_lifecycle(now);
-    }
-
-    /// Where replicas that left the ISR may lead, every broker has to have the same `min.insync.replicas`, from the first
-    /// record on (KIP-966).
-    fn min_insync_replicas_of_all(&self, bootstrap: &[MetadataRecord]) -> Option<MetadataRecord> {
-        let (elr, ..) = cluster::ELR_VERSION;
-        let is_elr = |record: &MetadataRecord| matches!(record, MetadataRecord::FeatureLevel(record) if *record.name == *elr && record.feature_level > 0);
-        bootstrap.iter().any(is_elr).then(|| {
-            let record = ConfigRecord {
-                resource_type: ConfigResource::Broker.code(),
-                name: Str::from_static("min.insync.replicas"),
-                value: Some(Str::from(&*self.config.topic_defaults.min_insync_replicas.to_string())),
-                ..ConfigRecord::default()
-            };
-            record.into()
-        })
     }
 
     /// Appends what the controller decided, applies it to the controller's image, and has `then` done when it is
@@ -604,12 +588,16 @@ impl Broker {
         }
         let asked = self.asked(reply_to.version, now);
         let decision = self.controller.decide(request, &asked, &mut self.rng, out);
+        if controller::features::raises_kraft_version(request, &decision) {
+            self.quorum.log_voters(now, out);
+        }
         self.commit(decision.records, Committed::Respond(reply_to, decision.response), now, out);
     }
 
     /// What the controller is told with a request that comes to it at this time.
     pub(super) fn asked(&self, version: i16, now: Now) -> Asked {
-        Asked { version, end: self.quorum.log().next_offset(), now }
+        let kraft = Kraft { level: self.quorum.kraft_version(), may_rise: self.quorum.can_log_voters() };
+        Asked { version, end: self.quorum.log().next_offset(), now, kraft }
     }
 
     /// A snapshot came in the place of the log: the cluster is what it says, whatever came to be and went before it.

@@ -5,7 +5,7 @@ use super::to_controller::Question;
 use crate::config::alter::Resource;
 use crate::config::describe::{self, ConfigEntry};
 use crate::config::{ConfigError, Overrides};
-use crate::controller::cluster::FEATURES;
+use crate::controller::cluster::{FEATURES, KRAFT_VERSION};
 use crate::controller::image::ConfigResource;
 use crate::mark::Mark;
 use crate::outbox::Outbox;
@@ -213,10 +213,13 @@ impl Broker {
         }
         // Clients of before version 4 stumble over a feature whose lowest level is 0 (KAFKA-17011).
         let supported = FEATURES.into_iter().filter(|(_, min, _)| reply_to.version >= 4 || *min > 0);
-        let finalized = self.image.features().iter().map(|(name, level)| FinalizedFeatureKey {
-            name: name.clone(),
-            max_version_level: *level,
-            min_version_level: *level,
+        let kraft = (Str::from_static(KRAFT_VERSION.0), self.quorum.kraft_version());
+        let levels = self.image.features().iter().map(|(name, level)| (name.clone(), *level));
+        let levels = levels.chain((kraft.1 > 0).then_some(kraft));
+        let finalized = levels.map(|(name, level)| FinalizedFeatureKey {
+            name,
+            max_version_level: level,
+            min_version_level: level,
             ..FinalizedFeatureKey::default()
         });
         let response = ApiVersionsResponse {

@@ -331,9 +331,15 @@ impl Quorum {
                 self.backoffs.remove(&(asked.voter, asked.peer.channel));
                 return self.on_supported(asked, &response, now, out);
             }
+            (Question::UpdateVoter, AnyResponse::UpdateRaftVoter(response)) => {
+                self.backoffs.remove(&(asked.voter, asked.peer.channel));
+                if response.error_code == ErrorCode::None.as_i16() {
+                    self.on_introduced(asked);
+                }
+                return self.on_wish_answered(now);
+            }
             (Question::AddVoter, AnyResponse::AddRaftVoter(_))
             | (Question::RemoveVoter, AnyResponse::RemoveRaftVoter(_))
-            | (Question::UpdateVoter, AnyResponse::UpdateRaftVoter(_))
             | (Question::Register, AnyResponse::ControllerRegistration(_)) => {
                 self.backoffs.remove(&(asked.voter, asked.peer.channel));
                 return self.on_wish_answered(now);

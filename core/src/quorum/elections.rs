@@ -1,6 +1,7 @@
 //! Who leads: how a node's part in its epoch changes, and what others are told who ask it about that.
 
 use super::leader::Leader;
+use super::membership::kraft_version_records;
 use super::messages::LeaderHint;
 use super::{Address, BACKOFF_DOUBLINGS_MAX, ElectionState, Quorum, Role, Tally, VoterKey, messages};
 use crate::ids::{LeaderEpoch, NodeId, Offset};
@@ -17,8 +18,8 @@ use sordini_protocol::batch::BatchParams;
 use sordini_protocol::control::{ControlType, control_batch};
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::{BeginQuorumEpochRequest, EndQuorumEpochRequest, VoteRequest, VoteResponse};
+use sordini_protocol::records::LeaderChangeMessage;
 use sordini_protocol::records::leader_change_message::Voter;
-use sordini_protocol::records::{KRaftVersionRecord, LeaderChangeMessage};
 use sordini_protocol::request::AnyResponse;
 use sordini_protocol::wire::{Message as _, Str, Uuid};
 
@@ -82,7 +83,7 @@ impl Quorum {
 
     pub(super) fn follow(&mut self, leader: NodeId, now: Now, out: &mut Outbox) {
         let fetch_by = now.monotonic.plus_millis(self.config.fetch_timeout_ms);
-        self.enter(Role::Follower { leader, has_fetched: false, fetch_by }, out);
+        self.enter(Role::Follower { leader, has_fetched: false, fetch_by, is_introduced: false }, out);
         self.lost_elections = 0;
         self.backoffs.remove(&(leader, Channel::Fetch));
         self.pursue(now, out);
@@ -188,12 +189,9 @@ impl Quorum {
             |bytes: Result<Bytes, _>| bytes.expect("control records are written at a version they have");
         let mut records = alloc::vec![(ControlType::LeaderChange, encode(leader_change.to_bytes(0)))];
         if self.log.next_offset() == Offset(0)
-            && !self.is_configured
             && self.voters.get(self.identity.node).is_some_and(|voter| !voter.voter_directory_id.is_zero())
         {
-            let version = KRaftVersionRecord { kraft_version: 1, ..KRaftVersionRecord::default() };
-            records.push((ControlType::KraftVersion, encode(version.to_bytes(0))));
-            records.push((ControlType::KraftVoters, encode(self.voters.to_record().to_bytes(0))));
+            records.extend(kraft_version_records(&self.voters));
         }
         let params = BatchParams { control: true, ..BatchParams::default() };
         self.append_batch(control_batch(params, now.wall_ms, &records), Vec::new(), now, out);

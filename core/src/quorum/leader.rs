@@ -1,7 +1,7 @@
 //! What the leader of the quorum knows of the other voters: how far they have the log, and when they were last heard of.
 
 use super::membership::VoterChange;
-use super::voters::{VoterKey, VoterSet};
+use super::voters::{Voter, VoterKey, VoterSet};
 use crate::ids::{NodeId, Offset};
 use crate::time::{Instant, Now};
 use alloc::collections::BTreeMap;
@@ -49,6 +49,9 @@ pub(crate) struct Leader {
     pub(crate) begin_epoch_at: Instant,
     /// A change of the voters that somebody waits for.
     pub(super) change: Option<VoterChange>,
+    /// Who the others are that the configuration names, as they say themselves. They stand in the log from kraft.version 1
+    /// on.
+    pub(super) introduced: BTreeMap<NodeId, Voter>,
 }
 
 impl Replica {
@@ -77,8 +80,8 @@ impl Leader {
     ) -> Self {
         let replicas = others.into_iter().map(|id| (id, Replica::default())).collect();
         let observers = BTreeMap::new();
-        let (heard, change) = (Vec::new(), None);
-        Self { epoch_start, replicas, observers, check_quorum_at, heard, begin_epoch_at, change }
+        let (heard, change, introduced) = (Vec::new(), None, BTreeMap::new());
+        Self { epoch_start, replicas, observers, check_quorum_at, heard, begin_epoch_at, change, introduced }
     }
 
     /// Others vote than before. Who followed without a vote and has one is where it was.

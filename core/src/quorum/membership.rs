@@ -21,6 +21,7 @@ use sordini_protocol::messages::{
     AddRaftVoterRequest, AddRaftVoterResponse, ApiVersionsResponse, ControllerRegistrationRequest,
     RemoveRaftVoterRequest, RemoveRaftVoterResponse, UpdateRaftVoterRequest,
 };
+use sordini_protocol::records::KRaftVersionRecord;
 use sordini_protocol::records::voters_record::{Endpoint, KRaftVersionFeature};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Message as _, Str};
@@ -90,6 +91,14 @@ fn response(kind: Kind, code: ErrorCode, why: Option<String>) -> AnyResponse {
 
 type Refusal = (ErrorCode, Option<String>);
 
+/// What makes the log name the voters.
+pub(super) fn kraft_version_records(voters: &VoterSet) -> [(ControlType, Bytes); 2] {
+    let version = KRaftVersionRecord { kraft_version: VOTERS_IN_LOG, ..KRaftVersionRecord::default() };
+    let version = version.to_bytes(0).expect("control records have a version 0");
+    let voters = voters.to_record().to_bytes(0).expect("control records have a version 0");
+    [(ControlType::KraftVersion, version), (ControlType::KraftVoters, voters)]
+}
+
 impl Quorum {
     // ---- what the log says of voters ----
 
@@ -131,7 +140,6 @@ impl Quorum {
     }
 
     fn on_voters_changed(&mut self) {
-        self.is_configured = false;
         if let Role::Leader(leader) = &mut self.role {
             leader.set_voters(&self.voters, self.identity.node);
         }
@@ -193,7 +201,7 @@ impl Quorum {
         if self.told_high_watermark().is_none() {
             return wait("The leader has committed nothing in its epoch.");
         }
-        if self.is_configured || self.voters.len() == 0 {
+        if !self.voters.is_logged() {
             let why = "Voters are configured by controller.quorum.voters: kraft.version is 0.";
             return Some((ErrorCode::UnsupportedVersion, Some(String::from(why))));
         }
@@ -376,12 +384,13 @@ impl Quorum {
             core::cmp::Ordering::Greater => return Err(ErrorCode::UnknownLeaderEpoch),
             core::cmp::Ordering::Equal => {}
         }
-        if let Some((code, _)) = self.change_refusal() {
+        let is_logged = self.voters.is_logged();
+        if is_logged && let Some((code, _)) = self.change_refusal() {
             return Err(code);
         }
         let key = VoterKey { node: NodeId(request.voter_id), directory: request.voter_directory_id };
-        let known = self.voters.get(key.node).filter(|voter| voter.voter_directory_id == key.directory);
-        let known = known.ok_or(ErrorCode::VoterNotFound)?;
+        let is_same = |voter: &&Voter| !is_logged || voter.voter_directory_id == key.directory;
+        let known = self.voters.get(key.node).filter(is_same).ok_or(ErrorCode::VoterNotFound)?;
         let listeners = request.listeners.iter();
         let endpoints = listeners.map(|listener| Endpoint {
             name: listener.name.clone(),
@@ -393,14 +402,68 @@ impl Quorum {
         let feature = &request.kraft_version_feature;
         let (min, max) = (feature.min_supported_version, feature.max_supported_version);
         let is_reachable = endpoints.iter().any(|endpoint| endpoint.name == self.listener);
-        if !is_reachable || !(min..=max).contains(&VOTERS_IN_LOG) {
+        if !is_reachable || !(min..=max).contains(&self.kraft_version()) {
             return Err(ErrorCode::InvalidRequest);
         }
         let updated = super::voters::voter(key, endpoints, (min, max));
-        if updated != *known {
+        if !is_logged {
+            if let Role::Leader(leader) = &mut self.role {
+                leader.introduced.insert(key.node, updated);
+            }
+        } else if updated != *known {
             self.append_voters(&self.voters.with(updated), now, out);
         }
         Ok(())
+    }
+
+    // ---- from the configuration into the log ----
+
+    /// The level of kraft.version: 1 where the log names the voters.
+    pub(crate) fn kraft_version(&self) -> i16 {
+        if self.voters.is_logged() { VOTERS_IN_LOG } else { 0 }
+    }
+
+    /// The voters that the configuration names, as they are to stand in the log, if this is the leader and each of them has
+    /// said who it is and supports that.
+    fn introduced_voters(&self) -> Option<VoterSet> {
+        let Role::Leader(leader) = &self.role else { return None };
+        let introduced = |id: NodeId| {
+            let voter =
+                if id == self.identity.node { Some(&self.own_voter) } else { leader.introduced.get(&id) };
+            voter.filter(|voter| {
+                let feature = &voter.kraft_version_feature;
+                (feature.min_supported_version..=feature.max_supported_version).contains(&VOTERS_IN_LOG)
+                    && !voter.voter_directory_id.is_zero()
+            })
+        };
+        let voters: Option<Vec<Voter>> = self.voters.ids().map(|id| introduced(id).cloned()).collect();
+        Some(VoterSet::new(voters?))
+    }
+
+    /// Whether the voters can be written into the log.
+    pub(crate) fn can_log_voters(&self) -> bool {
+        self.introduced_voters().is_some()
+    }
+
+    /// Writes the voters into the log, which makes kraft.version 1, if they do not stand there.
+    pub(crate) fn log_voters(&mut self, now: Now, out: &mut Outbox) {
+        if !self.voters.is_logged()
+            && let Some(voters) = self.introduced_voters()
+        {
+            out.sometimes(Mark::QuorumVotersLogged);
+            let params = BatchParams { control: true, ..BatchParams::default() };
+            let batch = control_batch(params, now.wall_ms, &kraft_version_records(&voters));
+            self.append_batch(batch, Vec::new(), now, out);
+        }
+    }
+
+    /// The leader has noted who this voter is.
+    pub(super) fn on_introduced(&mut self, asked: &Asked) {
+        if let Role::Follower { leader, is_introduced, .. } = &mut self.role
+            && (*leader, self.election.epoch) == (asked.voter, asked.epoch)
+        {
+            *is_introduced = true;
+        }
     }
 
     fn append_voters(&mut self, voters: &VoterSet, now: Now, out: &mut Outbox) {
@@ -428,23 +491,24 @@ impl Quorum {
     /// What a follower asks its leader to write of it: where it is, that it has other addresses as a voter, or, where that is
     /// configured, that it votes.
     pub(super) fn wish(&self, now: Now) -> Option<Question> {
-        let Role::Follower { leader, has_fetched: true, .. } = self.role else { return None };
+        let Role::Follower { leader, has_fetched: true, is_introduced, .. } = self.role else { return None };
         if now.monotonic < self.wish_at || self.high_watermark.is_none() {
             return None;
         }
         if self.registration.is_some() {
             return Some(Question::Register);
         }
-        if self.is_configured {
-            return None;
-        }
         if self.is_voter() {
-            let is_known = self.voters.get(self.identity.node) == Some(&self.own_voter);
+            let is_known = if self.voters.is_logged() {
+                self.voters.get(self.identity.node) == Some(&self.own_voter)
+            } else {
+                is_introduced
+            };
             return (!is_known).then_some(Question::UpdateVoter);
         }
         if !self.config.auto_join
             || !self.is_controller
-            || self.voters.len() == 0
+            || !self.voters.is_logged()
             || leader == self.identity.node
         {
             return None;

@@ -103,8 +103,6 @@ pub(crate) struct Setup {
     pub(crate) identity: VoterKey,
     pub(crate) cluster_id: Str,
     pub(crate) voters: VoterSet,
-    /// No record of the log names voters: they are those of the configuration, if any are known.
-    pub(crate) is_configured: bool,
     /// What of them the log may still take back.
     pub(crate) history: VoterHistory,
     /// This node as the log should name it.
@@ -160,6 +158,8 @@ enum Role {
         has_fetched: bool,
         /// When it takes the leader for gone.
         fetch_by: Instant,
+        /// This leader knows who this voter is, although the log does not say so.
+        is_introduced: bool,
     },
     Leader(Leader),
     /// Led this epoch and does so no more. It tells the others, so that they need not find out.
@@ -300,7 +300,6 @@ pub(crate) struct Quorum {
     cluster_id: Str,
     /// Those of now. The first leader puts those that formatting wrote into the log.
     voters: VoterSet,
-    is_configured: bool,
     history: VoterHistory,
     own_voter: Voter,
     is_controller: bool,
@@ -368,7 +367,6 @@ impl Quorum {
             identity: setup.identity,
             cluster_id: setup.cluster_id,
             voters: setup.voters,
-            is_configured: setup.is_configured,
             history: setup.history,
             own_voter: setup.own_voter,
             is_controller: setup.is_controller,
@@ -613,7 +611,7 @@ impl Quorum {
             state.voted = None;
         }
         let ids: Vec<NodeId> = self.voters.ids().collect();
-        let bytes = state.to_file(self.is_configured.then_some(&*ids));
+        let bytes = state.to_file((!self.voters.is_logged()).then_some(&*ids));
         let file = self.log.dir().join("quorum-state");
         let token = StorageToken { owner: self.state_owner, sequence: self.state_writes };
         out.push(Output::Storage { token, op: StorageOp::Replace { file, bytes } });

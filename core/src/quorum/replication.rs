@@ -328,7 +328,7 @@ impl Quorum {
     /// The leader is there.
     pub(super) fn heard_of_leader(&mut self, now: Now) {
         let until = now.monotonic.plus_millis(self.config.fetch_timeout_ms);
-        if let Role::Follower { leader, has_fetched, fetch_by } = &mut self.role {
+        if let Role::Follower { leader, has_fetched, fetch_by, .. } = &mut self.role {
             (*has_fetched, *fetch_by) = (true, until);
             self.backoffs.remove(&(*leader, Channel::Fetch));
         }

@@ -198,7 +198,7 @@ impl Quorum {
         let epoch = self.epoch_below(end);
         // Who voted there, which may be others than do here.
         let voters = self.history.below(end).unwrap_or(&self.voters);
-        let voters = (!self.is_configured && voters.len() > 0).then(|| voters.to_record());
+        let voters = voters.is_logged().then(|| voters.to_record());
         let bytes = snapshot_file::write(epoch, timestamp_ms, voters.as_ref(), records, now.wall_ms);
         self.snapshots.taken_at = now.monotonic;
         self.snapshots.applied.bytes = 0;

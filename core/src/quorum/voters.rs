@@ -116,6 +116,11 @@ impl VoterSet {
         self.voters.get(&node)
     }
 
+    /// Whether the log names these voters, with their directories, and not the configuration.
+    pub(crate) fn is_logged(&self) -> bool {
+        self.voters.values().any(|voter| !voter.voter_directory_id.is_zero())
+    }
+
     /// The voter of a number; its directory is zero if it is not known.
     pub(crate) fn key(&self, node: NodeId) -> VoterKey {
         VoterKey { node, directory: self.get(node).map_or(Uuid::ZERO, |voter| voter.voter_directory_id) }

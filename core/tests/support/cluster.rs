@@ -3,7 +3,7 @@
 use super::Disk;
 use sordini_core::config::BrokerConfig;
 use sordini_core::config::broker::Origin;
-use sordini_core::format::FirstVoters;
+use sordini_core::format::{Beginning, FirstVoters};
 use sordini_core::ids::{ConnectionId, RequestId};
 use sordini_core::museum::Museum;
 use sordini_core::node::{
@@ -123,7 +123,7 @@ impl Cluster {
             for op in sordini_core::format::format(
                 &config,
                 "5L6g3nShT-eMCtK--X86sw",
-                &first,
+                &Beginning { voters: first, ..Beginning::default() },
                 u64::try_from(id).expect("a few"),
                 1_000_000,
             ) {

@@ -5,7 +5,7 @@ pub(crate) mod cluster;
 
 use bytes::Bytes;
 use sordini_core::config::broker::{BrokerConfig, Origin};
-use sordini_core::format::FirstVoters;
+use sordini_core::format::Beginning;
 use sordini_core::ids::{ConnectionId, RequestId};
 use sordini_core::museum::Museum;
 use sordini_core::node::{Input, Node, NodeConfig, NodeState, Output, RequestBody, RequestContext};
@@ -15,11 +15,31 @@ use sordini_core::storage_op::{Completion, DirectoryEntry, StorageFault, Storage
 use sordini_core::time::{Instant, Now};
 use sordini_protocol::batch::{BatchBuilder, BatchParams};
 use sordini_protocol::messages::ProduceRequest;
+use sordini_protocol::messages::broker_registration_request::Feature;
 use sordini_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Records, StoredRange, Str};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
+
+/// The features of a broker that can live with every level.
+pub(crate) fn features() -> Vec<Feature> {
+    let names = [
+        "metadata.version",
+        "eligible.leader.replicas.version",
+        "group.version",
+        "share.version",
+        "streams.version",
+        "transaction.version",
+    ];
+    let feature = |name| Feature {
+        name: Str::from_static(name),
+        min_supported_version: 0,
+        max_supported_version: i16::MAX,
+        ..Feature::default()
+    };
+    names.map(feature).into()
+}
 
 /// Files by path.
 #[derive(Clone, Debug, Default)]
@@ -138,9 +158,13 @@ impl Host {
             entries.map(|(key, value)| ((*key).to_owned(), (*value).to_owned(), Origin::CommandLine));
         let (config, _) = BrokerConfig::from_entries(entries).expect("the configuration is right");
         let mut disk = Disk::default();
-        for op in
-            sordini_core::format::format(&config, "5L6g3nShT-eMCtK--X86sw", &FirstVoters::Own, 7, 1_000_000)
-        {
+        for op in sordini_core::format::format(
+            &config,
+            "5L6g3nShT-eMCtK--X86sw",
+            &Beginning::default(),
+            7,
+            1_000_000,
+        ) {
             disk.run(op).expect("formatting works");
         }
         let mut host = Self {
