@@ -1,7 +1,7 @@
 //! Brokers that are other processes: they register, send heartbeats, and are fenced when they fall silent (KIP-631,
 //! KIP-841). What each of them may do follows from its registration in the image; that it is there, from its heartbeats.
 
-use super::cluster::{ELR_VERSION, METADATA_VERSION};
+use super::cluster::METADATA_VERSION;
 use super::image::{Broker, MetadataImage};
 use super::partition_change::{DIRECTORIES_FROM, LOST, MIGRATING};
 use super::{Asked, Controller, Decision, PRODUCER_ID_BLOCK, Refusal, text};
@@ -104,9 +104,11 @@ impl Controller {
             None => {
                 let is_clean =
                     existing.is_some_and(|broker| broker.epoch == BrokerEpoch(request.previous_broker_epoch));
-                let has_elr = self.image.feature_level(ELR_VERSION.0) > 0;
-                let left =
-                    if has_elr && !is_clean { self.lose_replicas(node) } else { self.leave_isrs(node) };
+                let left = if self.has_elr() && !is_clean {
+                    self.lose_replicas(node)
+                } else {
+                    self.leave_isrs(node)
+                };
                 records.extend(left.into_iter().map(MetadataRecord::from));
                 record.broker_epoch = asked.offset_after(records.len());
                 self.heartbeats.register(node, asked.now);

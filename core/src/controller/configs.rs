@@ -1,5 +1,6 @@
 //! Dynamic configuration of topics, brokers, groups and client metrics subscriptions (KIP-226, KIP-339, KIP-714).
 
+use super::features::MIN_INSYNC_REPLICAS;
 use super::image::ConfigResource;
 use super::{Controller, Decision, Refusal, text};
 use crate::config::alter::{self, Alteration, ConfigChange, Resource};
@@ -17,7 +18,7 @@ use sordini_protocol::messages::{
     AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResponse,
 };
-use sordini_protocol::records::{ConfigRecord, MetadataRecord};
+use sordini_protocol::records::{ClearElrRecord, ConfigRecord, MetadataRecord};
 use sordini_protocol::wire::Str;
 
 impl Controller {
@@ -148,19 +149,49 @@ impl Controller {
         let current = resource.and_then(|resource| self.image.config(resource, name)).unwrap_or(&none);
         let changes =
             judge(target, current, &layers).map_err(|error| Self::config_refusal(target, &error))?;
-        Ok(changes
-            .into_iter()
-            .map(|change| {
-                ConfigRecord {
-                    resource_type: kind,
-                    resource_name: name.clone(),
-                    name: change.key,
-                    value: change.value,
-                    ..ConfigRecord::default()
-                }
-                .into()
-            })
-            .collect())
+        let elr = self.clear_elr_for(target, name, &changes)?;
+        let changes = changes.into_iter().map(|change| {
+            ConfigRecord {
+                resource_type: kind,
+                resource_name: name.clone(),
+                name: change.key,
+                value: change.value,
+                ..ConfigRecord::default()
+            }
+            .into()
+        });
+        Ok(changes.chain(elr).collect())
+    }
+
+    /// Who is eligible to lead was judged by what `min.insync.replicas` was, and is judged anew when that changes. It is the same
+    /// for all brokers, since any of them may have to judge next (KIP-966).
+    fn clear_elr_for(
+        &self,
+        target: Resource,
+        name: &Str,
+        changes: &[ConfigChange],
+    ) -> Result<Option<MetadataRecord>, Refusal> {
+        let Some(change) = changes.iter().find(|change| *change.key == *MIN_INSYNC_REPLICAS) else {
+            return Ok(None);
+        };
+        let refusal = |what: &str| {
+            let message = format!("{what} while ELR is enabled.");
+            Err(Refusal::new(ErrorCode::InvalidConfig, message))
+        };
+        match target {
+            _ if !self.has_elr() => Ok(None),
+            Resource::Broker | Resource::OtherBroker => {
+                refusal("Broker-level min.insync.replicas cannot be altered")
+            }
+            Resource::ClusterDefault if change.value.is_none() => {
+                refusal("Cluster-level min.insync.replicas cannot be removed")
+            }
+            // The empty name stands for every topic.
+            Resource::Topic | Resource::ClusterDefault => {
+                Ok(Some(ClearElrRecord { topic_name: name.clone(), ..ClearElrRecord::default() }.into()))
+            }
+            Resource::ClientMetrics | Resource::Group => Ok(None),
+        }
     }
 
     /// Whose values the name of a BROKER resource means. Brokers hand on what they are asked, so it may be any node's.
@@ -181,32 +212,46 @@ impl Controller {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cluster::ELR_VERSION;
     use super::super::tests::cluster;
     use super::*;
+    use alloc::string::ToString;
     use sordini_protocol::messages::incremental_alter_configs_request::{
         AlterConfigsResource, AlterableConfig,
     };
-    use sordini_protocol::records::PartitionRecord;
+    use sordini_protocol::records::{FeatureLevelRecord, PartitionRecord};
 
+    const TOPIC: i8 = 2;
     const BROKER: i8 = 4;
 
     /// The error code, and how many records.
     fn set(controller: &Controller, broker: &str, key: &'static str, value: &'static str) -> (i16, usize) {
+        let (code, records) = alter(controller, (BROKER, broker), key, Some(value));
+        (code, records.len())
+    }
+
+    fn alter(
+        controller: &Controller,
+        (resource_type, name): (i8, &str),
+        key: &'static str,
+        value: Option<&'static str>,
+    ) -> (i16, Vec<MetadataRecord>) {
         let config = AlterableConfig {
             name: Str::from_static(key),
-            value: Some(Str::from_static(value)),
+            config_operation: i8::from(value.is_none()),
+            value: value.map(Str::from_static),
             ..AlterableConfig::default()
         };
         let resource = AlterConfigsResource {
-            resource_type: BROKER,
-            resource_name: Str::from(broker),
+            resource_type,
+            resource_name: Str::from(name),
             configs: alloc::vec![config],
             ..AlterConfigsResource::default()
         };
         let request =
             IncrementalAlterConfigsRequest { resources: alloc::vec![resource], ..Default::default() };
         let decision = controller.incremental_alter_configs(&request, &mut Outbox::default());
-        (decision.response.responses[0].error_code, decision.records.len())
+        (decision.response.responses[0].error_code, decision.records)
     }
 
     #[test]
@@ -220,6 +265,33 @@ mod tests {
         assert_eq!(set(&controller, "3", "log.cleaner.threads", "2"), (unknown, 0));
         let invalid = ErrorCode::InvalidRequest.as_i16();
         assert_eq!(set(&controller, "two", "log.cleaner.threads", "2"), (invalid, 0));
+    }
+
+    #[test]
+    fn min_insync_replicas_is_the_same_for_all_brokers_where_others_than_the_isr_may_lead() {
+        let partition = PartitionRecord { replicas: alloc::vec![1], ..PartitionRecord::default() };
+        let mut controller = cluster(2, partition);
+        let changed = |controller: &Controller, resource, value| {
+            let (code, records) = alter(controller, resource, MIN_INSYNC_REPLICAS, value);
+            let cleared = records.iter().find_map(|record| {
+                let MetadataRecord::ClearElr(record) = record else { return None };
+                Some(record.topic_name.to_string())
+            });
+            (code, cleared)
+        };
+        assert_eq!(changed(&controller, (BROKER, "1"), Some("2")), (0, None));
+        assert_eq!(changed(&controller, (TOPIC, "orders"), Some("2")), (0, None));
+        let (name, feature_level) = (Str::from_static(ELR_VERSION.0), 1);
+        controller.apply(&FeatureLevelRecord { name, feature_level, ..Default::default() }.into());
+        for record in alter(&controller, (BROKER, ""), MIN_INSYNC_REPLICAS, Some("2")).1 {
+            controller.apply(&record);
+        }
+        let invalid = ErrorCode::InvalidConfig.as_i16();
+        assert_eq!(changed(&controller, (BROKER, "1"), Some("2")), (invalid, None));
+        assert_eq!(changed(&controller, (BROKER, "2"), None), (0, None), "it has none");
+        assert_eq!(changed(&controller, (BROKER, ""), None), (invalid, None));
+        assert_eq!(changed(&controller, (BROKER, ""), Some("3")), (0, Some("".into())), "of every topic");
+        assert_eq!(changed(&controller, (TOPIC, "orders"), Some("2")), (0, Some("orders".into())));
     }
 
     #[test]

@@ -21,7 +21,8 @@ use sordini_protocol::wire::Str;
 /// Levels of metadata.version that brought records or fields of records which the level before does not have.
 const FORMAT_CHANGES: [i16; 9] = [7, 8, 11, 13, 14, 15, 17, 23, 30];
 
-const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
+/// With how many in sync a record is committed.
+pub(super) const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
 
 /// Whether a level may fall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

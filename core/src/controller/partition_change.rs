@@ -3,6 +3,7 @@
 
 use super::Controller;
 use super::cluster::ELR_VERSION;
+use super::features::MIN_INSYNC_REPLICAS;
 use super::image::{
     Broker, ConfigResource, LEADER_UNCHANGED, MetadataImage, NO_LEADER, PartitionState, Topic,
 };
@@ -286,10 +287,14 @@ impl Controller {
         state: &'a PartitionState,
     ) -> PartitionChange<'a> {
         let id = TopicIdPartition { topic: topic.id, partition: index };
-        let has_elr = self.image.feature_level(ELR_VERSION.0) > 0;
-        let min_isr = has_elr.then(|| self.topic_value("min.insync.replicas", &topic.name)).flatten();
+        let min_isr = self.has_elr().then(|| self.topic_value(MIN_INSYNC_REPLICAS, &topic.name)).flatten();
         let min_isr = min_isr.and_then(|value| usize::try_from(value.as_i64()?).ok());
         PartitionChange::new(&self.image, id, state, min_isr)
+    }
+
+    /// Whether replicas that left the ISR may lead.
+    pub(super) fn has_elr(&self) -> bool {
+        self.image.feature_level(ELR_VERSION.0) > 0
     }
 
     /// Whether a topic would rather lose records than be without a leader.
@@ -374,8 +379,8 @@ impl Controller {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Asked;
     use super::super::tests::{CLUSTER, cluster, partition as partition_of, set_topic_config};
+    use super::super::{Asked, Kraft};
     use super::*;
     use crate::ids::Offset;
     use crate::time::{Instant, Now};
@@ -442,7 +447,7 @@ mod tests {
             ..BrokerRegistrationRequest::default()
         };
         let now = Now { monotonic: Instant(60_000_000), wall_ms: 0 };
-        let asked = Asked { version: 4, end: Offset(100), now };
+        let asked = Asked { version: 4, end: Offset(100), now, kraft: Kraft::default() };
         let decision = controller.register_broker(&request, &asked);
         assert_eq!(decision.response.error_code, 0);
         decision.records.iter().for_each(|record| controller.apply(record));

@@ -1,6 +1,7 @@
 """What the checks share: installing, the processes of brokers and controllers, Kafka's own programs, and the report."""
 
 import pathlib
+import random
 import socket
 import threading
 
@@ -8,10 +9,17 @@ CLIENTS = pathlib.Path(__file__).resolve().parent.parent
 REPOSITORY = CLIENTS.parent.parent.parent
 
 
+GIVEN = set()
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that nobody listens on, and from which no connection goes out: one would have it before the server does."""
+    while True:
+        port = random.randint(10_000, 32_000)
+        with socket.socket() as s:
+            if port not in GIVEN and s.connect_ex(("127.0.0.1", port)) != 0:
+                GIVEN.add(port)
+                return port
 
 
 class Report:
