@@ -238,7 +238,6 @@ impl FirstLevels {
 mod tests {
     use super::*;
     use alloc::string::ToString as _;
-    use alloc::vec;
 
     fn wanted(levels: &[&str]) -> Vec<WantedLevel> {
         levels.iter().map(|level| level.parse().expect("a level")).collect()
@@ -247,9 +246,9 @@ mod tests {
     fn levels(release: Option<&str>, features: &[&str]) -> Result<Vec<(String, i16)>, String> {
         let chosen =
             FirstLevels::choose(release, &wanted(features), true).map_err(|error| error.to_string())?;
-        let level = |record: MetadataRecord| match record {
-            MetadataRecord::FeatureLevel(record) => (record.name.to_string(), record.feature_level),
-            other => panic!("{other:?}"),
+        let level = |record: MetadataRecord| {
+            let MetadataRecord::FeatureLevel(record) = record else { panic!("{record:?}") };
+            (record.name.to_string(), record.feature_level)
         };
         Ok(chosen.records().map(level).collect())
     }
@@ -257,24 +256,27 @@ mod tests {
     /// As `kafka-storage.sh version-mapping` of 4.3.1 prints them.
     #[test]
     fn a_new_cluster_has_the_levels_of_its_release() {
-        let elr = "eligible.leader.replicas.version";
-        let (group, share, streams, transaction) =
-            ("group.version", "share.version", "streams.version", "transaction.version");
-        let table: [(Option<&str>, i16, Vec<(&str, i16)>); 9] = [
-            (None, 30, vec![(elr, 1), (group, 1), (share, 1), (streams, 1), (transaction, 2)]),
-            (Some("4.3"), 30, vec![(elr, 1), (group, 1), (share, 1), (streams, 1), (transaction, 2)]),
-            (Some("4.2-IV0"), 28, vec![(elr, 1), (group, 1), (share, 1), (transaction, 2)]),
-            (Some("4.1.1"), 27, vec![(elr, 1), (group, 1), (transaction, 2)]),
-            (Some("4.0-IV3"), 25, vec![(group, 1), (transaction, 2)]),
-            (Some("4.0-IV1"), 23, vec![(group, 1)]),
-            (Some("3.9"), 21, vec![]),
-            (Some("3.5"), 11, vec![]),
-            (Some("3.3-IV3"), 7, vec![]),
+        type Others = &'static [(&'static str, i16)];
+        const ELR: (&str, i16) = ("eligible.leader.replicas.version", 1);
+        const GROUP: (&str, i16) = ("group.version", 1);
+        const SHARE: (&str, i16) = ("share.version", 1);
+        const STREAMS: (&str, i16) = ("streams.version", 1);
+        const TRANSACTION: (&str, i16) = ("transaction.version", 2);
+        let table: [(Option<&str>, i16, Others); 9] = [
+            (None, 30, &[ELR, GROUP, SHARE, STREAMS, TRANSACTION]),
+            (Some("4.3"), 30, &[ELR, GROUP, SHARE, STREAMS, TRANSACTION]),
+            (Some("4.2-IV0"), 28, &[ELR, GROUP, SHARE, TRANSACTION]),
+            (Some("4.1.1"), 27, &[ELR, GROUP, TRANSACTION]),
+            (Some("4.0-IV3"), 25, &[GROUP, TRANSACTION]),
+            (Some("4.0-IV1"), 23, &[GROUP]),
+            (Some("3.9"), 21, &[]),
+            (Some("3.5"), 11, &[]),
+            (Some("3.3-IV3"), 7, &[]),
         ];
         for (release, metadata, others) in table {
-            let mut expected = vec![("metadata.version".to_owned(), metadata)];
-            expected.extend(others.into_iter().map(|(name, level)| (name.to_owned(), level)));
-            assert_eq!(levels(release, &[]), Ok(expected), "{release:?}");
+            let expected = [&[("metadata.version", metadata)], others].concat();
+            let expected = expected.into_iter().map(|(name, level)| (name.to_owned(), level));
+            assert_eq!(levels(release, &[]), Ok(expected.collect()), "{release:?}");
         }
     }
 

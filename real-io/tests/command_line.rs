@@ -116,12 +116,12 @@ fn voters_stand_in_the_configuration_or_in_the_log() {
         (code, is_in_log, stderr)
     };
     let configured = format!("{more}controller.quorum.voters=1@127.0.0.1:9\n");
-    assert_eq!(format(&configured, None).1, false);
+    assert!(!format(&configured, None).1);
     let (code, _, stderr) = format(&configured, Some("--standalone"));
     assert!(code == 1 && stderr.contains("controller.quorum.voters"), "{stderr}");
     let told = format!("{more}controller.quorum.bootstrap.servers=127.0.0.1:9\n");
-    assert_eq!(format(&told, Some("--standalone")).1, true);
-    assert_eq!(format(&told, Some("--no-initial-controllers")).1, false);
+    assert!(format(&told, Some("--standalone")).1);
+    assert!(!format(&told, Some("--no-initial-controllers")).1);
 }
 
 #[test]
