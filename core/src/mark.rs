@@ -268,6 +268,8 @@ marks! {
     ControllerProducerIdsReserved = "controller.producer_ids_reserved";
     /// A broker could not be registered, and tries again.
     BrokerRegistrationRefused = "broker.registration_refused";
+    /// The controller was told where replicas lie.
+    BrokerDirectoriesTold = "broker.directories_told";
     /// A broker was told that it is not registered as what it takes itself for.
     BrokerEpochStale = "broker.epoch_stale";
     /// A broker was given leave to stop.

@@ -223,6 +223,22 @@ fn a_broker_that_is_killed_leads_again_under_another_epoch_with_what_it_had() {
 }
 
 #[test]
+fn a_broker_whose_disk_was_replaced_says_so_and_leads_again_what_nobody_else_has() {
+    let mut cluster = Cluster::of_roles(&["controller", "broker", "broker"], &[]);
+    cluster.run_for(5_000);
+    assert_eq!(cluster.create(1, "orders", &[3]), ErrorCode::None);
+    cluster.run_for(1_000);
+    assert_eq!(cluster.produce(2, "orders", "x"), (ErrorCode::None, 0));
+    cluster.kill(2);
+    cluster.replace_disk(2);
+    cluster.start(2);
+    cluster.run_for(25_000);
+    assert!(cluster.is_running(2));
+    assert_eq!(cluster.partition(1, "orders").leader_id, 3);
+    assert_eq!(cluster.produce(2, "orders", "y"), (ErrorCode::None, 0), "what was there is lost");
+}
+
+#[test]
 fn a_broker_that_stops_gives_away_what_it_leads_and_takes_its_leave() {
     let mut cluster = Cluster::of_roles(&["controller", "broker", "broker"], &[]);
     cluster.run_for(5_000);

@@ -3,6 +3,7 @@
 //! The rules of each API stand in files of their own beside this one; here is what they share.
 
 use super::active_controller::ControllerTask;
+use super::assignments::Assignments;
 use super::envelope::{self, Forwarded};
 use super::fetch::ParkedFetch;
 use super::lifecycle::Lifecycle;
@@ -200,6 +201,8 @@ pub(crate) struct Broker {
     /// How the broker comes and goes, if the node is one.
     pub(super) lifecycle: Option<Lifecycle>,
     pub(super) to_controller: ToController,
+    /// What it is to be told of log directories.
+    pub(super) assignments: Assignments,
     /// Where the active controller was when this was last looked at.
     known_controller: Option<Address>,
     pub(super) logs: Logs,
@@ -274,6 +277,7 @@ impl Broker {
             broker_epoch,
             lifecycle,
             to_controller: ToController::default(),
+            assignments: Assignments::default(),
             known_controller: None,
             // What a controller finds beside its metadata log is nobody's business.
             logs: if config.process_roles.broker { Logs::Unopened(dirs) } else { Logs::Open },
@@ -665,6 +669,7 @@ impl Broker {
         };
         self.on_awakened(owner, awakened, out);
         self.arm_log_timer(owner);
+        self.compare_directory(id);
     }
 
     fn create_log(&mut self, topic: &Str, id: TopicIdPartition, now: Now, out: &mut Outbox) -> PartitionLog {
@@ -721,6 +726,7 @@ impl Broker {
         out.sometimes_if(self.image.partition(id).is_some(), Mark::PartitionTaken);
         let mut partition = self.partitions.remove(&owner).expect("owners and partitions agree");
         self.timers.cancel(&Timer::Log(owner));
+        self.assignments.forget(id);
         let awakened = partition.become_offline();
         self.on_awakened(owner, awakened, out);
         self.stale_checkpoints.insert((topic.clone(), id.partition));

@@ -67,6 +67,11 @@ pub(super) struct Lifecycle {
 }
 
 impl Lifecycle {
+    /// Whether the controller knows of this life.
+    pub(super) const fn is_registered(&self) -> bool {
+        self.epoch.is_some()
+    }
+
     pub(super) const fn new(incarnation: Uuid, registered_by: Instant, now: Now) -> Self {
         Self {
             incarnation,

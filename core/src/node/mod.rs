@@ -5,6 +5,7 @@
 //! of APIs each.
 
 mod active_controller;
+mod assignments;
 mod boot;
 mod broker;
 mod controller_registration;

@@ -30,6 +30,7 @@ pub(super) enum Question {
     Registration,
     Heartbeat,
     ProducerIds,
+    Directories,
     /// Something that a client wants.
     Forwarded(Forward),
 }
@@ -38,7 +39,7 @@ impl Question {
     /// A client's requests may take long; what a broker has to say for itself must not wait behind them.
     const fn channel(&self) -> Channel {
         match self {
-            Self::Registration | Self::Heartbeat | Self::ProducerIds => Channel::Broker,
+            Self::Registration | Self::Heartbeat | Self::ProducerIds | Self::Directories => Channel::Broker,
             Self::Forwarded(_) => Channel::Forwarding,
         }
     }
@@ -114,7 +115,7 @@ impl Broker {
         let deadline = match &question {
             Question::Forwarded(forward) => forward.give_up_at,
             // What has no answer is asked again before the session is over.
-            Question::Registration | Question::Heartbeat | Question::ProducerIds => {
+            Question::Registration | Question::Heartbeat | Question::ProducerIds | Question::Directories => {
                 now.monotonic.plus_millis((session_ms / 2).max(1))
             }
         };
@@ -152,9 +153,11 @@ impl Broker {
                 self.pursue_forward(forward, now, out);
             }
             self.hand_out_producer_ids(now, out);
+            self.tell_directories(now, out);
+            let is_to_tell = self.has_directories_to_tell();
             let to = &mut self.to_controller;
             let is_open = !self.waiting_for_producer_ids.is_empty() && !self.producer_ids_requested;
-            if is_open || !to.waiting.is_empty() {
+            if is_open || is_to_tell || !to.waiting.is_empty() {
                 to.retry_at = Some(now.monotonic.plus_millis(RETRY_BACKOFF_MS));
             }
         }
@@ -266,6 +269,9 @@ impl Broker {
             (Question::ProducerIds, AnyResponse::AllocateProducerIds(response)) => {
                 self.on_producer_ids(&response, now, out);
             }
+            (Question::Directories, AnyResponse::AssignReplicasToDirs(response)) => {
+                self.on_directories(&response, now, out);
+            }
             (Question::Forwarded(forward), AnyResponse::Envelope(response)) => {
                 match envelope::disclose(&forward, response) {
                     Err(ErrorCode::NotController) => self.on_no_answer(Question::Forwarded(forward), now),
@@ -282,6 +288,7 @@ impl Broker {
         match question {
             Question::Registration | Question::Heartbeat => self.put_lifecycle_off(now),
             Question::ProducerIds => self.producer_ids_requested = false,
+            Question::Directories => self.assignments.on_no_answer(),
             Question::Forwarded(forward) => {
                 // What a client sent first is to be done first.
                 let waiting = &mut self.to_controller.waiting;

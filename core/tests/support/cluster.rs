@@ -50,6 +50,14 @@ pub(crate) enum Message {
     },
 }
 
+fn formatted_disk(config: &BrokerConfig, beginning: &Beginning, seed: u64) -> Disk {
+    let mut disk = Disk::default();
+    for op in sordini_core::format::format(config, "5L6g3nShT-eMCtK--X86sw", beginning, seed, 1_000_000) {
+        disk.run(op).expect("formatting works");
+    }
+    disk
+}
+
 /// Nodes that are moved one step at a time.
 pub(crate) struct Cluster {
     pub(crate) machines: Vec<Machine>,
@@ -119,16 +127,8 @@ impl Cluster {
             let entries = entries.into_iter().chain(more);
             let entries = entries.map(|(key, value)| (key.to_owned(), value, Origin::CommandLine));
             let (config, _) = BrokerConfig::from_entries(entries).expect("the configuration is right");
-            let mut disk = Disk::default();
-            for op in sordini_core::format::format(
-                &config,
-                "5L6g3nShT-eMCtK--X86sw",
-                &Beginning { voters: first, ..Beginning::default() },
-                u64::try_from(id).expect("a few"),
-                1_000_000,
-            ) {
-                disk.run(op).expect("formatting works");
-            }
+            let beginning = Beginning { voters: first, ..Beginning::default() };
+            let disk = formatted_disk(&config, &beginning, u64::try_from(id).expect("a few"));
             let (answers, closed) = (BTreeMap::new(), BTreeSet::new());
             Machine { node: None, disk, config, lives: 0, answers, closed }
         });
@@ -155,6 +155,12 @@ impl Cluster {
         let config = NodeConfig { broker: machine.config.clone(), seed, museum: Museum::NONE };
         machine.node = Some(Node::new(config));
         self.step(at, Input::Started);
+    }
+
+    /// The machine has an empty disk in the place of its own, formatted anew.
+    pub(crate) fn replace_disk(&mut self, at: usize) {
+        let machine = &mut self.machines[at];
+        machine.disk = formatted_disk(&machine.config, &Beginning::default(), 1_000 + at as u64);
     }
 
     pub(crate) fn state(&self, at: usize) -> Option<NodeState> {

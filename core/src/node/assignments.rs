@@ -1,0 +1,119 @@
+//! In which log directory this node's replicas lie, as far as the cluster says something else: it does when a disk was replaced,
+//! and of a new replica where a node has several directories (KIP-858).
+
+use super::broker::{Broker, dir_index};
+use super::lifecycle::Lifecycle;
+use super::to_controller::Question;
+use crate::ids::TopicIdPartition;
+use crate::mark::Mark;
+use crate::outbox::Outbox;
+use crate::time::Now;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::assign_replicas_to_dirs_request::{DirectoryData, PartitionData, TopicData};
+use sordini_protocol::messages::{AssignReplicasToDirsRequest, AssignReplicasToDirsResponse};
+use sordini_protocol::request::AnyRequest;
+use sordini_protocol::wire::Uuid;
+
+/// Of how many replicas one request tells at most, as in Kafka: its records have to go into one batch.
+const REPLICAS_PER_REQUEST_MAX: usize = 2_250;
+
+/// What the controller is to be told of directories.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Assignments {
+    /// The replicas of which the cluster says that they lie elsewhere.
+    untold: BTreeSet<TopicIdPartition>,
+    /// Those of them of which the request tells that has no answer yet.
+    asked: Option<Vec<TopicIdPartition>>,
+}
+
+impl Assignments {
+    /// A replica is not on this node any more.
+    pub(super) fn forget(&mut self, id: TopicIdPartition) {
+        self.untold.remove(&id);
+    }
+
+    /// There is no answer, and what was told may or may not be known.
+    pub(super) fn on_no_answer(&mut self) {
+        self.asked = None;
+    }
+}
+
+impl Broker {
+    /// Compares where a replica lies with what the cluster says.
+    pub(super) fn compare_directory(&mut self, id: TopicIdPartition) {
+        let said = self.image.partition(id).and_then(|state| {
+            let at = state.replicas.iter().position(|node| *node == self.config.node_id)?;
+            state.directories.get(at).copied()
+        });
+        // Before metadata.version 17 nothing is said.
+        let is_elsewhere = said.is_some() && said != self.directory_of(id);
+        if is_elsewhere {
+            self.assignments.untold.insert(id);
+        } else {
+            self.assignments.untold.remove(&id);
+        }
+    }
+
+    /// The id of the log directory in which a replica lies, unless that has failed.
+    fn directory_of(&self, id: TopicIdPartition) -> Option<Uuid> {
+        let partition = self.partitions.get(self.owners.get(&id)?)?;
+        let dir = &self.log_dirs[dir_index(partition.log().dir())?];
+        (!dir.failed).then_some(dir.id)
+    }
+
+    /// Whether there is something to tell, and nobody is being told. Of a broker that is not registered nothing is heard.
+    pub(super) fn has_directories_to_tell(&self) -> bool {
+        let is_registered = self.lifecycle.as_ref().is_some_and(Lifecycle::is_registered);
+        is_registered && !self.assignments.untold.is_empty() && self.assignments.asked.is_none()
+    }
+
+    /// Tells the active controller where replicas lie.
+    pub(super) fn tell_directories(&mut self, now: Now, out: &mut Outbox) {
+        if !self.has_directories_to_tell() {
+            return;
+        }
+        let mut told = Vec::new();
+        let mut directories: BTreeMap<Uuid, BTreeMap<Uuid, Vec<PartitionData>>> = BTreeMap::new();
+        for id in self.assignments.untold.iter().take(REPLICAS_PER_REQUEST_MAX) {
+            told.push(*id);
+            let Some(directory) = self.directory_of(*id) else { continue };
+            let partition = PartitionData { partition_index: id.partition, ..PartitionData::default() };
+            directories.entry(directory).or_default().entry(id.topic).or_default().push(partition);
+        }
+        let topic = |(topic_id, partitions)| TopicData { topic_id, partitions, ..TopicData::default() };
+        let directory = |(id, topics): (Uuid, BTreeMap<_, _>)| DirectoryData {
+            id,
+            topics: topics.into_iter().map(topic).collect(),
+            ..DirectoryData::default()
+        };
+        let request = AnyRequest::AssignReplicasToDirs(AssignReplicasToDirsRequest {
+            broker_id: self.config.node_id.0,
+            broker_epoch: self.broker_epoch.0,
+            directories: directories.into_iter().map(directory).collect(),
+            ..AssignReplicasToDirsRequest::default()
+        });
+        self.assignments.asked = Some(told);
+        if !self.ask_controller(Question::Directories, request, now, out) {
+            self.on_no_answer(Question::Directories, now);
+        }
+    }
+
+    /// The controller knows where the replicas lie that it was told of, or has no such replicas.
+    pub(super) fn on_directories(
+        &mut self,
+        response: &AssignReplicasToDirsResponse,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        if response.error_code != ErrorCode::None.as_i16() {
+            return self.on_no_answer(Question::Directories, now);
+        }
+        out.sometimes(Mark::BrokerDirectoriesTold);
+        for id in self.assignments.asked.take().unwrap_or_default() {
+            self.assignments.untold.remove(&id);
+        }
+        self.tell_directories(now, out);
+    }
+}
