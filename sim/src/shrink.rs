@@ -21,7 +21,7 @@ pub struct Signature(
 );
 
 /// The properties: the files of [`crate::check`], and what the world itself sees.
-const PROPERTIES: [&str; 36] = [
+const PROPERTIES: [&str; 37] = [
     "acknowledged_data",
     "answers",
     "append_after_error",
@@ -31,6 +31,7 @@ const PROPERTIES: [&str; 36] = [
     "committed_metadata",
     "consumer_reads",
     "durable_fetch",
+    "eligible_replicas",
     "fault_budget",
     "high_watermark",
     "honest_administration",

@@ -269,6 +269,7 @@ impl Plan {
             brokers: Vec::new(),
             administration,
             liveness_bound_us: 120_000_000,
+            without_elr: false,
             museum: Vec::new(),
             mutation: None,
         };

@@ -56,6 +56,9 @@ pub struct Plan {
     pub weather: Vec<WeatherChange>,
     /// How long after the last fault and the last planned operation every client must have finished.
     pub liveness_bound_us: u64,
+    /// Whether nobody may lead in the cluster but who is in sync, as before Kafka 4.1.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub without_elr: bool,
     /// Exhibits of the museum that are switched on in every node, by the names of their mutations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub museum: Vec<String>,

@@ -23,6 +23,10 @@ const SHORT_LOG_SALT: u64 = 0x736e_6170_7368_6f74;
 const BROKERS_EVERY: u64 = 2;
 /// What is drawn of them: nothing else of a plan changes with it.
 const BROKERS_SALT: u64 = 0x6272_6f6b_6572_7331;
+/// One plan about a quorum in so many has partitions that nobody may lead who is not in sync.
+const WITHOUT_ELR_EVERY: u64 = 2;
+/// What decides which.
+const WITHOUT_ELR_SALT: u64 = 0x656c_725f_6f66_6631;
 /// `broker.session.timeout.ms` where nobody sets it.
 const SESSION_TIMEOUT_MS: u64 = 9_000;
 
@@ -131,6 +135,7 @@ impl Plan {
             configurators,
             brokers,
             faults,
+            without_elr: mix(seed ^ WITHOUT_ELR_SALT).is_multiple_of(WITHOUT_ELR_EVERY),
             ..Self::of_nobody()
         }
     }
@@ -156,6 +161,7 @@ impl Plan {
             faults: Vec::new(),
             weather: Vec::new(),
             liveness_bound_us: 120_000_000,
+            without_elr: false,
             museum: Vec::new(),
             mutation: None,
         }

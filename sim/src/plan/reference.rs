@@ -98,6 +98,7 @@ impl Plan {
             faults,
             weather: Vec::new(),
             liveness_bound_us: 120_000_000,
+            without_elr: false,
             museum: Vec::new(),
             mutation: None,
         }

@@ -14,6 +14,7 @@ use crate::plan::{CrashKind, DiskAfter, DiskFault, End, Fault, FileKind, Mutatio
 use crate::trace::{Kind, LogEnds, hash_of};
 use crate::transcript;
 use bytes::Bytes;
+use sordini_core::features::{FirstLevels, WantedLevel};
 use sordini_core::format::Beginning;
 use sordini_core::ids::ConnectionId;
 use sordini_core::node::{Input, Node, NodeConfig, NodeState, Output};
@@ -42,11 +43,13 @@ impl World {
         // All nodes of a cluster are of that of the first.
         let is_member = self.plan.nodes[node].role.is_member();
         let cluster_id = self.cluster_id(if is_member { 0 } else { node }).to_string();
+        let elr = self.plan.without_elr.then(|| "eligible.leader.replicas.version=0".parse());
+        let wanted: Vec<WantedLevel> = elr.map(|level| level.expect("it is a level")).into_iter().collect();
+        let levels = FirstLevels::choose(None, &wanted, true).expect("they go together");
+        let beginning = Beginning { levels, ..Beginning::default() };
         let machine = &mut self.machines[node];
         let wall_ms = machine.wall_ms(self.now);
-        for op in
-            sordini_core::format::format(&machine.config, &cluster_id, &Beginning::default(), seed, wall_ms)
-        {
+        for op in sordini_core::format::format(&machine.config, &cluster_id, &beginning, seed, wall_ms) {
             let due = machine.disk.submit(self.now, StorageToken { owner: 0, sequence: 0 }, op);
             machine.disk.complete(due.number, due.at, wall_ms);
         }

@@ -2,7 +2,7 @@
 //! say is for the checks of the files beside this one.
 
 use super::voter_log::VoterBatch;
-use super::{broker_epochs, partition_leaders, producer_id_blocks, topic_ids};
+use super::{broker_epochs, eligible_replicas, partition_leaders, producer_id_blocks, topic_ids};
 use crate::check::Violation;
 use sordini_protocol::batch::Batch;
 use sordini_protocol::records::{
@@ -31,6 +31,8 @@ pub(super) struct Broker {
 pub(super) struct Partition {
     pub(super) replicas: Vec<i32>,
     pub(super) isr: Vec<i32>,
+    /// Those who may lead when nobody is in sync.
+    pub(super) elr: Vec<i32>,
     /// -1 for nobody.
     pub(super) leader: i32,
     pub(super) leader_epoch: i32,
@@ -65,6 +67,10 @@ pub(super) struct Cluster {
     pub(super) values: BTreeMap<String, u64>,
     /// The greatest number of partitions that each topic ever had.
     pub(super) partitions: BTreeMap<String, i32>,
+    /// Whether others than those in sync may lead.
+    pub(super) has_elr: bool,
+    /// What is set of all brokers for `min.insync.replicas`.
+    pub(super) min_isr: Option<String>,
     pub(super) next_producer_id: i64,
     /// The blocks of producer ids by their first, each with the first behind it and the broker and epoch it went to.
     pub(super) blocks: BTreeMap<i64, (i64, i32, i64)>,
@@ -89,7 +95,11 @@ impl Cluster {
             concerns_partitions |= self.apply(offset, &record)?;
         }
         // A decision is one batch: between its records the cluster need not be as it should be.
-        if concerns_partitions { partition_leaders::check(batch.end, self) } else { Ok(()) }
+        if concerns_partitions {
+            partition_leaders::check(batch.end, self)?;
+            eligible_replicas::check(batch.end, self)?;
+        }
+        Ok(())
     }
 
     /// Takes a record; whether it says something of brokers or partitions.
@@ -135,10 +145,19 @@ impl Cluster {
                 }
             }
             MetadataRecord::Partition(record) => self.set_partition(record),
-            MetadataRecord::PartitionChange(record) => self.change_partition(record),
+            MetadataRecord::PartitionChange(record) => self.change_partition(record)?,
+            MetadataRecord::ClearElr(record) => self.clear_elr(&record.topic_name),
+            MetadataRecord::FeatureLevel(record) => {
+                if *record.name == *"eligible.leader.replicas.version" {
+                    self.has_elr = record.feature_level > 0;
+                }
+                return Ok(false);
+            }
             MetadataRecord::Config(record) => {
                 if record.resource_type == RESOURCE_TOPIC {
                     self.set_topic_config(&record.resource_name, &record.name, record.value.as_deref());
+                } else if record.resource_name.is_empty() && *record.name == *"min.insync.replicas" {
+                    self.min_isr = record.value.as_deref().map(str::to_owned);
                 }
                 return Ok(false);
             }
@@ -172,20 +191,22 @@ impl Cluster {
 
     fn set_partition(&mut self, record: &PartitionRecord) {
         let Some(topic) = self.topics.get_mut(&record.topic_id) else { return };
-        let (replicas, isr) = (record.replicas.clone(), record.isr.clone());
-        topic.partitions.insert(
-            record.partition_id,
-            Partition { replicas, isr, leader: record.leader, leader_epoch: record.leader_epoch },
-        );
+        let partition = Partition {
+            replicas: record.replicas.clone(),
+            isr: record.isr.clone(),
+            elr: record.eligible_leader_replicas.clone().unwrap_or_default(),
+            leader: record.leader,
+            leader_epoch: record.leader_epoch,
+        };
+        topic.partitions.insert(record.partition_id, partition);
         let most = self.partitions.entry(topic.name.clone()).or_default();
         *most = (*most).max(record.partition_id + 1);
     }
 
-    fn change_partition(&mut self, record: &PartitionChangeRecord) {
-        let topic = self.topics.get_mut(&record.topic_id);
-        let Some(partition) = topic.and_then(|topic| topic.partitions.get_mut(&record.partition_id)) else {
-            return;
-        };
+    fn change_partition(&mut self, record: &PartitionChangeRecord) -> Result<(), Violation> {
+        let Some(topic) = self.topics.get_mut(&record.topic_id) else { return Ok(()) };
+        let Some(partition) = topic.partitions.get_mut(&record.partition_id) else { return Ok(()) };
+        let before = partition.clone();
         if let Some(replicas) = &record.replicas {
             partition.replicas.clone_from(replicas);
         }
@@ -196,6 +217,17 @@ impl Cluster {
             partition.leader = record.leader;
             // Whoever leads, or nobody, it is another time.
             partition.leader_epoch += 1;
+        }
+        if let Some(elr) = &record.eligible_leader_replicas {
+            partition.elr.clone_from(elr);
+        }
+        eligible_replicas::check_change(&topic.name, record.partition_id, &before, partition)
+    }
+
+    /// Nobody is eligible any more for the partitions of a topic, or, without a name, of any.
+    fn clear_elr(&mut self, name: &str) {
+        for topic in self.topics.values_mut().filter(|topic| name.is_empty() || topic.name == name) {
+            topic.partitions.values_mut().for_each(|partition| partition.elr.clear());
         }
     }
 

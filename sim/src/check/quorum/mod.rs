@@ -6,6 +6,7 @@ mod check_quorum;
 mod cluster;
 mod committed_metadata;
 mod durable_fetch;
+mod eligible_replicas;
 mod honest_administration;
 mod honest_controller;
 mod hosted_partitions;

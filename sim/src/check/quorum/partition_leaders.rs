@@ -24,13 +24,13 @@ pub(super) fn check(end: i64, cluster: &Cluster) -> Result<(), Violation> {
 
 fn problem_of(partition: &Partition, cluster: &Cluster) -> Option<&'static str> {
     let is_there = |id: &i32| cluster.brokers.get(id).is_some_and(|broker| !broker.is_fenced);
-    let Partition { replicas, isr, leader, leader_epoch: _ } = partition;
-    if isr.is_empty() {
+    let Partition { replicas, isr, leader, elr: _, leader_epoch: _ } = partition;
+    if isr.is_empty() && !cluster.has_elr {
         Some("nobody is in sync")
     } else if !isr.iter().all(|id| replicas.contains(id)) {
         Some("one that is in sync is no replica")
-    } else if isr.len() > 1 && !isr.iter().all(is_there) {
-        // The last one stays: nobody else has all of it.
+    } else if (isr.len() > 1 || cluster.has_elr) && !isr.iter().all(is_there) {
+        // The last one stays where nothing else says who has all of it.
         Some("one that is in sync is fenced")
     } else if *leader >= 0 && !isr.contains(leader) {
         Some("the leader is not in sync")
