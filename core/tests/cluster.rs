@@ -239,6 +239,18 @@ fn a_broker_whose_disk_was_replaced_says_so_and_leads_again_what_nobody_else_has
 }
 
 #[test]
+#[should_panic(expected = "the active controller has refused it with INVALID_REGISTRATION")]
+fn a_broker_whose_disk_was_copied_from_another_gives_up_and_says_why() {
+    let mut cluster = Cluster::of_roles(&["controller", "broker", "broker"], &[]);
+    cluster.kill(2);
+    let file = String::from_utf8(cluster.machines[1].disk.files["0/meta.properties"].clone());
+    let copied = file.expect("it is text").replace("node.id=2", "node.id=3");
+    cluster.machines[2].disk.files.insert("0/meta.properties".into(), copied.into_bytes());
+    cluster.start(2);
+    cluster.run_for(61_000);
+}
+
+#[test]
 fn a_broker_that_stops_gives_away_what_it_leads_and_takes_its_leave() {
     let mut cluster = Cluster::of_roles(&["controller", "broker", "broker"], &[]);
     cluster.run_for(5_000);

@@ -21,6 +21,7 @@ use crate::outbox::Outbox;
 use crate::partition::Partition;
 use crate::time::{Instant, Now};
 use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use sordini_protocol::error_code::ErrorCode;
@@ -55,6 +56,8 @@ pub(super) struct Lifecycle {
     next_at: Instant,
     /// Since it was asked last there is something new to be said.
     is_urgent: bool,
+    /// What the active controller has answered to the last registration, if it was no.
+    refused: Option<ErrorCode>,
     /// How often in a row nothing came of it.
     failures: u32,
     /// Without a word of the controller by then, it is of no use to wait for one: the registration has failed, or whoever
@@ -80,6 +83,7 @@ impl Lifecycle {
             is_asking: false,
             next_at: now.monotonic,
             is_urgent: false,
+            refused: None,
             failures: 0,
             give_up_at: registered_by,
             leave_by: None,
@@ -109,9 +113,10 @@ impl Broker {
             }
             if is_late && is_unregistered && !lifecycle.was_registered {
                 let waited_ms = self.config.initial_broker_registration_timeout_ms;
+                let why = why_not_registered(lifecycle.refused);
                 return self.fail(format!(
                     "the broker could not be registered within {waited_ms} ms \
-                     (initial.broker.registration.timeout.ms): no active controller took it"
+                     (initial.broker.registration.timeout.ms): {why}"
                 ));
             }
             if lifecycle.is_asking || lifecycle.next_at > now.monotonic {
@@ -186,9 +191,13 @@ impl Broker {
     ) {
         if response.error_code != ErrorCode::None.as_i16() {
             out.sometimes(Mark::BrokerRegistrationRefused);
+            if let Some(lifecycle) = &mut self.lifecycle {
+                lifecycle.refused = Some(ErrorCode::from_i16(response.error_code));
+            }
             return self.put_lifecycle_off(now);
         }
         let Some(lifecycle) = &mut self.lifecycle else { return };
+        lifecycle.refused = None;
         let epoch = BrokerEpoch(response.broker_epoch);
         lifecycle.epoch = Some(epoch);
         lifecycle.was_registered = true;
@@ -331,4 +340,23 @@ impl Broker {
         }
         self.hasten_lifecycle(now);
     }
+}
+
+/// Why a broker waits in vain to be registered, for its operator.
+#[expect(clippy::wildcard_enum_match_arm, reason = "of all errors these have something to be said of")]
+fn why_not_registered(refused: Option<ErrorCode>) -> String {
+    let Some(code) = refused else {
+        return "no active controller was found: see controller.quorum.voters or controller.quorum.bootstrap.servers".into();
+    };
+    let name = code.name();
+    let why = match code {
+        ErrorCode::InconsistentClusterId => "its cluster is another than that of this node's meta.properties",
+        ErrorCode::DuplicateBrokerRegistration => "another process is running with this node.id",
+        ErrorCode::UnsupportedVersion => "its cluster has feature levels that this node does not support",
+        ErrorCode::InvalidRegistration => {
+            "a log directory of this node is registered by another, or has no id"
+        }
+        _ => return format!("the active controller has refused it with {name}"),
+    };
+    format!("the active controller has refused it with {name}: {why}")
 }
