@@ -58,7 +58,7 @@ use sordini_protocol::batch::{Batch, BatchBuilder, BatchHeader, BatchParams};
 use sordini_protocol::messages::ControllerRegistrationRequest;
 use sordini_protocol::records::MetadataRecord;
 use sordini_protocol::request::AnyResponse;
-use sordini_protocol::wire::Str;
+use sordini_protocol::wire::{Str, Uuid};
 
 /// Directory of the metadata log, beneath its log directory.
 pub(crate) const METADATA_LOG_NAME: &str = "__cluster_metadata-0";
@@ -277,6 +277,8 @@ pub struct QuorumView<'a> {
     pub voted: Option<NodeId>,
     /// Who votes.
     pub voters: Vec<NodeId>,
+    /// The directory that each of these had when it became a voter, zero where it is known by its number alone.
+    pub voter_directories: Vec<Uuid>,
     /// First offset of its log.
     pub log_start: Offset,
     /// Below it the log is committed, as far as it knows; nothing before it has heard of a leader.
@@ -526,6 +528,7 @@ impl Quorum {
             leader: self.election.leader,
             voted: self.election.voted.map(|voter| voter.node),
             voters: self.voters.ids().collect(),
+            voter_directories: self.voters.ids().map(|id| self.voters.key(id).directory).collect(),
             log_start: self.log.log_start(),
             high_watermark: self.high_watermark,
             flushed_end: self.log.flushed_end(),
