@@ -79,6 +79,14 @@ exhibits! {
     /// KAFKA-15489: a leader stays until it hears of another. Cut off with a minority it goes on in office for ever, and whoever
     /// is on its side with it.
     A18NoCheckQuorum = "A18", "no_check_quorum";
+    /// The bug of Raft's single-server changes, found in 2015: a leader changes the voters before anything of its own epoch is
+    /// committed. The leader before it may have begun another change that it knows nothing of: each of the two has a majority
+    /// of its own voters, and the two have no voter in common.
+    A19ReconfigWithoutOwnCommit = "A19", "reconfig_without_own_commit";
+    /// KAFKA-14077, KIP-853: a voter is the number of its node, whatever disk it has. One that comes back with an empty disk
+    /// votes as if it had never voted, and vouches for a log that it has lost: with two disks more, the majority that had
+    /// what was committed is one that has not.
+    A20VoterIdentityWithoutDirectoryId = "A20", "voter_identity_without_dir_id";
     /// Redpanda #3003: what a leader has durable itself it answers for, though no majority has it. The others elect one that has
     /// not, and what was promised is cut off.
     A21AnswerBeforeMajority = "A21", "answer_before_majority";

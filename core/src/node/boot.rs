@@ -509,7 +509,7 @@ impl Boot {
     fn on_log_read(&mut self) {
         let me = self.identity();
         let voters = self.voters();
-        if voters.len() == 1 && voters.has(me) {
+        if voters.len() == 1 && voters.has(me, self.museum) {
             for batch in core::mem::take(&mut self.uncommitted) {
                 for record in &batch.records {
                     self.image.apply(record);

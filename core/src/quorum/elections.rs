@@ -3,6 +3,7 @@
 use super::leader::Leader;
 use super::membership::kraft_version_records;
 use super::messages::LeaderHint;
+use super::voters::is_same_disk;
 use super::{Address, BACKOFF_DOUBLINGS_MAX, ElectionState, Quorum, Role, Tally, VoterKey, messages};
 use crate::ids::{LeaderEpoch, NodeId, Offset};
 use crate::mark::Mark;
@@ -293,7 +294,7 @@ impl Quorum {
     /// Whether a request that names a voter means this node, with the disk that it has.
     fn is_addressed(&self, voter: i32, directory: Uuid) -> bool {
         let is_node = voter == self.identity.node.0 || voter == -1;
-        is_node && (directory.is_zero() || directory == self.identity.directory)
+        is_node && is_same_disk(self.identity.directory, directory, self.museum)
     }
 
     /// The epoch of the last batch, or of what a snapshot contains where the log holds nothing; 0 where there was nothing yet.

@@ -3,6 +3,7 @@
 use super::membership::VoterChange;
 use super::voters::{Voter, VoterKey, VoterSet};
 use crate::ids::{NodeId, Offset};
+use crate::museum::Museum;
 use crate::time::{Instant, Now};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -104,9 +105,17 @@ impl Leader {
 
     /// A node fetches, whatever it is answered. Answers whether a majority was heard of, the leader included if it `votes`,
     /// since that was last so.
-    pub(crate) fn on_heard(&mut self, key: VoterKey, voters: &VoterSet, votes: bool, now: Now) -> bool {
+    pub(crate) fn on_heard(
+        &mut self,
+        key: VoterKey,
+        voters: &VoterSet,
+        votes: bool,
+        museum: Museum,
+        now: Now,
+    ) -> bool {
         let node = key.node;
-        let Some(replica) = self.replicas.get_mut(&node).filter(|_| voters.has(key)) else { return false };
+        let is_voter = voters.has(key, museum);
+        let Some(replica) = self.replicas.get_mut(&node).filter(|_| is_voter) else { return false };
         replica.heard = Some(now.monotonic);
         if !self.heard.contains(&node) {
             self.heard.push(node);
@@ -206,7 +215,7 @@ mod tests {
         let voters = voters(5);
         let mut leader = Leader::new(Offset(0), voters.others(NodeId(1)), Instant(0), Instant(0));
         let key = |id| VoterKey { node: NodeId(id), directory: Uuid::ZERO };
-        let mut fetch = |id| leader.on_heard(key(id), &voters, true, now(0));
+        let mut fetch = |id| leader.on_heard(key(id), &voters, true, Museum::NONE, now(0));
         assert!(!fetch(2));
         assert!(!fetch(2), "the same voter again");
         assert!(!fetch(9), "no voter");

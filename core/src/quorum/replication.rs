@@ -60,7 +60,7 @@ impl Quorum {
         let replica =
             if reply_to.version >= 15 { request.replica_state.replica_id } else { request.replica_id };
         let key = VoterKey { node: NodeId(replica), directory: partition.replica_directory_id };
-        if leader.on_heard(key, &self.voters, votes, now) {
+        if leader.on_heard(key, &self.voters, votes, self.museum, now) {
             leader.check_quorum_at = now.monotonic.plus_millis(check_quorum_ms);
         }
         // A log that has forgotten an epoch cannot tell where a log of that epoch parts from it.
@@ -103,7 +103,7 @@ impl Quorum {
             }
         }
         // A negative number is that of nobody who keeps the log: a tool that reads it.
-        if self.voters.has(key) {
+        if self.voters.has(key, self.museum) {
             leader.on_fetch(key.node, offset, log_end, now);
         } else if replica >= 0 {
             leader.on_observer_fetch((key.node, key.directory), offset, log_end, now);

@@ -332,7 +332,7 @@ impl Quorum {
             core::cmp::Ordering::Greater => return Err(ErrorCode::UnknownLeaderEpoch),
             core::cmp::Ordering::Equal => {}
         }
-        if leader.on_heard(replica, &self.voters, votes, now) {
+        if leader.on_heard(replica, &self.voters, votes, self.museum, now) {
             leader.check_quorum_at = now.monotonic.plus_millis(check_quorum_ms);
         }
         let file = self.snapshots.files.get(&wanted.id).ok_or(ErrorCode::SnapshotNotFound)?;

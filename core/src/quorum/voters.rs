@@ -1,6 +1,7 @@
 //! Who votes in the quorum, where to reach them, and how that changes with the log.
 
 use crate::ids::{NodeId, Offset};
+use crate::museum::{Exhibit, Museum};
 use crate::peer::{Channel, Peer};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -106,10 +107,10 @@ impl VoterSet {
         self.voters.contains_key(&node)
     }
 
-    /// Whether a node with its disk is a voter. A directory that is not known may be any.
-    pub(crate) fn has(&self, key: VoterKey) -> bool {
-        let is_same = |own: Uuid| own == key.directory || own.is_zero() || key.directory.is_zero();
-        self.get(key.node).is_some_and(|voter| is_same(voter.voter_directory_id))
+    /// Whether a node with its disk is a voter.
+    pub(crate) fn has(&self, key: VoterKey, museum: Museum) -> bool {
+        let voter = self.get(key.node);
+        voter.is_some_and(|voter| is_same_disk(voter.voter_directory_id, key.directory, museum))
     }
 
     pub(crate) fn get(&self, node: NodeId) -> Option<&Voter> {
@@ -187,6 +188,12 @@ impl VoterHistory {
     }
 }
 
+/// Whether two directories are that of one voter. One that is not known may be any.
+pub(crate) fn is_same_disk(one: Uuid, other: Uuid, museum: Museum) -> bool {
+    let is_known = !one.is_zero() && !other.is_zero();
+    !is_known || one == other || museum.has(Exhibit::A20VoterIdentityWithoutDirectoryId)
+}
+
 /// The voters that a batch, or a file of them, names last.
 pub(crate) fn voters_in(batches: &bytes::Bytes) -> Option<VotersRecord> {
     let mut rest = batches.clone();
@@ -233,10 +240,10 @@ mod tests {
     fn a_voter_is_a_node_with_its_disk() {
         let key = |directory: u8| VoterKey { node: NodeId(1), directory: Uuid([directory; 16]) };
         let logged = VoterSet::new([voter(key(7), Vec::new(), (0, 1))]);
-        assert!(logged.has(key(7)));
-        assert!(!logged.has(key(8)), "another disk");
-        assert!(set(&[1]).has(key(8)), "whichever it has");
-        assert!(!logged.has(VoterKey { node: NodeId(2), ..key(7) }));
+        assert!(logged.has(key(7), Museum::NONE));
+        assert!(!logged.has(key(8), Museum::NONE), "another disk");
+        assert!(set(&[1]).has(key(8), Museum::NONE), "whichever it has");
+        assert!(!logged.has(VoterKey { node: NodeId(2), ..key(7) }, Museum::NONE));
         assert_eq!(VoterSet::of_record(logged.to_record()), logged);
     }
 }
