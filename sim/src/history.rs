@@ -47,6 +47,10 @@ pub enum Operation {
     UnfenceBroker,
     /// A broker asks to be let go.
     LeaveCluster,
+    /// An operator makes a controller a voter, whose number and directory stand in the place of the topic.
+    AddVoter,
+    /// An operator takes a voter's vote from it.
+    RemoveVoter,
     /// A broker asks for producer ids, and gets those that stand in the place of the values.
     AllocateProducerIds,
 }

@@ -3,7 +3,7 @@
 //! beginning up to where the snapshot ends (K13).
 
 use super::truth::{is_going, segments_to_be};
-use super::{METADATA_DIR, Violation};
+use super::{METADATA_DIR, Violation, VoterSet};
 use crate::disk::{Contents, Disk};
 use bytes::Bytes;
 use sordini_core::storage_op::StoragePath;
@@ -56,6 +56,11 @@ fn durable(disk: &Disk) -> Vec<SnapshotId> {
 /// The offset below which everything is in a snapshot that stays.
 pub(super) fn contained_end(disk: &Disk) -> i64 {
     durable(disk).last().map_or(0, |(end, _)| *end)
+}
+
+/// The newest snapshot that is whole on a disk, the one that formatting writes included.
+pub(super) fn newest(disk: &Disk) -> Option<SnapshotId> {
+    durable(disk).last().copied()
 }
 
 /// Everything below `end` is about to leave the log.
@@ -281,12 +286,14 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    /// A node has a snapshot. `committed` are the committed batches from offset 0 on: where each ends, its epoch and its bytes.
+    /// A node has a snapshot. `committed` are the committed batches from offset 0 on: where each ends, its epoch and its bytes;
+    /// `voters` are who votes by what lies below its end, if that says so.
     pub(super) fn check<'a>(
         &mut self,
         node: usize,
         id: SnapshotId,
         committed: impl Iterator<Item = (i64, i32, &'a Bytes)>,
+        voters: Option<&VoterSet>,
         disk: &Disk,
     ) -> Result<(), Violation> {
         let wrong = |why: String| violation(format!("the snapshot {id:?} of node {node} is wrong: {why}"));
@@ -308,6 +315,10 @@ impl Replay {
         }
         if last_epoch != Some(id) {
             return Err(wrong(format!("the last that is committed below its end ends so: {last_epoch:?}")));
+        }
+        let said = VoterSet::in_batches(&contents);
+        if said.as_ref() != voters {
+            return Err(wrong(format!("it says of the voters {said:?}, and the log {voters:?}")));
         }
         let found = Image::of_snapshot(&contents).map_err(wrong)?.facts();
         let replayed = self.image.facts();
@@ -383,7 +394,9 @@ mod tests {
             store(&mut life, id, Bytes::from(parts.concat()));
             life.settle();
             let committed = [(2, 1, &log[0]), (3, 1, &log[1])].into_iter();
-            Replay::default().check(0, id, committed, &life.disk).map_err(|violation| violation.sentence)
+            Replay::default()
+                .check(0, id, committed, None, &life.disk)
+                .map_err(|violation| violation.sentence)
         };
         let newest = batch(1, false, &[set("b", "1"), set("a", "2")]);
         assert_eq!(judge((3, 1), &[&header, &newest, &footer]), Ok(()));

@@ -7,6 +7,7 @@ mod consumer;
 mod observer;
 mod pretend_broker;
 mod producer;
+mod voter_changer;
 
 pub use admin::Admin;
 pub use configurator::{ConfigReader, Configurator};
@@ -14,6 +15,7 @@ pub use consumer::Consumer;
 pub use observer::Observer;
 pub use pretend_broker::PretendBroker;
 pub use producer::Producer;
+pub use voter_changer::{Outlook, VoterChanger};
 
 use crate::field::{Field, Place};
 use crate::history::{Entry, Operation, Stage};
@@ -231,6 +233,8 @@ pub enum Client {
     Configurator(Configurator),
     /// Registers with controllers, and hosts nothing.
     PretendBroker(Box<PretendBroker>),
+    /// Changes the voters.
+    VoterChanger(Box<VoterChanger>),
     /// Reads what was set.
     ConfigReader(ConfigReader),
     /// Looks, and is no part of any plan.
@@ -246,6 +250,7 @@ impl Client {
             Self::Consumer(consumer) => consumer.on_wake(now, out),
             Self::Configurator(configurator) => configurator.on_wake(now, out),
             Self::PretendBroker(broker) => broker.on_wake(now, out),
+            Self::VoterChanger(changer) => changer.on_wake(now, out),
             Self::ConfigReader(reader) => reader.on_wake(now, out),
             Self::Observer(observer) => observer.on_wake(now, out),
         }
@@ -259,6 +264,7 @@ impl Client {
             Self::Consumer(consumer) => consumer.on_response(now, request, body, out),
             Self::Configurator(configurator) => configurator.on_response(now, request, &body, out),
             Self::PretendBroker(broker) => broker.on_response(now, request, &body, out),
+            Self::VoterChanger(changer) => changer.on_response(now, request, &body, out),
             Self::ConfigReader(reader) => reader.on_response(now, request, &body),
             Self::Observer(observer) => observer.on_response(request),
         }
@@ -272,6 +278,7 @@ impl Client {
             Self::Consumer(consumer) => consumer.on_disconnected(now, out),
             Self::Configurator(configurator) => configurator.on_disconnected(now, out),
             Self::PretendBroker(broker) => broker.on_disconnected(now, out),
+            Self::VoterChanger(changer) => changer.on_disconnected(now, out),
             Self::ConfigReader(reader) => reader.on_disconnected(now),
             Self::Observer(observer) => observer.on_disconnected(now),
         }
@@ -286,6 +293,7 @@ impl Client {
             Self::Consumer(consumer) => consumer.next_wake(),
             Self::Configurator(configurator) => configurator.next_wake(),
             Self::PretendBroker(broker) => broker.next_wake(),
+            Self::VoterChanger(changer) => changer.next_wake(),
             Self::ConfigReader(reader) => reader.next_wake(),
             Self::Observer(observer) => observer.next_wake(),
         }
@@ -301,6 +309,7 @@ impl Client {
             Self::Consumer(consumer) => quiet_since.is_some_and(|since| consumer.is_at_end_since(since)),
             Self::Configurator(configurator) => configurator.is_finished(),
             Self::PretendBroker(broker) => broker.is_finished(),
+            Self::VoterChanger(changer) => changer.is_finished(),
             Self::ConfigReader(reader) => reader.is_finished(),
             Self::Observer(_) => true,
         }
@@ -315,6 +324,7 @@ impl Client {
             Self::Consumer(consumer) => consumer.waits_for(),
             Self::Configurator(configurator) => configurator.waits_for(),
             Self::PretendBroker(broker) => broker.waits_for(),
+            Self::VoterChanger(changer) => changer.waits_for(),
             Self::ConfigReader(_) => "what is set".to_owned(),
             Self::Observer(_) => "nothing".to_owned(),
         }

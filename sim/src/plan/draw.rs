@@ -267,6 +267,8 @@ impl Plan {
             consumers,
             configurators: Vec::new(),
             brokers: Vec::new(),
+            first_voters: None,
+            voter_changers: Vec::new(),
             administration,
             liveness_bound_us: 120_000_000,
             without_elr: false,

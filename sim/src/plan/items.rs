@@ -35,6 +35,13 @@ pub enum Item {
         /// The place among its deeds.
         index: usize,
     },
+    /// A change of the voters. Who changes none is no part of a plan.
+    VoterChange {
+        /// The client's number.
+        client: u64,
+        /// The place among its changes.
+        index: usize,
+    },
     /// Something an administrator does.
     Administration {
         /// The place in the plan.
@@ -83,6 +90,10 @@ impl Plan {
             let client = broker.client;
             (0..broker.deeds.len()).map(move |index| Item::BrokerDeed { client, index })
         });
+        let changes = self.voter_changers.iter().flat_map(|changer| {
+            let client = changer.client;
+            (0..changer.changes.len()).map(move |index| Item::VoterChange { client, index })
+        });
         let administration = (0..self.administration.len()).map(|index| Item::Administration { index });
         let faults = self.faults.iter().enumerate().flat_map(|(fault, planned)| {
             let again = 0..planned.fault.while_recovering().len();
@@ -93,7 +104,7 @@ impl Plan {
             planned.properties.keys().map(move |key| Item::Property { node, key: key.clone() })
         });
         let weather = (0..self.weather.len()).map(|index| Item::Weather { index });
-        let clients = sends.chain(consumers).chain(sets).chain(deeds).chain(administration);
+        let clients = sends.chain(consumers).chain(sets).chain(deeds).chain(changes).chain(administration);
         clients.chain(faults).chain(weather).chain(properties).collect()
     }
 
@@ -117,6 +128,11 @@ impl Plan {
             retain_places(&mut broker.deeds, |index| kept.contains(&Item::BrokerDeed { client, index }));
         }
         plan.brokers.retain(|broker| !broker.deeds.is_empty());
+        for changer in &mut plan.voter_changers {
+            let client = changer.client;
+            retain_places(&mut changer.changes, |index| kept.contains(&Item::VoterChange { client, index }));
+        }
+        plan.voter_changers.retain(|changer| !changer.changes.is_empty());
         retain_places(&mut plan.administration, |index| kept.contains(&Item::Administration { index }));
         for (fault, planned) in plan.faults.iter_mut().enumerate() {
             if let Fault::Crash { while_recovering, .. } = &mut planned.fault {
@@ -151,6 +167,10 @@ impl Plan {
                 let broker = self.brokers.iter().find(|it| it.client == *client);
                 broker.and_then(|it| it.deeds.get(*index)).map(|deed| deed.at_us)
             }
+            Item::VoterChange { client, index } => {
+                let changer = self.voter_changers.iter().find(|it| it.client == *client);
+                changer.and_then(|it| it.changes.get(*index)).map(|change| change.at_us)
+            }
             Item::Administration { index } => self.administration.get(*index).map(|planned| planned.at_us),
             Item::Fault { index } | Item::RecoveryFault { fault: index, .. } => {
                 self.faults.get(*index).map(|planned| planned.at_us)
@@ -174,6 +194,7 @@ impl Plan {
                 Item::Consumer { .. } => of("consumers", 0),
                 Item::Set { client, .. } => of("configurator", *client),
                 Item::BrokerDeed { client, .. } => of("broker", *client),
+                Item::VoterChange { client, .. } => of("voter changer", *client),
                 Item::Administration { .. } => of("administration", 0),
                 Item::Fault { index } => {
                     let fault = &self.faults[*index].fault;
@@ -266,6 +287,7 @@ mod tests {
             whole.producers.retain(|producer| !producer.sends.is_empty());
             whole.configurators.retain(|configurator| !configurator.sets.is_empty());
             whole.brokers.retain(|broker| !broker.deeds.is_empty());
+            whole.voter_changers.retain(|changer| !changer.changes.is_empty());
             assert_eq!(plan.keeping(&kept), whole, "seed {seed}");
         }
     }
@@ -314,6 +336,7 @@ mod tests {
                 | Item::Consumer { .. }
                 | Item::Set { .. }
                 | Item::BrokerDeed { .. }
+                | Item::VoterChange { .. }
                 | Item::Administration { .. }
                 | Item::Fault { .. }
                 | Item::Weather { .. }

@@ -45,6 +45,13 @@ pub struct Plan {
     /// Brokers in name only, of the quorum's cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub brokers: Vec<BrokerPlan>,
+    /// How many of the controllers, the first, vote at first, if the voters of the quorum stand in its log (KIP-853). The
+    /// others follow until they are made voters. Without it all vote for ever, as their configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_voters: Option<usize>,
+    /// Who changes the voters of such a quorum.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub voter_changers: Vec<VoterChangerPlan>,
     /// What administrators do beside creating the topics, in the order of times.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub administration: Vec<AdminPlan>,
@@ -84,9 +91,9 @@ pub enum NodeRole {
     /// A cluster of its own: broker and controller, and the only voter.
     #[default]
     Standalone,
-    /// A voter of the one quorum that its plan has, and nothing else.
+    /// A voter of the one quorum that its plan has, or one that may become one, and nothing else.
     Controller,
-    /// A voter of that quorum and a broker of its cluster.
+    /// The same and a broker of its cluster.
     Both,
     /// A broker of that cluster, which has no vote.
     Broker,
@@ -97,7 +104,7 @@ impl NodeRole {
         matches!(self, Self::Standalone)
     }
 
-    /// Whether it votes in the quorum of its plan.
+    /// Whether it votes in the quorum of its plan, or may become one that does.
     #[must_use]
     pub const fn is_voter(self) -> bool {
         matches!(self, Self::Controller | Self::Both)
@@ -482,6 +489,57 @@ impl BrokerPlan {
     }
 }
 
+/// What an operator does who makes controllers voters, and takes their votes from them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VoterChangerPlan {
+    /// Its number among all clients.
+    pub client: u64,
+    /// The place in the plan of the controller that it asks first.
+    pub node: usize,
+    /// How long it waits for an answer before it asks another.
+    pub request_timeout_us: u64,
+    /// The changes, in the order of the times.
+    pub changes: Vec<VoterChangePlan>,
+}
+
+/// One change of the voters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VoterChangePlan {
+    /// When, at the earliest.
+    pub at_us: u64,
+    /// What.
+    pub change: VoterChange,
+}
+
+/// A change of the voters. It is left out where there is nothing to change, or where too few voters would be left that still
+/// have their disks: an operator looks before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum VoterChange {
+    /// A controller, with the disk that it has, becomes a voter.
+    Add {
+        /// Its place in the plan.
+        node: usize,
+    },
+    /// The voter of a node's number is none any more, whatever disk it had.
+    Remove {
+        /// The node's place in the plan.
+        node: usize,
+    },
+}
+
+impl VoterChange {
+    /// The place in the plan of the node that it is about.
+    #[must_use]
+    pub const fn node(self) -> usize {
+        match self {
+            Self::Add { node } | Self::Remove { node } => node,
+        }
+    }
+}
+
 /// Something an administrator does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -655,8 +713,8 @@ impl Plan {
         format!("127.0.0.{}", node + 1)
     }
 
-    /// The nodes that vote in the quorum, by their places in the plan, which are the first; none if every node is a cluster of
-    /// its own.
+    /// The nodes that vote in the quorum or may come to, by their places in the plan, which are the first; none if every node
+    /// is a cluster of its own.
     pub fn controllers(&self) -> impl Iterator<Item = usize> {
         (0..self.nodes.len()).filter(|node| self.nodes[*node].role.is_voter())
     }
@@ -677,10 +735,13 @@ impl Plan {
         let role = self.nodes[node].role;
         if role.is_member() {
             let port = Self::CONTROLLER_PORT;
-            let voters: Vec<String> = self
-                .controllers()
-                .map(|voter| format!("{}@{}:{port}", voter + 1, Self::host(voter)))
-                .collect();
+            let servers =
+                self.controllers().map(|voter| (voter + 1, format!("{}:{port}", Self::host(voter))));
+            let (who, servers): (_, Vec<String>) = if self.first_voters.is_some() {
+                ("controller.quorum.bootstrap.servers", servers.map(|(_, server)| server).collect())
+            } else {
+                ("controller.quorum.voters", servers.map(|(id, server)| format!("{id}@{server}")).collect())
+            };
             let host = Self::host(node);
             let (client, peer) = (
                 format!("{}://{host}:9092", Self::LISTENER),
@@ -696,7 +757,7 @@ impl Plan {
                 ("node.id", id.to_string()),
                 ("listeners", listeners),
                 ("controller.listener.names", Self::CONTROLLER_LISTENER.to_owned()),
-                ("controller.quorum.voters", voters.join(",")),
+                (who, servers.join(",")),
                 ("log.dirs", "/simulated".to_owned()),
             ];
         }
@@ -727,7 +788,12 @@ impl Plan {
     /// acknowledged, and the run says which and why.
     #[must_use]
     pub fn is_within_budget(&self) -> bool {
-        self.faults.iter().all(|planned| planned.fault.is_survivable())
+        let is_survived = |fault: &Fault| {
+            // A quorum whose voters are known by their disks too is not fooled by one that has another.
+            let is_new_voter = matches!(fault, Fault::Crash { disk: DiskAfter::Empty, .. });
+            fault.is_survivable() || (is_new_voter && self.first_voters.is_some())
+        };
+        self.faults.iter().all(|planned| is_survived(&planned.fault))
     }
 
     /// When the last operation or fault of the plan is over.
@@ -739,7 +805,8 @@ impl Plan {
         let faults = self.faults.iter().map(|planned| planned.at_us + planned.fault.lasts_us());
         let sets = self.configurators.iter().filter_map(|it| it.sets.last()).map(|set| set.at_us);
         let deeds = self.brokers.iter().filter_map(|it| it.deeds.last()).map(|deed| deed.at_us);
-        let of_quorums = sets.chain(deeds);
+        let changes = self.voter_changers.iter().filter_map(|it| it.changes.last()).map(|it| it.at_us);
+        let of_quorums = sets.chain(deeds).chain(changes);
         sends.chain(consumers).chain(administration).chain(of_quorums).chain(faults).max().unwrap_or(0)
     }
 

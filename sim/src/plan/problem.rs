@@ -3,7 +3,7 @@
 
 use super::{
     AdminDeed, BrokerDeed, BrokerPlan, Codec, ConfiguratorPlan, ConsumerPlan, DiskAfter, End, Fault, Plan,
-    ProducerPlan, Range, SendPlan, TopicPlan, exhibit,
+    ProducerPlan, Range, SendPlan, TopicPlan, VoterChangerPlan, exhibit,
 };
 use serde_json::Value;
 use sordini_core::config::broker::Origin;
@@ -96,6 +96,9 @@ impl Plan {
         for (index, broker) in self.brokers.iter().enumerate() {
             self.judge_broker(&format!("brokers[{index}]"), broker)?;
         }
+        for (index, changer) in self.voter_changers.iter().enumerate() {
+            self.judge_voter_changer(&format!("voter_changers[{index}]"), changer)?;
+        }
         self.judge_client_numbers()?;
         for (index, planned) in self.administration.iter().enumerate() {
             let place = format!("administration[{index}]");
@@ -114,6 +117,19 @@ impl Plan {
     /// A plan is about a quorum or about clusters of one node each.
     fn judge_quorum(&self) -> Judgement {
         let controllers = self.controllers().count();
+        match self.first_voters {
+            None if !self.voter_changers.is_empty() => {
+                return Err("voter_changers: the voters are configured, and nobody changes them".to_owned());
+            }
+            Some(_) if controllers == 0 => {
+                return Err("first_voters: no node is a controller".to_owned());
+            }
+            Some(first) => {
+                at_least("first_voters", first, 1)?;
+                at_most("first_voters", first, controllers)?;
+            }
+            None => {}
+        }
         if controllers == 0 {
             return match (self.configurators.is_empty(), self.brokers.is_empty()) {
                 (true, true) => Ok(()),
@@ -174,6 +190,25 @@ impl Plan {
         }
         if !broker.deeds.is_sorted_by_key(|planned| planned.at_us) {
             return Err(format!("{place}.deeds: they are not in the order of times"));
+        }
+        Ok(())
+    }
+
+    fn judge_voter_changer(&self, place: &str, changer: &VoterChangerPlan) -> Judgement {
+        let judge_controller = |place: &str, node: usize| {
+            self.judge_node_of(place, node)?;
+            if self.nodes[node].role.is_voter() {
+                return Ok(());
+            }
+            Err(format!("{place}: it is about controllers, and node {node} is none"))
+        };
+        judge_controller(place, changer.node)?;
+        at_least(&format!("{place}.request_timeout_us"), changer.request_timeout_us, 1)?;
+        for (index, planned) in changer.changes.iter().enumerate() {
+            judge_controller(&format!("{place}.changes[{index}]"), planned.change.node())?;
+        }
+        if !changer.changes.is_sorted_by_key(|planned| planned.at_us) {
+            return Err(format!("{place}.changes: they are not in the order of times"));
         }
         Ok(())
     }
@@ -307,7 +342,8 @@ impl Plan {
         let mut taken = BTreeSet::new();
         let of_configurators = self.configurators.iter().map(|configurator| configurator.client);
         let of_brokers = self.brokers.iter().map(|broker| broker.client);
-        let of_quorums = of_configurators.chain(of_brokers);
+        let of_voter_changers = self.voter_changers.iter().map(|changer| changer.client);
+        let of_quorums = of_configurators.chain(of_brokers).chain(of_voter_changers);
         for number in of_admins.chain(of_producers).chain(of_consumers).chain(of_quorums) {
             at_most("the number of a client", number, CLIENT_MAX)?;
             if !taken.insert(number) {
@@ -359,7 +395,9 @@ impl Plan {
             Fault::Crash { disk: DiskAfter::Of(other), node, .. } if other == node => {
                 Err(format!("{place}: node {node} is given its own disk as that of another"))
             }
-            Fault::Crash { disk: DiskAfter::Empty, .. } if self.controllers().next().is_some() => {
+            Fault::Crash { disk: DiskAfter::Empty, .. }
+                if self.controllers().next().is_some() && self.first_voters.is_none() =>
+            {
                 Err(format!("{place}: a voter with an empty disk is another voter, and the quorum is static"))
             }
             Fault::Crash { disk: DiskAfter::Of(other), .. } => self.judge_node_of(place, *other),

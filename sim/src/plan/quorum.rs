@@ -4,7 +4,7 @@ use super::draw::Draw;
 use super::{
     BrokerDeed, BrokerDeedPlan, BrokerPlan, ClockPlan, ConfiguratorPlan, CrashKind, DiskAfter, DiskFault,
     DiskPlan, End, Fault, FaultPlan, FileKind, NetworkPlan, NodePlan, NodeRole, Plan, Range, SetPlan,
-    WriteError,
+    VoterChange, VoterChangePlan, VoterChangerPlan, WriteError,
 };
 use crate::field::mix;
 use std::collections::BTreeMap;
@@ -29,6 +29,14 @@ const WITHOUT_ELR_EVERY: u64 = 2;
 const WITHOUT_ELR_SALT: u64 = 0x656c_725f_6f66_6631;
 /// `broker.session.timeout.ms` where nobody sets it.
 const SESSION_TIMEOUT_MS: u64 = 9_000;
+
+/// One plan about a quorum in so many has its voters in its log.
+const LOGGED_VOTERS_EVERY: u64 = 3;
+/// What is drawn of them: no plan without them changes with it.
+const LOGGED_VOTERS_SALT: u64 = 0x766f_7465_7273_3835;
+/// The number of the client that changes them.
+const VOTER_CHANGER: u64 = 70;
+const AUTO_JOIN: &str = "controller.quorum.auto.join.enable";
 
 /// How long the reference run lasts, in virtual microseconds.
 const REFERENCE_US: u64 = 600_000_000;
@@ -93,13 +101,19 @@ impl Plan {
         let duration_us = draw.between(2_000_000, 20_000_000);
         let brokers = draw.one_of(&[0, 0, 1, 2, 3]);
         let (mut properties, fetch_timeout_us) = draw_properties(&mut draw, brokers > 0);
-        let short_log = ShortLog::draw(seed, nodes, duration_us);
+        let logged = LoggedVoters::draw(seed, nodes, duration_us, &properties, fetch_timeout_us);
+        let controllers = nodes + logged.more.len() as u64;
+        let short_log = ShortLog::draw(seed, controllers, duration_us);
         properties.extend(short_log.properties);
-        let real_brokers = RealBrokers::draw(seed, nodes, duration_us, &properties);
+        let real_brokers = RealBrokers::draw(seed, controllers, duration_us, &properties);
         properties.extend(real_brokers.properties);
         let has_clocks = draw.chance(1, 2);
         let mut nodes: Vec<NodePlan> =
             (0..nodes).map(|_| draw_controller(&mut draw, &properties, has_clocks)).collect();
+        nodes.extend(logged.more.into_iter().map(|node| NodePlan { properties: properties.clone(), ..node }));
+        for node in logged.joining {
+            nodes[node].properties.insert(AUTO_JOIN.to_owned(), true.to_string());
+        }
         let mut configurators: Vec<ConfiguratorPlan> = (0..draw.between(2, 6))
             .map(|index| draw_configurator(&mut draw, nodes.len(), duration_us, 30 + index))
             .collect();
@@ -112,6 +126,7 @@ impl Plan {
         let mut faults = draw_faults(&mut draw, &swarm);
         faults.extend(short_log.faults);
         faults.extend(real_brokers.faults);
+        faults.extend(logged.faults);
         for node in real_brokers.both {
             nodes[node].role = NodeRole::Both;
         }
@@ -134,6 +149,8 @@ impl Plan {
             },
             configurators,
             brokers,
+            first_voters: logged.first,
+            voter_changers: logged.changer.into_iter().collect(),
             faults,
             without_elr: mix(seed ^ WITHOUT_ELR_SALT).is_multiple_of(WITHOUT_ELR_EVERY),
             ..Self::of_nobody()
@@ -157,6 +174,8 @@ impl Plan {
             consumers: Vec::new(),
             configurators: Vec::new(),
             brokers: Vec::new(),
+            first_voters: None,
+            voter_changers: Vec::new(),
             administration: Vec::new(),
             faults: Vec::new(),
             weather: Vec::new(),
@@ -282,6 +301,98 @@ impl ShortLog {
             }
         }
         short_log
+    }
+}
+
+/// Voters that stand in the log of their quorum, and change with it.
+#[derive(Default)]
+struct LoggedVoters {
+    /// How many of the controllers vote at first, if the voters are logged.
+    first: Option<usize>,
+    /// Controllers beside those that every such plan has, whose properties are those of all.
+    more: Vec<NodePlan>,
+    /// Controllers that ask to be voters when they are none.
+    joining: Vec<usize>,
+    changer: Option<VoterChangerPlan>,
+    faults: Vec<FaultPlan>,
+}
+
+impl LoggedVoters {
+    fn draw(
+        seed: u64,
+        nodes: u64,
+        duration_us: u64,
+        properties: &BTreeMap<String, String>,
+        fetch_timeout_us: u64,
+    ) -> Self {
+        let mut draw = Draw::new(seed ^ LOGGED_VOTERS_SALT);
+        let mut logged = Self::default();
+        // Where leaders depose each other for as long as nothing happens, nobody gets as far as to change who votes.
+        let is_restless =
+            properties.get("controller.quorum.election.timeout.ms").is_some_and(|it| it == "200");
+        if !draw.chance(1, LOGGED_VOTERS_EVERY) || is_restless {
+            return logged;
+        }
+        let more = draw.one_of(if nodes == 1 { &[1, 2, 2][..] } else { &[0, 0, 1, 2] });
+        let more = (0..more).map(|_| NodePlan {
+            role: NodeRole::Controller,
+            properties: BTreeMap::new(),
+            disk: super::draw::draw_disk(&mut draw),
+            clock: ClockPlan::default(),
+        });
+        logged.more = more.collect();
+        let nodes = usize::try_from(nodes).expect("a few");
+        let all = nodes + logged.more.len();
+        let first = draw.one_of(&[nodes, nodes, nodes, nodes.max(2) - 1, 1]);
+        logged.first = Some(first);
+        let of_four = draw.one_of(&[0, 0, 2, 4]);
+        logged.joining = (0..all).filter(|_| draw.chance(of_four, 4)).collect();
+        let mut changes = Vec::new();
+        if draw.chance(3, 4) {
+            for _ in 0..draw.between(1, 8) {
+                let at_us = draw.between(10_000, duration_us);
+                let node = draw.index(all);
+                let is_addition = draw.chance(1, 2);
+                let change =
+                    if is_addition { VoterChange::Add { node } } else { VoterChange::Remove { node } };
+                changes.push(VoterChangePlan { at_us, change });
+                if draw.chance(1, 3) {
+                    // If it is the leader that is cut off, it writes a change that nobody has.
+                    let (before_us, apart) = (draw.one_of(&[0, 3_000, 50_000]), draw.index(all));
+                    let for_us = draw_about(&mut draw, fetch_timeout_us);
+                    let at_us = at_us.saturating_sub(before_us);
+                    let cut = cut_off(all, &[apart], true, draw.chance(1, 2), for_us);
+                    logged.faults.extend(cut.into_iter().map(|(_, fault)| FaultPlan { at_us, fault }));
+                }
+            }
+        }
+        if draw.chance(1, 2) {
+            for _ in 0..draw.between(1, 3) {
+                let (node, at_us) = (draw.index(all), draw.between(10_000, duration_us));
+                let how = draw.one_of(&[CrashKind::Kill, CrashKind::PowerLoss]);
+                let down_us = draw.one_of(&[1_000, 100_000, 2_000_000]);
+                let fault =
+                    Fault::Crash { node, how, down_us, disk: DiskAfter::Empty, while_recovering: Vec::new() };
+                logged.faults.push(FaultPlan { at_us, fault });
+                if draw.chance(3, 4) {
+                    let removed_us = at_us + draw.one_of(&[1_000, 200_000, 3_000_000]);
+                    let added_us = removed_us + draw.one_of(&[1_000, 3_000_000]);
+                    for (at_us, change) in
+                        [(removed_us, VoterChange::Remove { node }), (added_us, VoterChange::Add { node })]
+                    {
+                        changes.push(VoterChangePlan { at_us, change });
+                    }
+                }
+            }
+        }
+        changes.sort_by_key(|planned| planned.at_us);
+        logged.changer = (!changes.is_empty()).then(|| VoterChangerPlan {
+            client: VOTER_CHANGER,
+            node: draw.index(all),
+            request_timeout_us: draw.one_of(&[300_000, 2_000_000, 6_000_000]),
+            changes,
+        });
+        logged
     }
 }
 

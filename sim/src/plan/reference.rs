@@ -94,6 +94,8 @@ impl Plan {
             consumers: vec![consumer(20, true), consumer(21, false)],
             configurators: Vec::new(),
             brokers: Vec::new(),
+            first_voters: None,
+            voter_changers: Vec::new(),
             administration: Vec::new(),
             faults,
             weather: Vec::new(),

@@ -32,27 +32,24 @@ const START_TRIES_MAX: u32 = 3;
 const INDEXES_EVERY: u64 = 4_096;
 
 impl World {
-    /// The id of a cluster whose first node is formatted in this moment.
-    pub(super) fn cluster_id(&self, node: usize) -> sordini_protocol::wire::Uuid {
-        sordini_core::format::new_cluster_id(self.field.word(Place::Incarnation, node as u64, self.now))
-    }
-
     /// Writes what `sordini format` writes.
     pub(super) fn format(&mut self, node: usize) {
         let seed = self.field.word(Place::Incarnation, node as u64, self.now);
         // All nodes of a cluster are of that of the first.
         let is_member = self.plan.nodes[node].role.is_member();
-        let cluster_id = self.cluster_id(if is_member { 0 } else { node }).to_string();
+        let own_id = || super::new_cluster_id(self.field, node, self.now);
+        let cluster_id = if is_member { self.cluster_id } else { own_id() }.to_string();
         let elr = self.plan.without_elr.then(|| "eligible.leader.replicas.version=0".parse());
         let wanted: Vec<WantedLevel> = elr.map(|level| level.expect("it is a level")).into_iter().collect();
         let levels = FirstLevels::choose(None, &wanted, true).expect("they go together");
-        let beginning = Beginning { levels, ..Beginning::default() };
+        let beginning = Beginning { levels, voters: self.first_voters(node), ..Beginning::default() };
         let machine = &mut self.machines[node];
         let wall_ms = machine.wall_ms(self.now);
         for op in sordini_core::format::format(&machine.config, &cluster_id, &beginning, seed, wall_ms) {
             let due = machine.disk.submit(self.now, StorageToken { owner: 0, sequence: 0 }, op);
             machine.disk.complete(due.number, due.at, wall_ms);
         }
+        self.quorum_checks.on_formatted(node, &self.machines[node].disk);
     }
 
     pub(super) fn on_start(&mut self, node: usize) -> Result<(), Failure> {
@@ -201,7 +198,9 @@ impl World {
             (CrashKind::Stop, NodeState::Stopping) => return Ok(()),
             _ => {}
         }
-        machine.recovery_faults.extend(while_recovering);
+        let keeps_disk = disk == DiskAfter::Empty && !self.stands_loss_of_disk(node);
+        let disk = if keeps_disk { DiskAfter::Same } else { disk };
+        self.machines[node].recovery_faults.extend(while_recovering);
         // A node that has not started, or is to get another disk, is not asked to stop: it is ended.
         let how = if how == CrashKind::PowerLoss { how } else { CrashKind::Kill };
         self.crash(node, how, down_us)?;
@@ -215,13 +214,16 @@ impl World {
             DiskAfter::Same => return Ok(()),
             DiskAfter::Empty => {
                 let fresh = fresh();
+                self.note_ghost(node);
                 let machine = &mut self.machines[node];
-                machine.has_lost_disk = true;
+                // A quorum whose voters are known by their disks too promises to survive it.
+                machine.has_lost_disk = self.plan.first_voters.is_none();
                 let old = std::mem::replace(&mut machine.disk, fresh);
                 machine.disk.remember(&old);
                 let lost = machine.checks.on_empty_disk(&self.plan, node);
                 let lost = lost.into_iter().map(|what| format!("{what}: the disk is another")).collect();
                 self.declare(node, lost)?;
+                self.quorum_checks.on_disk_gone(node, &old);
                 self.format(node);
                 self.create_topics_again(node);
                 self.marks.hit(WorldMark::EmptyDisk);

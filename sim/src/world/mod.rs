@@ -10,16 +10,17 @@ mod life;
 mod links;
 mod machine;
 mod network;
+mod operator;
 mod queue;
 mod traffic;
 
 use crate::check::{Checks, Hosted, QuorumChecks, Violation};
 use crate::client::{
     Admin, Client, ClientOutbox, ConfigReader, Configurator, Consumer, Observer, PretendBroker, Producer,
-    Surroundings,
+    Surroundings, VoterChanger,
 };
 use crate::disk::Disk;
-use crate::field::Field;
+use crate::field::{Field, Place};
 use crate::history::Entry;
 use crate::marks::{Marks, WorldMark};
 use crate::plan::{BrokerPlan, ConsumerPlan, Fault, Mutation, NodeRole, Plan, WeatherChange};
@@ -224,6 +225,10 @@ pub struct World {
     quiet_since: Option<u64>,
     last_active: u64,
     at_once: u64,
+    /// When disks of controllers went that may yet be made those of voters.
+    ghosts: Vec<u64>,
+    /// Of the one cluster that all members of a plan's quorum are of.
+    cluster_id: Uuid,
     topic_ids: BTreeMap<Uuid, usize>,
     topic_names: Arc<[Str]>,
     trace: Trace,
@@ -297,6 +302,8 @@ impl World {
             quiet_since: None,
             last_active: 0,
             at_once: 0,
+            ghosts: Vec::new(),
+            cluster_id: new_cluster_id(field, 0, 0),
             topic_ids: BTreeMap::new(),
             topic_names,
             trace: Trace::new(telling),
@@ -374,7 +381,16 @@ impl World {
             let client = Configurator::new(configurator.clone(), plan.nodes.len(), surroundings.clone());
             self.seat(configurator.client, configurator.node, Client::Configurator(client));
         }
-        let cluster_id = Str::from(self.cluster_id(0).to_string());
+        let cluster_id = Str::from(self.cluster_id.to_string());
+        for changer in &plan.voter_changers {
+            let client = VoterChanger::new(
+                changer.clone(),
+                cluster_id.clone(),
+                plan.controllers().count(),
+                surroundings.clone(),
+            );
+            self.seat(changer.client, changer.node, Client::VoterChanger(Box::new(client)));
+        }
         for broker in &plan.brokers {
             let client = PretendBroker::new(
                 broker.clone(),
@@ -698,6 +714,7 @@ impl World {
             | Client::Consumer(_)
             | Client::Configurator(_)
             | Client::PretendBroker(_)
+            | Client::VoterChanger(_)
             | Client::Observer(_) => None,
         });
         let is_broker = |node: &usize| self.plan.nodes[*node].role.is_broker();
@@ -815,6 +832,11 @@ const AUDIT_AFTER_US: u64 = 1_000;
 const AUDITOR_FIRST: u64 = 1_000_000;
 /// The numbers of observers begin here, beyond those of the auditors.
 const OBSERVER_FIRST: u64 = 2_000_000;
+
+/// The id of a cluster whose first node is formatted at a time.
+fn new_cluster_id(field: Field, node: usize, now: u64) -> Uuid {
+    sordini_core::format::new_cluster_id(field.word(Place::Incarnation, node as u64, now))
+}
 
 fn config_of(plan: &Plan, node: usize) -> BrokerConfig {
     let entries = plan.server_properties(node).into_iter().map(|(key, value)| (key, value, Origin::BuiltIn));

@@ -114,7 +114,8 @@ impl World {
                 transcript::request(&body, topics)
             )
         });
-        let asks_controllers = matches!(self.seats[seat].client, Client::PretendBroker(_));
+        let asks_controllers =
+            matches!(self.seats[seat].client, Client::PretendBroker(_) | Client::VoterChanger(_));
         let listener = Str::from_static(self.plan.listener_of(node, asks_controllers));
         let context = RequestContext {
             api_version: version,
@@ -488,6 +489,15 @@ impl World {
         }
         taken.wake_at = None;
         if taken.client.next_wake().is_some_and(|at| at <= self.now) {
+            if let Client::VoterChanger(changer) = &taken.client
+                && changer.looks_around(self.now)
+            {
+                let outlook = self.outlook();
+                if let Client::VoterChanger(changer) = &mut self.seats[seat].client {
+                    changer.see(outlook);
+                }
+            }
+            let taken = &mut self.seats[seat];
             taken.client.on_wake(self.now, &mut self.client_outbox);
         }
         self.after_client(seat)
@@ -547,6 +557,7 @@ impl World {
             Client::Admin(admin) => admin.take_refusals(),
             Client::Configurator(configurator) => configurator.take_refusals(),
             Client::PretendBroker(broker) => broker.take_refusals(),
+            Client::VoterChanger(changer) => changer.take_refusals(),
             Client::ConfigReader(_) | Client::Observer(_) => Vec::new(),
         };
         let node = self.seats[seat].node;

@@ -4,11 +4,14 @@
 
 use super::Seen;
 use super::cluster::Cluster;
+use super::voter_changes;
 use super::voter_log::{VoterBatch, VoterLog};
+use super::voter_set::VoterSet;
 use crate::check::Violation;
 use bytes::Bytes;
 use sordini_core::node::QuorumRole;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 fn violation(sentence: String) -> Violation {
     Violation { property: "committed_metadata", sentence }
@@ -43,6 +46,8 @@ impl Written {
 pub(super) struct Committed {
     /// Each batch with the epoch of whoever was the first to say so: it was committed in that epoch at the latest.
     batches: Vec<(VoterBatch, i32)>,
+    /// Who votes, each time with the offset from which on.
+    voters: Vec<(i64, Arc<VoterSet>)>,
 }
 
 impl Committed {
@@ -53,6 +58,17 @@ impl Committed {
     /// Every batch: where it ends, its epoch and its bytes.
     pub(super) fn batches(&self) -> impl Iterator<Item = (i64, i32, &Bytes)> {
         self.batches.iter().map(|(batch, _)| (batch.end, batch.epoch, &batch.bytes))
+    }
+
+    /// Every set of voters that there ever was, oldest first.
+    pub(super) fn voters(&self) -> impl Iterator<Item = &VoterSet> {
+        self.voters.iter().map(|(_, voters)| &**voters)
+    }
+
+    /// Who votes as of what lies below an offset, if that says so, and where it stands.
+    pub(super) fn voters_below(&self, end: i64) -> Option<(i64, Arc<VoterSet>)> {
+        let below = self.voters.partition_point(|(at, _)| *at < end);
+        self.voters[..below].last().cloned()
     }
 
     /// The hash of all that lies below an offset.
@@ -75,6 +91,10 @@ impl Committed {
                 break;
             }
             cluster.replay(batch)?;
+            if let Some(voters) = &batch.voters {
+                voter_changes::check_committed(batch.base, self.voters().last(), voters)?;
+                self.voters.push((batch.base, Arc::clone(voters)));
+            }
             self.batches.push((batch.clone(), seen.epoch));
         }
         if self.end() != high_watermark {

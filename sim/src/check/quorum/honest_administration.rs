@@ -85,7 +85,9 @@ impl Administration {
             | Operation::Poll
             | Operation::ListOffsets
             | Operation::DeleteRecords
-            | Operation::SetConfig => return Ok(()),
+            | Operation::SetConfig
+            | Operation::AddVoter
+            | Operation::RemoveVoter => return Ok(()),
         };
         if is_so {
             return Ok(());

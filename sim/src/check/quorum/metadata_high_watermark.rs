@@ -1,6 +1,8 @@
 //! `metadata_high_watermark`: what a voter takes for committed a majority has, durable (K5); a leader moves its high watermark
 //! only beyond where its own epoch begins (K6), and tells nobody of it before; and in one life of a process it does not fall.
 
+use super::voter_log::VoterLog;
+use super::voter_set::{VoterKey, VoterSet};
 use super::{Seen, Voter, id_of};
 use crate::check::Violation;
 use crate::disk::Disk;
@@ -53,8 +55,9 @@ pub(super) fn check_told(node: usize, seen: &Seen, told: i64) -> Result<(), Viol
 pub(super) fn check_majority<'a>(
     node: usize,
     seen: &Seen,
+    voting: &VoterSet,
     voters: &mut [Voter],
-    voting: usize,
+    gone: &[(VoterKey, VoterLog, i64)],
     disk_of: impl Fn(usize) -> &'a Disk,
 ) -> Result<(), Violation> {
     let Some(high_watermark) = seen.high_watermark else { return Ok(()) };
@@ -63,18 +66,23 @@ pub(super) fn check_majority<'a>(
             "node {node} takes for committed what lies below {high_watermark}, where no batch of its log ends"
         )));
     };
+    let is_same = |log: &VoterLog| log.ending_at(high_watermark).is_some_and(|batch| batch.is(&last));
     let mut having = Vec::new();
-    for (other, voter) in voters.iter_mut().take(voting).enumerate() {
-        let is_same = voter.log.ending_at(high_watermark).is_some_and(|batch| batch.is(&last));
-        if is_same && voter.log.durable_end(disk_of(other)) >= high_watermark {
+    for (other, voter) in voters.iter_mut().enumerate() {
+        let is_voter = voting.has((id_of(other), voter.directory));
+        if is_voter && is_same(&voter.log) && voter.log.durable_end(disk_of(other)) >= high_watermark {
             having.push(id_of(other));
         }
     }
-    if having.len() * 2 > voting {
+    // Whose disk is gone has said what it had, and will not vote as if it had never had it.
+    let had =
+        gone.iter().filter(|(key, log, end)| voting.has(*key) && *end >= high_watermark && is_same(log));
+    having.extend(had.map(|((id, _), ..)| *id));
+    if voting.is_majority(having.len()) {
         return Ok(());
     }
     Err(violation(format!(
-        "node {node} takes for committed in epoch {} what lies below {high_watermark}, and of {voting} voters {having:?} have it durable",
+        "node {node} takes for committed in epoch {} what lies below {high_watermark}, and of the voters {voting} these have it durable: {having:?}",
         seen.epoch
     )))
 }

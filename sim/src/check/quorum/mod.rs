@@ -18,9 +18,13 @@ mod partition_leaders;
 mod producer_id_blocks;
 mod single_leader;
 mod topic_ids;
+mod voter_changes;
 mod voter_log;
+mod voter_set;
 
 pub use hosted_partitions::Hosted;
+pub use voter_set::VoterSet;
+pub(crate) use voter_set::{directory_of, voters_on};
 
 use super::{METADATA_DIR as DIR, Violation, metadata_snapshots};
 use crate::disk::{Contents, Disk};
@@ -30,8 +34,11 @@ use cluster::Cluster;
 use sordini_core::node::{QuorumRole, QuorumView};
 use sordini_core::storage_op::StorageOp;
 use sordini_core::time::Instant;
+use sordini_protocol::wire::Uuid;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use voter_log::VoterLog;
+use voter_set::VoterKey;
 
 /// Where a voter's last vote lies.
 const ELECTION_STATE: &str = "0/__cluster_metadata-0/quorum-state";
@@ -71,6 +78,12 @@ impl Seen {
 /// A voter, or somebody who only follows.
 #[derive(Clone, Debug, Default)]
 struct Voter {
+    /// Of its disk.
+    directory: Uuid,
+    /// Who votes as far as it knows before its log says so.
+    formatted: Arc<VoterSet>,
+    /// Changes of the voters that it has put into its log since it was last looked at.
+    changes: Vec<voter_changes::Change>,
     /// Its log, as it asked its disk for it.
     log: VoterLog,
     seen: Option<Seen>,
@@ -110,14 +123,14 @@ pub struct Reading<'a> {
 /// All checks of a plan's quorum, and the facts they keep.
 #[derive(Clone, Debug)]
 pub struct QuorumChecks {
-    /// Those that vote come first.
     voters: Vec<Voter>,
-    /// How many those are.
-    voting: usize,
+    /// Disks that are gone, each with how far its log was durable.
+    gone: Vec<(VoterKey, VoterLog, i64)>,
     leaders: single_leader::Leaders,
     votes: one_vote::Votes,
     committed: committed_metadata::Committed,
     written: committed_metadata::Written,
+    told: voter_changes::Told,
     cluster: Cluster,
     snapshots: metadata_snapshots::Replay,
     settings: honest_controller::Settings,
@@ -156,13 +169,20 @@ impl QuorumChecks {
     #[must_use]
     pub fn new(plan: &Plan) -> Self {
         let voting = plan.controllers().count();
+        let configured = if plan.first_voters.is_none() {
+            VoterSet::configured(plan.controllers().map(id_of))
+        } else {
+            VoterSet::default()
+        };
+        let voter = Voter { formatted: Arc::new(configured), ..Voter::default() };
         Self {
-            voters: vec![Voter::default(); plan.nodes.len()],
-            voting,
+            voters: vec![voter; plan.nodes.len()],
+            gone: Vec::new(),
             leaders: single_leader::Leaders::default(),
             votes: one_vote::Votes::default(),
             committed: committed_metadata::Committed::default(),
             written: committed_metadata::Written::default(),
+            told: voter_changes::Told::default(),
             cluster: Cluster::default(),
             snapshots: metadata_snapshots::Replay::default(),
             settings: honest_controller::Settings::default(),
@@ -175,6 +195,42 @@ impl QuorumChecks {
     /// From here on nothing is looked at, and nothing noted.
     pub(crate) const fn switch_off(&mut self) {
         self.are_off = true;
+    }
+
+    /// A disk was formatted for a voter.
+    pub fn on_formatted(&mut self, node: usize, disk: &Disk) {
+        let voter = &mut self.voters[node];
+        voter.directory = directory_of(disk);
+        if let Some(voters) = voter_set::in_snapshots(disk) {
+            voter.formatted = Arc::new(voters);
+        }
+    }
+
+    /// A voter gets a new disk: this was the old one.
+    pub fn on_disk_gone(&mut self, node: usize, old: &Disk) {
+        if self.are_off {
+            return;
+        }
+        let voter = std::mem::take(&mut self.voters[node]);
+        let mut log = VoterLog::on(old, |end| self.committed.prefix_at(end));
+        let durable_end = log.durable_end(old);
+        self.gone.push(((id_of(node), voter.directory), log, durable_end));
+    }
+
+    /// A node with the disk that it has.
+    fn key_of(&self, node: usize) -> VoterKey {
+        (id_of(node), self.voters[node].directory)
+    }
+
+    /// Who votes by the log of a node, with where that stands; nowhere if it is not in its log.
+    fn voters_of(&self, node: usize) -> (Arc<VoterSet>, Option<i64>) {
+        let voter = &self.voters[node];
+        let in_log = voter.log.naming_voters(i64::MAX);
+        if let Some((named, voters)) = in_log.and_then(|batch| Some((batch.base, batch.voters.clone()?))) {
+            return (voters, Some(named));
+        }
+        let contained = self.committed.voters_below(voter.log.start());
+        contained.map_or_else(|| (Arc::clone(&voter.formatted), None), |(at, voters)| (voters, Some(at)))
     }
 
     /// A voter pushed a storage operation.
@@ -191,6 +247,7 @@ impl QuorumChecks {
                 let appended = voter.log.append(file, *position, bytes, |end| self.committed.prefix_at(end));
                 for batch in voter.log.last(appended) {
                     self.written.check(node, batch)?;
+                    voter.changes.extend(voter_changes::Change::of(batch));
                 }
             }
             StorageOp::Truncate { file, len } => {
@@ -251,23 +308,35 @@ impl QuorumChecks {
         }
         let seen = Seen::of(view);
         let before = self.voters[node].seen;
-        self.voters[node].contact.check(moment, before, &seen, self.limits[node])?;
-        if before == Some(seen) {
-            return Ok(());
+        if before == Some(seen) && self.voters[node].changes.is_empty() {
+            return self.check_contact(moment, before, &seen);
         }
         if before.is_none() {
             // What it recovered it has cut where it could not be read.
             self.voters[node].log = VoterLog::to_be_on(disk, |end| self.committed.prefix_at(end));
             self.voters[node].compared_end = 0;
         }
+        self.check_contact(moment, before, &seen)?;
+        let (voters, named_at) = self.voters_of(node);
+        let changes = std::mem::take(&mut self.voters[node].changes);
+        for change in changes.iter().filter(|_| seen.role == QuorumRole::Leader) {
+            let before = self.voters[node].log.naming_voters(change.base).cloned();
+            let contained = || self.committed.voters_below(self.voters[node].log.start());
+            let before = before.and_then(|batch| Some((batch.base, batch.voters?))).or_else(contained);
+            let formatted = || (-1, Arc::clone(&self.voters[node].formatted));
+            change.check(node, &seen, before.unwrap_or_else(formatted))?;
+        }
+        voter_changes::check_view(node, view, &voters, named_at)?;
         metadata_epochs::check(node, before.as_ref(), &seen, self.voters[node].durable_epoch)?;
         self.leaders.check(moment, &seen)?;
+        let key = self.key_of(node);
         let becomes_leader = seen.role == QuorumRole::Leader
             && before.is_none_or(|before| (before.role, before.epoch) != (seen.role, seen.epoch));
         if becomes_leader {
-            self.votes.cast(node, seen.epoch, id_of(node), ElectionState::on(disk))?;
+            self.votes.cast(key, seen.epoch, id_of(node), ElectionState::on(disk))?;
+            self.votes.check_elected(node, seen.epoch, &voters)?;
         }
-        self.votes.check_view(moment, &seen)?;
+        self.votes.check_view(moment, key, &seen)?;
         durable_fetch::check_view(node, &seen, &mut self.voters[node].log, disk)?;
         metadata_high_watermark::check_view(node, before.as_ref(), &seen)?;
         self.committed.check_leader(node, before.as_ref(), &seen, &self.voters[node].log)?;
@@ -276,8 +345,9 @@ impl QuorumChecks {
                 metadata_high_watermark::check_majority(
                     node,
                     &seen,
+                    &voters,
                     &mut self.voters,
-                    self.voting,
+                    &self.gone,
                     &disk_of,
                 )?;
                 self.committed.extend(node, &seen, &self.voters[node].log, &mut self.cluster)?;
@@ -290,10 +360,19 @@ impl QuorumChecks {
         if let Some(newest) = seen.newest_snapshot
             && before.and_then(|before| before.newest_snapshot) != Some(newest)
         {
-            self.snapshots.check(node, newest, self.committed.batches(), disk)?;
+            let voters = self.committed.voters_below(newest.0).map(|(_, voters)| voters);
+            self.snapshots.check(node, newest, self.committed.batches(), voters.as_deref(), disk)?;
         }
         self.voters[node].seen = Some(seen);
         Ok(())
+    }
+
+    /// Who leads has heard of a majority of those that vote by its log.
+    fn check_contact(&mut self, moment: Moment, before: Option<Seen>, seen: &Seen) -> Result<(), Violation> {
+        let (voters, named_at) = self.voters_of(moment.node);
+        let (own, limit) = (self.key_of(moment.node), self.limits[moment.node]);
+        let contact = &mut self.voters[moment.node].contact;
+        contact.check(moment, before, seen, limit, own, (&voters, named_at))
     }
 
     /// A voter answers that it votes for somebody.
@@ -304,7 +383,8 @@ impl QuorumChecks {
         if self.are_off {
             return Ok(());
         }
-        self.votes.cast(node, epoch, candidate, ElectionState::on(disk))
+        let key = self.key_of(node);
+        self.votes.cast(key, epoch, candidate, ElectionState::on(disk))
     }
 
     /// A voter asks another for what lies from `offset` on, and so says that it has what lies before.
@@ -331,7 +411,8 @@ impl QuorumChecks {
 
     /// A fetch of `from` has reached a voter.
     pub fn on_fetched_by(&mut self, moment: Moment, from: usize) {
-        if !self.are_off && from < self.voting {
+        if !self.are_off {
+            let from = self.key_of(from);
             self.voters[moment.node].contact.note(moment, from);
         }
     }
@@ -345,6 +426,7 @@ impl QuorumChecks {
             return Ok(());
         }
         self.settings.note(entry);
+        self.told.note(entry, &self.committed)?;
         self.administration.note(entry, &self.cluster)
     }
 

@@ -1,7 +1,9 @@
 //! `one_vote`: a voter votes for one candidate in an epoch, in all its lives, and its vote is durable before anybody hears of
-//! it (K2).
+//! it (K2). A voter is a node with the disk that it has; and whoever leads was voted for by a majority of the voters that its
+//! log names.
 
-use super::{ElectionState, Moment, Seen};
+use super::voter_set::{VoterKey, VoterSet};
+use super::{ElectionState, Moment, Seen, id_of};
 use crate::check::Violation;
 use std::collections::BTreeMap;
 
@@ -9,9 +11,13 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Votes {
     /// What others heard of, by voter and epoch.
-    cast: BTreeMap<(usize, i32), i32>,
+    cast: BTreeMap<(VoterKey, i32), i32>,
     /// What a voter said of itself in one life, by voter, epoch and life: what nobody heard of it may forget.
     said: BTreeMap<(usize, i32, u64), i32>,
+}
+
+fn name((id, directory): VoterKey) -> String {
+    format!("voter {id} with the disk {directory}")
 }
 
 fn violation(sentence: String) -> Violation {
@@ -22,15 +28,16 @@ impl Votes {
     /// A vote leaves the voter. `stored` is what stands on its disk.
     pub(super) fn cast(
         &mut self,
-        node: usize,
+        voter: VoterKey,
         epoch: i32,
         candidate: i32,
         stored: Option<ElectionState>,
     ) -> Result<(), Violation> {
-        let first = *self.cast.entry((node, epoch)).or_insert(candidate);
+        let first = *self.cast.entry((voter, epoch)).or_insert(candidate);
         if first != candidate {
             return Err(violation(format!(
-                "node {node} votes for {candidate} in epoch {epoch}, in which it voted for {first}"
+                "{} votes for {candidate} in epoch {epoch}, in which it voted for {first}",
+                name(voter)
             )));
         }
         // Where an epoch has its leader, nobody votes in it any more, and Kafka forgets the vote that it won by.
@@ -40,18 +47,42 @@ impl Votes {
         });
         if !is_durable {
             return Err(violation(format!(
-                "node {node} votes for {candidate} in epoch {epoch}, and on its disk stands {stored:?}"
+                "{} votes for {candidate} in epoch {epoch}, and on its disk stands {stored:?}",
+                name(voter)
             )));
         }
         Ok(())
     }
 
-    pub(super) fn check_view(&mut self, moment: Moment, seen: &Seen) -> Result<(), Violation> {
+    /// A node begins to lead an epoch, in which these are the voters.
+    pub(super) fn check_elected(&self, node: usize, epoch: i32, voters: &VoterSet) -> Result<(), Violation> {
+        let votes = self
+            .cast
+            .iter()
+            .filter(|((_, cast_in), candidate)| *cast_in == epoch && **candidate == id_of(node));
+        let by: Vec<VoterKey> =
+            votes.map(|((voter, _), _)| *voter).filter(|voter| voters.has(*voter)).collect();
+        if voters.is_majority(by.len()) {
+            return Ok(());
+        }
+        let by: Vec<String> = by.into_iter().map(name).collect();
+        Err(violation(format!(
+            "node {node} leads epoch {epoch}, and of the voters {voters} only these voted for it: {}",
+            by.join(", ")
+        )))
+    }
+
+    pub(super) fn check_view(
+        &mut self,
+        moment: Moment,
+        voter: VoterKey,
+        seen: &Seen,
+    ) -> Result<(), Violation> {
         let Moment { node, life, .. } = moment;
         let epoch = seen.epoch;
         let Some(voted) = seen.voted else { return Ok(()) };
         let said = *self.said.entry((node, epoch, life)).or_insert(voted);
-        let cast = self.cast.get(&(node, epoch)).copied().unwrap_or(voted);
+        let cast = self.cast.get(&(voter, epoch)).copied().unwrap_or(voted);
         if let Some(other) = [said, cast].into_iter().find(|other| *other != voted) {
             return Err(violation(format!(
                 "node {node} has voted for {voted} in epoch {epoch}, and for {other}"

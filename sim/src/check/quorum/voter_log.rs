@@ -1,5 +1,6 @@
 //! The metadata log of one voter, as it asked its disk for it.
 
+use super::voter_set::VoterSet;
 use crate::check::METADATA_DIR as DIR;
 use crate::check::truth::{batches_of, len_after_truncations, segment_base, segments_to_be};
 use crate::disk::{Contents, Disk};
@@ -24,6 +25,8 @@ pub(super) struct VoterBatch {
     pub(super) bytes: Bytes,
     /// Of it and of all that lies before it in its log.
     pub(super) prefix: u64,
+    /// Who votes from it on, if it says so.
+    pub(super) voters: Option<Arc<VoterSet>>,
     file: Arc<str>,
     position: u64,
     len: u64,
@@ -126,6 +129,7 @@ impl VoterLog {
         let mut prefix = Hash64::default();
         prefix.word(self.batches.last().map_or(self.prefix, |before| before.prefix));
         prefix.word(hash);
+        let voters = if header.is_control() { VoterSet::in_batches(&bytes).map(Arc::new) } else { None };
         self.batches.push(VoterBatch {
             base: header.base_offset,
             end: header.next_offset(),
@@ -133,6 +137,7 @@ impl VoterLog {
             hash,
             bytes,
             prefix: prefix.finish(),
+            voters,
             file: Arc::clone(file),
             position,
             len: header.size() as u64,
@@ -213,6 +218,12 @@ impl VoterLog {
     pub(super) fn ending_at(&self, end: i64) -> Option<&VoterBatch> {
         let index = self.batches.partition_point(|batch| batch.end < end);
         self.batches.get(index).filter(|batch| batch.end == end)
+    }
+
+    /// The last batch below an offset that says who votes.
+    pub(super) fn naming_voters(&self, end: i64) -> Option<&VoterBatch> {
+        let below = self.batches.partition_point(|batch| batch.base < end);
+        self.batches[..below].iter().rfind(|batch| batch.voters.is_some())
     }
 
     /// The offset below which everything is durable.

@@ -1,0 +1,288 @@
+//! An operator of a quorum whose voters stand in its log (KIP-853): it makes controllers voters, and takes their votes from
+//! them, and looks before whether the quorum stands it.
+
+use super::{Action, ClientOutbox, Link, Surroundings};
+use crate::check::VoterSet;
+use crate::history::{Entry, Operation, Stage};
+use crate::plan::{Plan, VoterChange, VoterChangePlan, VoterChangerPlan};
+use sordini_core::ids::RequestId;
+use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::add_raft_voter_request::Listener;
+use sordini_protocol::messages::{AddRaftVoterRequest, ApiVersionsRequest, RemoveRaftVoterRequest};
+use sordini_protocol::request::{AnyRequest, AnyResponse};
+use sordini_protocol::wire::{Str, Uuid};
+
+const API_VERSIONS_VERSION: i16 = 3;
+const ADD_RAFT_VOTER_VERSION: i16 = 1;
+const REMOVE_RAFT_VOTER_VERSION: i16 = 0;
+/// How long a change whose outcome was not told may still come about: no fault of a plan holds a request back for longer.
+const DOUBT_US: u64 = 30_000_000;
+
+/// What an operator knows who walks through the machine room.
+#[derive(Clone, Debug, Default)]
+pub struct Outlook {
+    /// Who votes, by the log that has come furthest.
+    pub newest: VoterSet,
+    /// Who votes or may still come to, by any log.
+    pub sets: Vec<VoterSet>,
+    /// The directory that each controller has, by its place in the plan.
+    pub directories: Vec<Uuid>,
+    /// How many voters may yet appear whose disks are gone.
+    pub ghosts: usize,
+}
+
+impl Outlook {
+    /// Whether in any case more than half of the voters have the disks that they had when they became voters, if `removed` is
+    /// none any more, the disk of node `lost` is gone, and so many others may lose their votes.
+    #[must_use]
+    pub fn stands(&self, removed: Option<(i32, Uuid)>, lost: Option<usize>, more: usize) -> bool {
+        self.sets.iter().filter(|set| !set.is_empty()).all(|set| {
+            let left = || set.keys().filter(|key| removed != Some(*key));
+            let has_disk = |(id, directory): (i32, Uuid)| {
+                let node = usize::try_from(id - 1).ok().filter(|node| Some(*node) != lost);
+                node.and_then(|node| self.directories.get(node)) == Some(&directory)
+            };
+            let having = left().filter(|key| has_disk(*key)).count();
+            let all = left().count() + self.ghosts;
+            having > more && 2 * (having - more) > all - more
+        })
+    }
+}
+
+/// Makes one change after the other. It asks again until it is told what has become of one.
+#[derive(Clone, Debug)]
+pub struct VoterChanger {
+    link: Link,
+    plan: VoterChangerPlan,
+    cluster_id: Str,
+    /// How many controllers there are.
+    nodes: usize,
+    /// The controller that it talks to.
+    node: usize,
+    /// How many of its changes it has done with.
+    done: usize,
+    /// Whether the controller has answered on this connection, so that it is one that answers.
+    is_connected: bool,
+    /// What it asks for, once it has asked.
+    asked: Option<Entry>,
+    outlook: Outlook,
+    /// Until when a voter may lose its vote by a request that was not answered.
+    in_doubt_until: u64,
+    refusals: Vec<String>,
+    last_error: Option<(ErrorCode, String)>,
+}
+
+impl VoterChanger {
+    /// A client that does what `plan` says, of a cluster with `nodes` controllers.
+    #[must_use]
+    pub fn new(plan: VoterChangerPlan, cluster_id: Str, nodes: usize, surroundings: Surroundings) -> Self {
+        Self {
+            link: Link::new(plan.client, surroundings),
+            node: plan.node,
+            plan,
+            cluster_id,
+            nodes,
+            done: 0,
+            is_connected: false,
+            asked: None,
+            outlook: Outlook::default(),
+            in_doubt_until: 0,
+            refusals: Vec::new(),
+            last_error: None,
+        }
+    }
+
+    /// Takes the answers that a correct controller never gives, each as a sentence.
+    pub fn take_refusals(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.refusals)
+    }
+
+    /// Whether it looks around before it does what it has to do at this time.
+    #[must_use]
+    pub fn looks_around(&self, now: u64) -> bool {
+        self.is_connected && self.next_change().is_some_and(|planned| planned.at_us <= now)
+    }
+
+    /// It has looked around.
+    pub fn see(&mut self, outlook: Outlook) {
+        self.outlook = outlook;
+    }
+
+    /// Whether a voter may lose its vote by what it has asked.
+    #[must_use]
+    pub fn may_remove(&self, now: u64) -> bool {
+        let is_under_way = self.asked.as_ref().is_some_and(|asked| asked.operation == Operation::RemoveVoter);
+        is_under_way || self.in_doubt_until > now
+    }
+
+    fn next_change(&self) -> Option<VoterChangePlan> {
+        self.plan.changes.get(self.done).copied()
+    }
+
+    pub(super) fn on_wake(&mut self, now: u64, out: &mut ClientOutbox) {
+        if self.link.is_overdue(now) {
+            out.actions.push(Action::Close);
+            self.on_disconnected(now, out);
+            return;
+        }
+        if !self.link.deadlines.is_empty() || self.link.backoff_until > now {
+            return;
+        }
+        while let Some(planned) = self.next_change().filter(|planned| planned.at_us <= now) {
+            let deadline = Some(now + self.plan.request_timeout_us);
+            if !self.is_connected {
+                self.link.send(API_VERSIONS_VERSION, ApiVersionsRequest::default().into(), deadline, out);
+                return;
+            }
+            if let Some((version, request)) = self.request(now, planned.change, out) {
+                self.link.send(version, request, deadline, out);
+                return;
+            }
+            // There is nothing to change, or it may not be changed.
+            self.end(now, Stage::Info, ErrorCode::None, out);
+        }
+    }
+
+    /// The request for a change, if there is one to be made.
+    fn request(
+        &mut self,
+        now: u64,
+        change: VoterChange,
+        out: &mut ClientOutbox,
+    ) -> Option<(i16, AnyRequest)> {
+        let id = i32::try_from(change.node()).expect("a handful of nodes") + 1;
+        let (operation, key) = match change {
+            VoterChange::Add { node } => {
+                let key = (id, *self.outlook.directories.get(node)?);
+                let is_there = self.outlook.sets.iter().all(|set| set.has(key));
+                (!is_there).then_some((Operation::AddVoter, key))?
+            }
+            VoterChange::Remove { .. } => {
+                let key = self.outlook.newest.keys().find(|(voter, _)| *voter == id)?;
+                self.outlook.stands(Some(key), None, 0).then_some((Operation::RemoveVoter, key))?
+            }
+        };
+        let name = Str::from(format!("{}@{}", key.0, key.1));
+        if self.asked.as_ref().is_none_or(|asked| asked.topic != name) {
+            // The disk that a node had may have been replaced since it was asked for.
+            self.asked = Some(Entry::new(now, self.link.client, Stage::Invoke, operation, name));
+            out.history.extend(self.asked.clone());
+        }
+        let cluster_id = Some(self.cluster_id.clone());
+        Some(match change {
+            VoterChange::Add { node } => {
+                let listener = Listener {
+                    name: Str::from_static(Plan::CONTROLLER_LISTENER),
+                    host: Str::from(Plan::host(node)),
+                    port: Plan::CONTROLLER_PORT,
+                    ..Listener::default()
+                };
+                let request = AddRaftVoterRequest {
+                    cluster_id,
+                    timeout_ms: 5_000,
+                    voter_id: key.0,
+                    voter_directory_id: key.1,
+                    listeners: vec![listener],
+                    ack_when_committed: true,
+                    ..AddRaftVoterRequest::default()
+                };
+                (ADD_RAFT_VOTER_VERSION, request.into())
+            }
+            VoterChange::Remove { .. } => {
+                let request = RemoveRaftVoterRequest {
+                    cluster_id,
+                    voter_id: key.0,
+                    voter_directory_id: key.1,
+                    ..RemoveRaftVoterRequest::default()
+                };
+                (REMOVE_RAFT_VOTER_VERSION, request.into())
+            }
+        })
+    }
+
+    pub(super) fn on_response(
+        &mut self,
+        now: u64,
+        request: RequestId,
+        body: &AnyResponse,
+        out: &mut ClientOutbox,
+    ) {
+        if self.link.deadlines.remove(&request).is_none() {
+            return;
+        }
+        #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else was asked")]
+        let (error, text) = match body {
+            AnyResponse::ApiVersions(_) => {
+                self.is_connected = true;
+                return;
+            }
+            AnyResponse::AddRaftVoter(response) => (response.error_code, response.error_message.as_ref()),
+            AnyResponse::RemoveRaftVoter(response) => (response.error_code, response.error_message.as_ref()),
+            body => {
+                self.refusals.push(format!("{body:?} to a change of the voters"));
+                return;
+            }
+        };
+        let (error, text) = (ErrorCode::from_i16(error), text.map(ToString::to_string).unwrap_or_default());
+        let is_addition = self.asked.as_ref().is_some_and(|asked| asked.operation == Operation::AddVoter);
+        self.last_error = Some((error, text.clone()));
+        match error {
+            ErrorCode::None => self.end(now, Stage::Ok, error, out),
+            // It was made before, or another made it, or one that stands in its way.
+            ErrorCode::DuplicateVoter if is_addition => self.end(now, Stage::Info, error, out),
+            ErrorCode::VoterNotFound if !is_addition => self.end(now, Stage::Info, error, out),
+            // What it was asked it may be doing, or another is under way.
+            ErrorCode::RequestTimedOut => self.link.back_off(now),
+            ErrorCode::NotLeaderOrFollower => self.turn_to_the_next(now, out),
+            // The new voter did not say what it supports; or the one that is to go is alone by now.
+            ErrorCode::InvalidRequest => {
+                self.end(now, Stage::Info, error, out);
+            }
+            _ => {
+                self.refusals.push(format!("{error:?} {text:?} to a change of the voters"));
+                self.end(now, Stage::Fail, error, out);
+            }
+        }
+    }
+
+    /// The change under way was made, or was not, or nobody can tell.
+    fn end(&mut self, now: u64, stage: Stage, error: ErrorCode, out: &mut ClientOutbox) {
+        if stage == Stage::Info && self.may_remove(now) {
+            self.in_doubt_until = now + DOUBT_US;
+        }
+        out.history.extend(self.asked.take().map(|asked| Entry { at_us: now, stage, error, ..asked }));
+        self.done += 1;
+    }
+
+    fn turn_to_the_next(&mut self, now: u64, out: &mut ClientOutbox) {
+        if self.may_remove(now) {
+            self.in_doubt_until = now + DOUBT_US;
+        }
+        self.node = (self.node + 1) % self.nodes;
+        out.actions.push(Action::TurnTo { node: self.node });
+        self.is_connected = false;
+        self.link.on_disconnected(now);
+    }
+
+    pub(super) fn on_disconnected(&mut self, now: u64, out: &mut ClientOutbox) {
+        self.turn_to_the_next(now, out);
+    }
+
+    pub(super) fn next_wake(&self) -> Option<u64> {
+        let next_change = || Some(self.next_change()?.at_us.max(self.link.backoff_until));
+        self.link.earliest_deadline().map_or_else(next_change, Some)
+    }
+
+    pub(super) const fn is_finished(&self) -> bool {
+        self.done == self.plan.changes.len()
+    }
+
+    pub(super) fn waits_for(&self) -> String {
+        let left = self.plan.changes.len() - self.done;
+        let what = format!("{left} changes of the voters");
+        match &self.last_error {
+            None => what,
+            Some((error, text)) => format!("{what}; last answer {error} {text:?}"),
+        }
+    }
+}
