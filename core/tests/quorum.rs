@@ -894,6 +894,28 @@ fn who_is_cut_off_cannot_be_added_and_nobody_is_removed_who_is_no_voter() {
 }
 
 #[test]
+fn a_leader_that_has_removed_itself_stands_again_where_nobody_else_has_that_in_its_log() {
+    let mut cluster = one_and_two();
+    let second = add(&mut cluster, 0, 1);
+    cluster.run_for(1_000);
+    assert_eq!(added(&mut cluster, 0, second), Some(ErrorCode::None));
+    cluster.isolate(0);
+    remove(&mut cluster, 0, 0);
+    cluster.run_for(100);
+    assert_eq!(cluster.view(0).voters, ids(&[2]));
+    assert_eq!(cluster.view(1).voters, ids(&[1, 2]), "it needs the vote of one that has more of the log");
+    cluster.kill(0);
+    cluster.start(0);
+    cluster.cut.clear();
+    cluster.run_for(20_000);
+    assert_eq!(cluster.leader(), Some(1), "it led until the change was committed");
+    for at in 0..3 {
+        assert_eq!(cluster.view(at).voters, ids(&[2]), "node {at}");
+        assert_eq!(cluster.view(at).log_end, cluster.view(1).log_end, "node {at}");
+    }
+}
+
+#[test]
 fn a_change_of_voters_that_nobody_committed_is_taken_back() {
     let first = FirstVoters::Listed((1..=3).map(listed).collect());
     let four = [vec![first; 3], vec![FirstVoters::Others]].concat();

@@ -106,7 +106,7 @@ impl Quorum {
         let may_fetch = (is_durable || self.museum.has(Exhibit::A15VoterSkipsFlush))
             && self.truncating.is_none()
             && !self.snapshots.is_installing();
-        let bootstrap = || {
+        let bootstrap = || -> Vec<(NodeId, Question)> {
             let server = self.bootstrap_server().filter(|_| may_fetch);
             server.map(|server| (server, Question::Fetch)).into_iter().collect()
         };
@@ -116,7 +116,10 @@ impl Quorum {
             Role::Unattached { .. } => bootstrap(),
             Role::Prospective { tally, .. } => {
                 let open = others().filter(|id| !tally.has(*id));
-                open.map(|id| (id, Question::Vote { is_pre_vote: true })).collect()
+                let votes = open.map(|id| (id, Question::Vote { is_pre_vote: true }));
+                // Who has no vote may have missed that others vote than those it asks.
+                let elsewhere = if self.is_voter() { Vec::new() } else { bootstrap() };
+                votes.chain(elsewhere).collect()
             }
             Role::Candidate { tally, .. } => {
                 let open = others().filter(|id| !tally.has(*id));
@@ -401,13 +404,11 @@ impl Quorum {
                 let change = leader.change.as_ref().map(VoterChange::deadline);
                 change.into_iter().chain([leader.check_quorum_at, leader.begin_epoch_at]).min()
             }
-            // Who has no vote waits for no election, and asks elsewhere when it hears nothing of its leader.
-            Role::Unattached { .. } | Role::Prospective { .. } | Role::Candidate { .. }
-                if !self.is_voter() =>
-            {
+            // Who does not stand waits for no election, and asks elsewhere when it hears nothing of its leader.
+            Role::Unattached { .. } | Role::Prospective { .. } | Role::Candidate { .. } if !self.stands() => {
                 None
             }
-            Role::Follower { fetch_by, .. } if !self.is_voter() => {
+            Role::Follower { fetch_by, .. } if !self.stands() => {
                 Some(*fetch_by).filter(|at| *at > now.monotonic)
             }
             Role::Unattached { election_at: at }
@@ -460,15 +461,15 @@ impl Quorum {
                     self.put_check_quorum_off(now);
                 }
             }
-            // Only voters stand for election.
-            Role::Resigned { until, .. } if *until <= at && !self.is_voter() => {
+            // Who does not stand for election waits to hear of a leader.
+            Role::Resigned { until, .. } if *until <= at && !self.stands() => {
                 self.become_unattached(self.election.epoch, now, out);
             }
             Role::Unattached { .. }
             | Role::Prospective { .. }
             | Role::Candidate { .. }
             | Role::Follower { .. }
-                if !self.is_voter() => {}
+                if !self.stands() => {}
             Role::Unattached { election_at: due } | Role::Resigned { until: due, .. } if *due <= at => {
                 self.transition_to_prospective(now, out);
             }

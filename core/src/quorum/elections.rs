@@ -95,7 +95,9 @@ impl Quorum {
         out.sometimes(Mark::QuorumPreVote);
         let until = self.election_deadline(now);
         let mut tally = Tally::default();
-        tally.note(self.identity.node, true);
+        if self.is_voter() {
+            tally.note(self.identity.node, true);
+        }
         self.enter(Role::Prospective { tally, until }, out);
         // Who is alone needs nobody else.
         self.maybe_win(now, out);

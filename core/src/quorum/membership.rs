@@ -108,6 +108,14 @@ impl Quorum {
         self.voters.has(self.identity, self.museum)
     }
 
+    /// Whether this node stands for election: it votes, or would if a change did not take its vote from it that may not be
+    /// committed. The others may lack that change, and cannot elect one of them as long as this node, which has more of the
+    /// log, refuses them (section 4.2.2 of Ongaro's thesis). It needs the votes of a majority of those that vote, without its
+    /// own.
+    pub(super) fn stands(&self) -> bool {
+        self.is_voter() || self.history.was_voter(self.identity, self.museum)
+    }
+
     /// A batch was put at the end of the log.
     pub(super) fn on_appended(&mut self, header: &BatchHeader, bytes: &Bytes, now: Now) {
         if header.is_control()

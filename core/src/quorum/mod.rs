@@ -628,10 +628,13 @@ impl Quorum {
         while self.held.front().is_some_and(|(after, _)| *after <= written) {
             out.push(self.held.pop_front().expect("it has a front").1);
         }
+        let votes = self.is_voter();
         if let Role::Candidate { tally, vote_write, .. } = &mut self.role
             && *vote_write <= written
         {
-            tally.note(self.identity.node, true);
+            if votes {
+                tally.note(self.identity.node, true);
+            }
             self.maybe_win(now, out);
         }
         self.pursue(now, out);

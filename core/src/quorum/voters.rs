@@ -182,6 +182,12 @@ impl VoterHistory {
         self.changes.retain(|(offset, _)| *offset >= committed);
     }
 
+    /// Whether a node with its disk votes again if the last change is taken back. Those before it are committed, or it could not
+    /// have been made.
+    pub(crate) fn was_voter(&self, key: VoterKey, museum: Museum) -> bool {
+        self.changes.last().is_some_and(|(_, before)| before.has(key, museum))
+    }
+
     /// Whether nothing may be taken back.
     pub(crate) const fn is_settled(&self) -> bool {
         self.changes.is_empty()
