@@ -200,6 +200,7 @@ impl VoterChanger {
         })
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else is an answer to what it asks")]
     pub(super) fn on_response(
         &mut self,
         now: u64,
@@ -210,7 +211,6 @@ impl VoterChanger {
         if self.link.deadlines.remove(&request).is_none() {
             return;
         }
-        #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else was asked")]
         let (error, text) = match body {
             AnyResponse::ApiVersions(_) => {
                 self.is_connected = true;
@@ -235,9 +235,7 @@ impl VoterChanger {
             ErrorCode::RequestTimedOut => self.link.back_off(now),
             ErrorCode::NotLeaderOrFollower => self.turn_to_the_next(now, out),
             // The new voter did not say what it supports; or the one that is to go is alone by now.
-            ErrorCode::InvalidRequest => {
-                self.end(now, Stage::Info, error, out);
-            }
+            ErrorCode::InvalidRequest => self.end(now, Stage::Info, error, out),
             _ => {
                 self.refusals.push(format!("{error:?} {text:?} to a change of the voters"));
                 self.end(now, Stage::Fail, error, out);

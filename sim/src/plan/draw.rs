@@ -828,6 +828,7 @@ mod tests {
             "clock_step",
             "clog",
             "crash kill",
+            "crash kill empty",
             "crash kill unformatted",
             "crash kill {of",
             "crash power_loss",

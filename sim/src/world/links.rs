@@ -16,7 +16,7 @@ use sordini_core::node::{Input, RequestBody, RequestContext};
 use sordini_core::peer::{Channel, Peer, PeerFault};
 use sordini_protocol::messages::{FetchRequest, FetchResponse};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
-use sordini_protocol::wire::{Str, Writer};
+use sordini_protocol::wire::{Str, Uuid, Writer};
 use std::collections::VecDeque;
 
 /// A connection from one node to another.
@@ -235,10 +235,10 @@ impl World {
             .request_over_the_wire(Place::NodeRequestCodec, way, version, body, self.now)
             .map_err(|sentence| self.violation("wire", sentence))?;
         self.marks.count(WorldMark::NodeRequestEncoded, u64::from(is_encoded));
-        if let AnyRequest::Fetch(_) | AnyRequest::FetchSnapshot(_) = body
+        if let Some(directory) = directory_of_fetch(&body)
             && let Some(moment) = self.machines[node].moment(node, self.now)
         {
-            self.quorum_checks.on_fetched_by(moment, from);
+            self.quorum_checks.on_fetched_by(moment, from, directory);
         }
         let (api, candidacy) = (body.api_key(), candidacy_of(&body));
         let waiting = Waiting { request, version, api, produced: Vec::new(), candidacy, answer: None };
@@ -474,6 +474,22 @@ impl World {
 fn offset_of_metadata(fetch: &FetchRequest) -> Option<i64> {
     let topic = fetch.topics.iter().find(|topic| topic.topic_id == transcript::METADATA_TOPIC_ID)?;
     topic.partitions.first().map(|partition| partition.fetch_offset)
+}
+
+/// The directory of the log that somebody follows with who asks for more of it.
+#[expect(clippy::wildcard_enum_match_arm, reason = "these are the two ways to ask for more")]
+fn directory_of_fetch(body: &AnyRequest) -> Option<Uuid> {
+    match body {
+        AnyRequest::Fetch(request) => {
+            let mut partitions = request.topics.iter().flat_map(|topic| &topic.partitions);
+            partitions.next().map(|partition| partition.replica_directory_id)
+        }
+        AnyRequest::FetchSnapshot(request) => {
+            let mut partitions = request.topics.iter().flat_map(|topic| &topic.partitions);
+            partitions.next().map(|partition| partition.replica_directory_id)
+        }
+        _ => None,
+    }
 }
 
 /// The high watermark of the metadata log that an answer tells, if it is about that log.

@@ -196,6 +196,14 @@ fn told(batch: Option<&VoterBatch>) -> String {
 }
 
 #[cfg(test)]
+impl Committed {
+    /// Nothing but changes of the voters.
+    pub(super) fn of_voters(sets: &[Arc<VoterSet>]) -> Self {
+        Self { voters: (0..).zip(sets.iter().cloned()).collect(), ..Self::default() }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -409,11 +409,10 @@ impl QuorumChecks {
         }
     }
 
-    /// A fetch of `from` has reached a voter.
-    pub fn on_fetched_by(&mut self, moment: Moment, from: usize) {
+    /// A fetch of `from` has reached a voter, which it sent when its log lay in this directory.
+    pub fn on_fetched_by(&mut self, moment: Moment, from: usize, directory: Uuid) {
         if !self.are_off {
-            let from = self.key_of(from);
-            self.voters[moment.node].contact.note(moment, from);
+            self.voters[moment.node].contact.note(moment, (id_of(from), directory));
         }
     }
 

@@ -91,3 +91,32 @@ impl Votes {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sordini_protocol::wire::Uuid;
+
+    fn key(id: i32, disk: u64) -> VoterKey {
+        (id, Uuid::from_u64s(1, disk))
+    }
+
+    #[test]
+    fn a_leader_has_the_votes_of_a_majority_of_the_voters_with_their_disks() {
+        let mut votes = Votes::default();
+        let stored = |voted| Some(ElectionState { epoch: 4, voted: Some(voted), leader: None });
+        let voters = VoterSet::new([key(1, 1), key(2, 2), key(3, 3)]);
+        assert_eq!(votes.cast(key(1, 1), 4, 1, stored(1)), Ok(()));
+        assert_eq!(votes.cast(key(2, 9), 4, 1, stored(1)), Ok(()), "whoever it is may say so");
+        assert!(
+            votes.check_elected(0, 4, &voters).is_err(),
+            "2 has another disk than when it became a voter"
+        );
+        assert_eq!(votes.check_elected(0, 4, &VoterSet::configured([1, 2, 3])), Ok(()), "any disk will do");
+        assert_eq!(votes.cast(key(2, 2), 4, 3, stored(3)), Ok(()), "it is another voter");
+        assert!(votes.cast(key(2, 2), 4, 1, stored(1)).is_err(), "it has voted");
+        assert_eq!(votes.cast(key(3, 3), 4, 1, stored(1)), Ok(()));
+        assert_eq!(votes.check_elected(0, 4, &voters), Ok(()));
+        assert!(votes.check_elected(0, 5, &voters).is_err(), "nobody voted in epoch 5");
+    }
+}

@@ -117,11 +117,10 @@ pub(super) struct Told {
 
 impl Told {
     pub(super) fn note(&mut self, entry: &Entry, committed: &Committed) -> Result<(), Violation> {
-        let is_added = match entry.operation {
-            Operation::AddVoter => true,
-            Operation::RemoveVoter => false,
-            _ => return Ok(()),
-        };
+        if !matches!(entry.operation, Operation::AddVoter | Operation::RemoveVoter) {
+            return Ok(());
+        }
+        let is_added = entry.operation == Operation::AddVoter;
         if entry.stage == Stage::Invoke {
             self.asked.insert(entry.client, committed.voters().count());
         }
@@ -140,5 +139,72 @@ impl Told {
             entry.topic,
             if is_added { "added" } else { "removed" }
         )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sordini_core::node::QuorumRole;
+    use sordini_protocol::wire::{Str, Uuid};
+
+    /// Voters, each with a directory of its number unless another is named.
+    fn set(voters: &[i32]) -> Arc<VoterSet> {
+        let key = |voter: &i32| (voter % 10, Uuid::from_u64s(0, u64::from(voter.unsigned_abs())));
+        Arc::new(VoterSet::new(voters.iter().map(key)))
+    }
+
+    /// What is said of a leader of epoch 3, which begins at offset 10, that makes one of these sets the other at offset 20.
+    fn judge(before: &[i32], named_at: i64, after: &[i32], high_watermark: i64) -> Result<(), String> {
+        let seen = Seen {
+            role: QuorumRole::Leader,
+            epoch: 3,
+            leader: Some(1),
+            voted: None,
+            high_watermark: Some(high_watermark),
+            flushed_end: 20,
+            log_end: 21,
+            epoch_start: Some(10),
+            log_start: 0,
+            newest_snapshot: None,
+        };
+        let change = Change { base: 20, epoch: 3, voters: set(after) };
+        change.check(0, &seen, (named_at, set(before))).map_err(|violation| violation.sentence)
+    }
+
+    #[test]
+    fn one_voter_comes_or_goes_at_a_time() {
+        for after in [&[1, 2, 3, 4][..], &[1, 2], &[1, 2, 3]] {
+            assert_eq!(judge(&[1, 2, 3], 5, after, 20), Ok(()), "{after:?}");
+        }
+        for after in [&[1][..], &[1, 2, 3, 4, 5], &[1, 2, 4], &[1, 2, 13], &[]] {
+            assert!(judge(&[1, 2, 3], 5, after, 20).is_err_and(|why| why.contains("at once")), "{after:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_waits_for_the_one_before_it_and_for_its_leader_to_commit_something() {
+        assert_eq!(judge(&[1, 2, 3], 15, &[1, 2], 16), Ok(()));
+        assert!(judge(&[1, 2, 3], 15, &[1, 2], 15).is_err_and(|why| why.contains("is not committed")));
+        assert!(judge(&[1, 2, 3], 5, &[1, 2], 10).is_err_and(|why| why.contains("nothing of this epoch")));
+    }
+
+    #[test]
+    fn who_is_told_of_a_change_was_told_when_it_was_committed() {
+        let mut told = Told::default();
+        let mut judge = |stage, operation, committed: &Committed| {
+            let name = Str::from(format!("2@{}", Uuid::from_u64s(0, 2)));
+            told.note(&Entry::new(1, 70, stage, operation, name), committed).is_ok()
+        };
+        let (both, one) = (Committed::of_voters(&[set(&[1, 2])]), [set(&[1, 2]), set(&[1])]);
+        assert!(judge(Stage::Invoke, Operation::RemoveVoter, &both));
+        assert!(!judge(Stage::Ok, Operation::RemoveVoter, &both));
+        assert!(judge(Stage::Ok, Operation::RemoveVoter, &Committed::of_voters(&one)));
+        let none = Committed::of_voters(&one);
+        assert!(judge(Stage::Invoke, Operation::AddVoter, &none));
+        assert!(
+            !judge(Stage::Ok, Operation::AddVoter, &none),
+            "that it was one before it was asked for is long ago"
+        );
     }
 }
