@@ -27,6 +27,8 @@ const BROKERS_SALT: u64 = 0x6272_6f6b_6572_7331;
 const WITHOUT_ELR_EVERY: u64 = 2;
 /// What decides which.
 const WITHOUT_ELR_SALT: u64 = 0x656c_725f_6f66_6631;
+/// How long a disk syncs at most under voters that change, in microseconds.
+const SYNC_US_MAX: u64 = 12_000;
 /// `broker.session.timeout.ms` where nobody sets it.
 const SESSION_TIMEOUT_MS: u64 = 9_000;
 
@@ -111,6 +113,13 @@ impl Plan {
         let mut nodes: Vec<NodePlan> =
             (0..nodes).map(|_| draw_controller(&mut draw, &properties, has_clocks)).collect();
         nodes.extend(logged.more.into_iter().map(|node| NodePlan { properties: properties.clone(), ..node }));
+        if logged.first.is_some() {
+            // Of an even number of voters the slowest disk is soon in every majority, and sessions have to outlive it.
+            for node in &mut nodes {
+                node.disk.sync_us.high = node.disk.sync_us.high.min(SYNC_US_MAX);
+                node.disk.write_us.high = node.disk.write_us.high.min(SYNC_US_MAX / 10);
+            }
+        }
         for node in logged.joining {
             nodes[node].properties.insert(AUTO_JOIN.to_owned(), true.to_string());
         }
