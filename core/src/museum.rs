@@ -96,6 +96,13 @@ exhibits! {
     /// KAFKA-14238: the metadata log is subject to the same retention as any other. When time has passed, what no
     /// snapshot covers is deleted, and at the next start topics and their data are unknown.
     A23MetadataLogTimeRetention = "A23", "metadata_log_time_retention";
+    /// KAFKA-6082: what a controller decides is written whoever has decided since. One that is in office again goes on with the
+    /// cluster as it knew it when it was deposed, and overwrites what its successor has decided: leaders and in-sync replicas
+    /// from the past, ids that were handed out meanwhile.
+    A24ControllerWriteUnfenced = "A24", "controller_write_unfenced";
+    /// KAFKA-15665: a partition has been moved once the replicas that were added are in sync, whatever became of those that were to
+    /// stay. The old ones are dropped, and what is left in sync may be one copy of all that was acknowledged.
+    A25ReassignDoneOnAddingOnly = "A25", "reassign_done_on_adding_only";
     /// Redpanda #3039: a batch whose sequence is known is out of order, as if the producer had been fenced. The
     /// client whose answer was lost raises its epoch, begins to count anew and sends again what is in the log
     /// already: duplicates from a producer that was promised none.

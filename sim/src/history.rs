@@ -53,6 +53,19 @@ pub enum Operation {
     RemoveVoter,
     /// A broker asks for producer ids, and gets those that stand in the place of the values.
     AllocateProducerIds,
+    /// Moves a partition to the replicas; without any, it is to stay where it is.
+    Reassign,
+    /// Asks which partitions are being moved. Each of them is answered by itself, with its replicas; how many of them are
+    /// added stands in the place of the offset, and how many are removed in that of the end.
+    ListReassignments,
+    /// Elects a leader of a partition.
+    ElectLeader,
+    /// Elects a leader of a partition that may lack records.
+    ElectLeaderUncleanly,
+    /// Takes the registration of a broker away, whose number stands in the place of the topic.
+    UnregisterBroker,
+    /// The leader of a partition says who is in sync. It is told the partition's epoch, which stands in the place of the offset.
+    AlterIsr,
 }
 
 /// Which records a read may return.
@@ -105,6 +118,9 @@ pub struct Entry {
     /// The idempotent producer, once the batch is numbered.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub numbering: Option<Numbering>,
+    /// The brokers that are replicas of the partition, or in sync.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<i32>,
     /// What was answered.
     #[serde(serialize_with = "as_name", skip_serializing_if = "is_none")]
     pub error: ErrorCode,
@@ -140,6 +156,7 @@ impl Entry {
             acks: None,
             isolation: None,
             numbering: None,
+            replicas: Vec::new(),
             error: ErrorCode::None,
         }
     }

@@ -165,19 +165,17 @@ impl Marks {
 }
 
 /// The marks that no plan of today can come by, each with what it would take.
-const OUT_OF_REACH: [(&str, &str); 10] = [
+const OUT_OF_REACH: [(&str, &str); 8] = [
     (
         "boot.deleted_while_opening",
         "logs of a quorum's plan are opened in a moment: core/tests/cluster.rs takes a disk its time",
     ),
-    ("broker.epoch_stale", "nobody of a plan takes a broker's registration away"),
     ("controller.transaction_aborted", "only Apache Kafka's controllers write metadata transactions"),
     ("fetch.diverging", "only a follower says which epoch it fetched last, and brokers do not replicate"),
     (
         "log.lookup.segment_deleted",
         "a disk does what is asked of one file in that order, and a segment is not searched once its deletion began",
     ),
-    ("partition.taken", "nobody of a plan moves partitions"),
     ("produce.offline", "a node goes on without a partition only if it has a second log directory"),
     (
         "quorum.fetched_damage",

@@ -21,13 +21,14 @@ pub struct Signature(
 );
 
 /// The properties: the files of [`crate::check`], and what the world itself sees.
-const PROPERTIES: [&str; 37] = [
+const PROPERTIES: [&str; 39] = [
     "acknowledged_data",
     "answers",
     "append_after_error",
     "broker_epochs",
     "check_quorum",
     "checkpoint_files",
+    "clean_elections",
     "committed_metadata",
     "consumer_reads",
     "durable_fetch",
@@ -52,6 +53,7 @@ const PROPERTIES: [&str; 37] = [
     "producer_id_blocks",
     "producer_ids",
     "producer_state",
+    "reassignments",
     "retention",
     "single_leader",
     "topic_ids",

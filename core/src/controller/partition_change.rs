@@ -10,6 +10,7 @@ use super::image::{
 use crate::config::value::Value;
 use crate::config::{Overrides, topic};
 use crate::ids::{NodeId, TopicIdPartition};
+use crate::museum::{Exhibit, Museum};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use sordini_protocol::records::PartitionChangeRecord;
@@ -71,6 +72,7 @@ pub(super) struct PartitionChange<'a> {
     pub(super) replicas: Vec<NodeId>,
     pub(super) removing: Vec<NodeId>,
     pub(super) adding: Vec<NodeId>,
+    museum: Museum,
 }
 
 impl<'a> PartitionChange<'a> {
@@ -97,6 +99,7 @@ impl<'a> PartitionChange<'a> {
             replicas: now.replicas.clone(),
             removing: now.removing_replicas.clone(),
             adding: now.adding_replicas.clone(),
+            museum: Museum::NONE,
         }
     }
 
@@ -203,7 +206,9 @@ impl<'a> PartitionChange<'a> {
             nodes.iter().copied().filter(|node| !self.removing.contains(node)).collect()
         };
         let (replicas, isr) = (staying(&self.replicas), staying(&self.isr));
-        if isr.is_empty() || replicas.is_empty() || replicas.iter().any(|node| !isr.contains(node)) {
+        let is_early = self.museum.has(Exhibit::A25ReassignDoneOnAddingOnly);
+        let awaited = if is_early { &self.adding } else { &replicas };
+        if isr.is_empty() || replicas.is_empty() || awaited.iter().any(|node| !isr.contains(node)) {
             return;
         }
         self.replicas = replicas;
@@ -289,7 +294,7 @@ impl Controller {
         let id = TopicIdPartition { topic: topic.id, partition: index };
         let min_isr = self.has_elr().then(|| self.topic_value(MIN_INSYNC_REPLICAS, &topic.name)).flatten();
         let min_isr = min_isr.and_then(|value| usize::try_from(value.as_i64()?).ok());
-        PartitionChange::new(&self.image, id, state, min_isr)
+        PartitionChange { museum: self.museum, ..PartitionChange::new(&self.image, id, state, min_isr) }
     }
 
     /// Whether replicas that left the ISR may lead.

@@ -477,7 +477,10 @@ impl Broker {
                     image.apply(record);
                 }
                 let incarnation = self.lifecycle.as_ref().map(Lifecycle::incarnation);
-                self.controller.activate(image, incarnation, now);
+                let was_active = !self.controller.image().features().is_empty();
+                if !(was_active && self.museum.has(Exhibit::A24ControllerWriteUnfenced)) {
+                    self.controller.activate(image, incarnation, now);
+                }
                 self.on_elected(now, out);
             }
         }

@@ -28,7 +28,7 @@ pub use output::Output;
 
 use crate::config::broker::BrokerConfig;
 use crate::controller::{ControllerRequest, client_quotas, reassignment, scram};
-use crate::ids::{LeaderEpoch, Offset, TopicIdPartition};
+use crate::ids::{BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, TopicIdPartition};
 use crate::mark::Mark;
 use crate::museum::Museum;
 use crate::outbox::Outbox;
@@ -105,6 +105,48 @@ pub struct PartitionView<'a> {
     pub log_end: Offset,
     /// Directory of the log.
     pub dir: &'a str,
+}
+
+/// What the committed metadata log says of a partition, as far as a node has followed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionStateView<'a> {
+    /// Name of the topic.
+    pub topic: &'a str,
+    /// Identity of the partition.
+    pub id: TopicIdPartition,
+    /// In order of preference as leader.
+    pub replicas: &'a [NodeId],
+    /// Those of them that are in sync.
+    pub isr: &'a [NodeId],
+    /// Those of them that a reassignment adds.
+    pub adding_replicas: &'a [NodeId],
+    /// Those of them that a reassignment is to remove.
+    pub removing_replicas: &'a [NodeId],
+    /// Who leads it, if anybody does.
+    pub leader: Option<NodeId>,
+    /// Raised with every change of leader.
+    pub leader_epoch: LeaderEpoch,
+    /// Raised with every change.
+    pub partition_epoch: PartitionEpoch,
+    /// Those that are not in sync and have all the records that were committed (KIP-966).
+    pub eligible_leader_replicas: &'a [NodeId],
+    /// Who led last, where nobody is left that has them all.
+    pub last_known_elr: &'a [NodeId],
+    /// 1 while the leader has not made up for its election from outside the in-sync replicas, else 0.
+    pub leader_recovery_state: i8,
+}
+
+/// What the committed metadata log says of a broker, as far as a node has followed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegisteredBrokerView {
+    /// Its number.
+    pub id: NodeId,
+    /// Of its registration.
+    pub epoch: BrokerEpoch,
+    /// Whether it may not lead, nor be in sync with others.
+    pub is_fenced: bool,
+    /// Whether it is about to go.
+    pub in_controlled_shutdown: bool,
 }
 
 impl Node {
@@ -195,12 +237,48 @@ impl Node {
         }
     }
 
-    /// The partitions that the node hosts, for observers: checks, metrics, reports.
-    pub fn partitions(&self) -> impl Iterator<Item = PartitionView<'_>> {
-        let broker = match &self.life {
+    /// All partitions of the cluster that the node knows of, by topic and index, for observers.
+    pub fn known_partitions(&self) -> impl Iterator<Item = PartitionStateView<'_>> {
+        let topics = self.serving().into_iter().flat_map(|broker| broker.image.topics_by_name());
+        topics.flat_map(|topic| {
+            topic.partitions.iter().map(|(index, state)| PartitionStateView {
+                topic: &topic.name,
+                id: TopicIdPartition { topic: topic.id, partition: *index },
+                replicas: &state.replicas,
+                isr: &state.isr,
+                adding_replicas: &state.adding_replicas,
+                removing_replicas: &state.removing_replicas,
+                leader: state.leader,
+                leader_epoch: state.leader_epoch,
+                partition_epoch: state.partition_epoch,
+                eligible_leader_replicas: &state.eligible_leader_replicas,
+                last_known_elr: &state.last_known_elr,
+                leader_recovery_state: state.leader_recovery_state,
+            })
+        })
+    }
+
+    /// All registered brokers of the cluster that the node knows of, by their numbers, for observers.
+    pub fn known_brokers(&self) -> impl Iterator<Item = RegisteredBrokerView> {
+        let brokers = self.serving().into_iter().flat_map(|broker| broker.image.brokers());
+        brokers.map(|(id, broker)| RegisteredBrokerView {
+            id: *id,
+            epoch: broker.epoch,
+            is_fenced: broker.fenced,
+            in_controlled_shutdown: broker.in_controlled_shutdown,
+        })
+    }
+
+    fn serving(&self) -> Option<&Broker> {
+        match &self.life {
             Life::Serving(broker) => Some(broker),
             Life::Unborn(_) | Life::Booting(_) | Life::Failed(_) => None,
-        };
+        }
+    }
+
+    /// The partitions that the node hosts, for observers: checks, metrics, reports.
+    pub fn partitions(&self) -> impl Iterator<Item = PartitionView<'_>> {
+        let broker = self.serving();
         broker.into_iter().flat_map(|broker| broker.partitions.values()).map(|partition| PartitionView {
             topic: &partition.topic,
             id: partition.id,

@@ -22,7 +22,7 @@ mod truth;
 mod truthful_view;
 mod unique_batch;
 
-pub use quorum::{Hosted, Moment, QuorumChecks, Reading, VoterSet};
+pub use quorum::{Hosted, Image, Moment, QuorumChecks, Reading, VoterSet};
 pub(crate) use quorum::{directory_of, voters_on};
 pub use retention::LogLimits;
 pub use truth::{LogTruth, TrueBatch};

@@ -4,6 +4,7 @@
 mod admin;
 mod configurator;
 mod consumer;
+mod known;
 mod observer;
 mod pretend_broker;
 mod producer;
@@ -12,6 +13,7 @@ mod voter_changer;
 pub use admin::Admin;
 pub use configurator::{ConfigReader, Configurator};
 pub use consumer::Consumer;
+pub use known::Known;
 pub use observer::Observer;
 pub use pretend_broker::PretendBroker;
 pub use producer::Producer;

@@ -1,6 +1,7 @@
 //! A broker in name only: it registers with the quorum and sends heartbeats as Kafka's do, hosts nothing, and asks the
 //! active controller for what brokers ask for and forward.
 
+use super::known::{Asker, Known, Wish};
 use super::{Action, ClientOutbox, Link, Surroundings};
 use crate::history::{Entry, Operation, Stage};
 use crate::plan::{BrokerDeed, BrokerPlan};
@@ -86,6 +87,8 @@ pub struct PretendBroker {
     done: usize,
     /// The deed under way, once it was asked for.
     asked: Option<Entry>,
+    /// What it asks for by what it knew of the cluster: it asks for the same again.
+    wish: Option<Wish>,
     /// Whether a controller that got the deed before has lost its office meanwhile: it may have happened, or happen yet.
     may_have_happened: bool,
     topics: Vec<OwnTopic>,
@@ -117,6 +120,7 @@ impl PretendBroker {
             next_heartbeat: 0,
             done: 0,
             asked: None,
+            wish: None,
             may_have_happened: false,
             topics: Vec::new(),
             named: 0,
@@ -128,6 +132,26 @@ impl PretendBroker {
     /// Takes the answers that a correct controller never gives, each as a sentence.
     pub fn take_refusals(&mut self) -> Vec<String> {
         std::mem::take(&mut self.refusals)
+    }
+
+    /// Learns of the cluster what the controller knows that it talks to. A broker that follows the metadata log has it from
+    /// there; of what it learns too late there is enough, as it asks for what it decided on when it was last told.
+    pub fn learn(&mut self, now: u64, known: &Known) {
+        let Some((_, deed)) = self.next_deed().filter(|(at_us, _)| *at_us <= now) else { return };
+        if self.asked.is_some() {
+            return;
+        }
+        let topic = self.topics.last().map(|topic| &topic.name);
+        let asker = Asker { broker_id: self.plan.broker_id(), epoch: self.epoch, topic };
+        let entry = self.entry(now, Operation::Reassign, Str::new());
+        self.wish = known.wish(deed, asker, entry);
+    }
+
+    /// Whether it is about to ask for something that depends on the cluster.
+    #[must_use]
+    pub fn is_about_to_learn(&self, now: u64) -> bool {
+        let next = self.next_deed().filter(|(at_us, _)| *at_us <= now);
+        self.asked.is_none() && self.is_connected && next.is_some_and(|(_, deed)| depends_on_cluster(deed))
     }
 
     fn next_deed(&self) -> Option<(u64, BrokerDeed)> {
@@ -201,12 +225,21 @@ impl PretendBroker {
                     return false;
                 }
             }
-            BrokerDeed::AllocateProducerIds => {
+            BrokerDeed::AllocateProducerIds | BrokerDeed::AlterIsr { .. } => {
                 if !self.is_gone {
                     return false;
                 }
             }
-            BrokerDeed::CreateTopic { .. } => return false,
+            BrokerDeed::Reassign { .. }
+            | BrokerDeed::CancelReassignment { .. }
+            | BrokerDeed::ElectLeader { .. } => {
+                if !self.topics.is_empty() {
+                    return false;
+                }
+            }
+            BrokerDeed::CreateTopic { .. }
+            | BrokerDeed::ListReassignments
+            | BrokerDeed::UnregisterBroker { .. } => return false,
         }
         self.done += 1;
         true
@@ -337,11 +370,27 @@ impl PretendBroker {
                 let entry = Entry { offset: Some(epoch), ..entry };
                 (entry, ALLOCATE_PRODUCER_IDS_VERSION, request.into())
             }
+            BrokerDeed::Reassign { .. }
+            | BrokerDeed::CancelReassignment { .. }
+            | BrokerDeed::ListReassignments
+            | BrokerDeed::ElectLeader { .. }
+            | BrokerDeed::UnregisterBroker { .. }
+            | BrokerDeed::AlterIsr { .. } => {
+                let Some(Wish { entry, version, request }) = self.wish.clone() else {
+                    // By what it knows there is nothing to ask for.
+                    self.done += 1;
+                    return;
+                };
+                (entry, version, request)
+            }
             BrokerDeed::Restart | BrokerDeed::FallSilent { .. } | BrokerDeed::Leave => return,
         };
         if is_new {
             out.history.push(entry.clone());
             self.asked = Some(entry);
+        } else if let Some(asked) = &mut self.asked {
+            // It may have another epoch than when it asked first.
+            asked.offset = entry.offset;
         }
         self.send(now, InFlight::Deed, version, request, out);
     }
@@ -371,7 +420,13 @@ impl PretendBroker {
                 self.on_heartbeat(now, error, response.is_fenced, response.should_shut_down, out);
             }
             (Some(InFlight::Deed), body) => match Self::told(body) {
-                Some((error, values)) => self.on_deed(now, ErrorCode::from_i16(error), values, out),
+                Some((error, _)) if error == 0 && self.is_stale() => {
+                    self.refusals.push(format!("{body:?} to a request with an epoch that is over"));
+                }
+                Some((error, values)) => {
+                    self.note_answer(now, body, out);
+                    self.on_deed(now, ErrorCode::from_i16(error), values, out);
+                }
                 None => self.refusals.push(format!("{body:?} to a broker's request")),
             },
             (_, body) => self.refusals.push(format!("{body:?} to a broker that asked something else")),
@@ -391,9 +446,56 @@ impl PretendBroker {
                 let count = u64::try_from(response.producer_id_len).unwrap_or(0);
                 return Some((response.error_code, vec![(first, count)]));
             }
+            AnyResponse::AlterPartitionReassignments(response) => {
+                let partition = response.responses.first().and_then(|topic| topic.partitions.first());
+                partition.map_or(response.error_code, |partition| partition.error_code)
+            }
+            AnyResponse::ElectLeaders(response) => {
+                let topic = response.replica_election_results.first();
+                let partition = topic.and_then(|topic| topic.partition_result.first());
+                partition.map_or(response.error_code, |partition| partition.error_code)
+            }
+            AnyResponse::UnregisterBroker(response) => response.error_code,
+            AnyResponse::ListPartitionReassignments(response) => response.error_code,
+            AnyResponse::AlterPartition(response) => {
+                let partition = response.topics.first().and_then(|topic| topic.partitions.first());
+                partition.map_or(response.error_code, |partition| partition.error_code)
+            }
             _ => return None,
         };
         Some((error, Vec::new()))
+    }
+
+    /// Whether the deed under way names an epoch that is over.
+    fn is_stale(&self) -> bool {
+        matches!(self.next_deed(), Some((_, BrokerDeed::AlterIsr { stale: Some(_), .. })))
+    }
+
+    /// What the answer to a deed says of partitions.
+    fn note_answer(&mut self, now: u64, body: &AnyResponse, out: &mut ClientOutbox) {
+        let Some(asked) = &mut self.asked else { return };
+        if let AnyResponse::AlterPartition(response) = body
+            && let Some(partition) = response.topics.first().and_then(|topic| topic.partitions.first())
+            && partition.error_code == 0
+        {
+            asked.replicas.clone_from(&partition.isr);
+            asked.leader_epoch = Some(partition.leader_epoch);
+            asked.offset = Some(i64::from(partition.partition_epoch));
+        } else if let AnyResponse::ListPartitionReassignments(response) = body {
+            let count = |ids: &[i32]| i64::try_from(ids.len()).ok();
+            for topic in &response.topics {
+                out.history.extend(topic.partitions.iter().map(|partition| Entry {
+                    at_us: now,
+                    stage: Stage::Ok,
+                    topic: topic.name.clone(),
+                    partition: Some(partition.partition_index),
+                    replicas: partition.replicas.clone(),
+                    offset: count(&partition.adding_replicas),
+                    end: count(&partition.removing_replicas),
+                    ..asked.clone()
+                }));
+            }
+        }
     }
 
     fn on_registration(&mut self, now: u64, error: ErrorCode, epoch: i64, out: &mut ClientOutbox) {
@@ -443,8 +545,14 @@ impl PretendBroker {
                 self.is_unfenced = true;
                 out.history.extend(self.unfencing.take().into_iter().flat_map(answered));
             }
-        } else if error == ErrorCode::NotController || error == ErrorCode::StaleBrokerEpoch {
-            // A controller that was deposed and does not know it may know nothing of a registration either.
+        } else if error == ErrorCode::StaleBrokerEpoch {
+            // Somebody took the registration away, or a controller was deposed and does not know it, nor of a registration.
+            // To register again is right in both cases: it is the same process.
+            self.epoch = None;
+            self.unfencing = None;
+            self.is_unfenced = false;
+            self.turn_to_the_next(now, out);
+        } else if error == ErrorCode::NotController {
             self.turn_to_the_next(now, out);
         } else {
             self.refusals.push(format!("{error:?} to a heartbeat"));
@@ -468,16 +576,17 @@ impl PretendBroker {
             self.end(now, Stage::Info, error, out);
             self.turn_to_the_next(now, out);
         } else {
-            let is_of_the_times = matches!(
-                error,
-                // There are too few brokers.
-                ErrorCode::InvalidReplicationFactor
+            let is_of_the_times =
+                matches!(
+                    error,
+                    // There are too few brokers.
+                    ErrorCode::InvalidReplicationFactor
                     // A controller that was deposed and does not know it does not know of this either.
                     | ErrorCode::UnknownTopicOrPartition
                     | ErrorCode::UnknownTopicId
                     | ErrorCode::StaleBrokerEpoch
                     | ErrorCode::InvalidPartitions
-            );
+                ) || self.asked.as_ref().is_some_and(|asked| may_be_refused(asked.operation, error));
             let is_done_before = self.may_have_happened && error == ErrorCode::TopicAlreadyExists;
             if !is_of_the_times && !is_done_before {
                 let what = self.asked.as_ref().map(|asked| asked.operation);
@@ -510,6 +619,7 @@ impl PretendBroker {
             _ => {}
         }
         out.history.push(Entry { at_us: now, stage, error, ..asked });
+        self.wish = None;
         self.may_have_happened = false;
         self.done += 1;
     }
@@ -558,6 +668,52 @@ impl PretendBroker {
             self.epoch,
             self.last_error
         )
+    }
+}
+
+/// Whether what is asked for depends on what is known of the cluster.
+const fn depends_on_cluster(deed: BrokerDeed) -> bool {
+    match deed {
+        BrokerDeed::Reassign { .. }
+        | BrokerDeed::CancelReassignment { .. }
+        | BrokerDeed::ListReassignments
+        | BrokerDeed::ElectLeader { .. }
+        | BrokerDeed::UnregisterBroker { .. }
+        | BrokerDeed::AlterIsr { .. } => true,
+        BrokerDeed::Restart
+        | BrokerDeed::FallSilent { .. }
+        | BrokerDeed::Leave
+        | BrokerDeed::AllocateProducerIds
+        | BrokerDeed::CreateTopic { .. }
+        | BrokerDeed::DeleteTopic
+        | BrokerDeed::AddPartition
+        | BrokerDeed::SetTopicConfig => false,
+    }
+}
+
+/// Whether a controller may refuse an operation for this reason, as the cluster may have changed since the asker last heard
+/// of it.
+#[expect(clippy::wildcard_enum_match_arm, reason = "nothing else depends on what the asker knows")]
+const fn may_be_refused(operation: Operation, error: ErrorCode) -> bool {
+    match operation {
+        Operation::Reassign => {
+            matches!(error, ErrorCode::InvalidReplicaAssignment | ErrorCode::NoReassignmentInProgress)
+        }
+        Operation::ElectLeader => {
+            matches!(error, ErrorCode::ElectionNotNeeded | ErrorCode::PreferredLeaderNotAvailable)
+        }
+        Operation::ElectLeaderUncleanly => {
+            matches!(error, ErrorCode::ElectionNotNeeded | ErrorCode::EligibleLeadersNotAvailable)
+        }
+        Operation::UnregisterBroker => matches!(error, ErrorCode::BrokerIdNotRegistered),
+        Operation::AlterIsr => matches!(
+            error,
+            ErrorCode::FencedLeaderEpoch
+                | ErrorCode::InvalidUpdateVersion
+                | ErrorCode::IneligibleReplica
+                | ErrorCode::NewLeaderElected
+        ),
+        _ => false,
     }
 }
 

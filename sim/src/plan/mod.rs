@@ -456,6 +456,73 @@ pub enum BrokerDeed {
     AddPartition,
     /// Sets a configuration of the newest of its topics.
     SetTopicConfig,
+    /// Asks for a partition of the newest of its topics to be moved.
+    Reassign {
+        /// The partition, counted round if there are fewer.
+        partition: usize,
+        /// To how many brokers, at most as many as there are.
+        replicas: usize,
+        /// To which: those that are registered from this place on, counted round.
+        first: usize,
+    },
+    /// Asks for a partition of the newest of its topics to stay where it is.
+    CancelReassignment {
+        /// The partition, counted round if there are fewer.
+        partition: usize,
+    },
+    /// Asks which partitions are being moved.
+    ListReassignments,
+    /// Asks for another leader of a partition of the newest of its topics.
+    ElectLeader {
+        /// The partition, counted round if there are fewer.
+        partition: usize,
+        /// Whether one will do that lacks records, where there is no other.
+        unclean: bool,
+    },
+    /// Asks for the registration of a broker to be taken away.
+    UnregisterBroker {
+        /// Which of those that are registered, counted round.
+        broker: usize,
+    },
+    /// Asks, as the leader of a partition, for other replicas to be in sync: no others follow it, and it says of them what it
+    /// likes.
+    AlterIsr {
+        /// The partition among those that it leads, counted round; those that are being moved come first.
+        partition: usize,
+        /// Who is to be in sync.
+        wanted: WantedIsr,
+        /// What it asks with that was so before, if anything.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stale: Option<StaleEpoch>,
+    },
+}
+
+/// Which replicas a leader says are in sync, beside itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WantedIsr {
+    /// All that are there.
+    All,
+    /// Those that are, and the last of the others that are there.
+    OneMore,
+    /// Those that are but the last.
+    OneLess,
+    /// None.
+    Alone,
+}
+
+/// An epoch that is over, with which a leader asks for something: it has to be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StaleEpoch {
+    /// In which it leads the partition.
+    Leader,
+    /// Of the partition.
+    Partition,
+    /// Of its own registration.
+    OwnBroker,
+    /// Of the registration of another that it wants in sync.
+    Follower,
 }
 
 impl BrokerPlan {

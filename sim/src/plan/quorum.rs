@@ -1,10 +1,11 @@
-//! Plans about a quorum: controllers, clients that set configurations, and what breaks between them.
+//! Plans about a quorum: controllers, clients that set configurations, brokers, partitions that are moved between them, and
+//! what breaks.
 
 use super::draw::Draw;
 use super::{
     BrokerDeed, BrokerDeedPlan, BrokerPlan, ClockPlan, ConfiguratorPlan, CrashKind, DiskAfter, DiskFault,
     DiskPlan, End, Fault, FaultPlan, FileKind, NetworkPlan, NodePlan, NodeRole, Plan, Range, SetPlan,
-    VoterChange, VoterChangePlan, VoterChangerPlan, WriteError,
+    StaleEpoch, VoterChange, VoterChangePlan, VoterChangerPlan, WantedIsr, WriteError,
 };
 use crate::field::mix;
 use std::collections::BTreeMap;
@@ -29,6 +30,10 @@ const WITHOUT_ELR_EVERY: u64 = 2;
 const WITHOUT_ELR_SALT: u64 = 0x656c_725f_6f66_6631;
 /// How long a disk syncs at most under voters that change, in microseconds.
 const SYNC_US_MAX: u64 = 12_000;
+/// One plan about a quorum with brokers in name only in so many has partitions that are moved.
+const MOVES_EVERY: u64 = 2;
+/// What is drawn of that: nothing else of a plan changes with it.
+const MOVES_SALT: u64 = 0x6d6f_7665_735f_3031;
 /// `broker.session.timeout.ms` where nobody sets it.
 const SESSION_TIMEOUT_MS: u64 = 9_000;
 
@@ -146,6 +151,7 @@ impl Plan {
             configurator.node = node.unwrap_or(configurator.node);
         }
         faults.sort_by_key(|planned| planned.at_us);
+        let brokers = draw_moves(seed, brokers, duration_us);
         let high = draw.one_of(&[60, 500, 20_000]);
         Self {
             field_seed,
@@ -579,6 +585,63 @@ fn draw_broker_deed(draw: &mut Draw) -> BrokerDeed {
         11 => BrokerDeed::DeleteTopic,
         12 | 13 => BrokerDeed::AddPartition,
         _ => BrokerDeed::SetTopicConfig,
+    }
+}
+
+/// Moves partitions about between the brokers of a plan and perhaps some more, if it has any.
+fn draw_moves(seed: u64, mut brokers: Vec<BrokerPlan>, duration_us: u64) -> Vec<BrokerPlan> {
+    let mut draw = Draw::new(seed ^ MOVES_SALT);
+    let Some(first) = brokers.first().filter(|_| draw.chance(1, MOVES_EVERY)).cloned() else {
+        return brokers;
+    };
+    for _ in 0..draw.between(0, 2) {
+        let client = first.client + brokers.len() as u64;
+        brokers.push(BrokerPlan { client, deeds: Vec::new(), ..first.clone() });
+    }
+    // In most of these plans no registration is taken away: it takes whole topics out of the others' hands.
+    let unregisters = draw.chance(1, 3);
+    for broker in &mut brokers {
+        let topic =
+            BrokerDeed::CreateTopic { partitions: draw.i32(1, 3), replicas: draw.one_of(&[1, 2, 2, 3]) };
+        let early_us = draw.between(0, duration_us / 3);
+        broker.deeds.push(BrokerDeedPlan { at_us: early_us, deed: topic });
+        for _ in 0..draw.between(4, 24) {
+            let at_us = draw.between(early_us, duration_us);
+            let deed = draw_move(&mut draw, unregisters);
+            broker.deeds.push(BrokerDeedPlan { at_us, deed });
+        }
+        broker.deeds.sort_by_key(|planned| planned.at_us);
+    }
+    brokers
+}
+
+fn draw_move(draw: &mut Draw, unregisters: bool) -> BrokerDeed {
+    let partition = draw.index(3);
+    match draw.between(0, 19) {
+        0..=4 => {
+            BrokerDeed::Reassign { partition, replicas: draw.one_of(&[1, 2, 2, 3]), first: draw.index(6) }
+        }
+        5 => BrokerDeed::CancelReassignment { partition },
+        6 => BrokerDeed::ListReassignments,
+        7 => BrokerDeed::ElectLeader { partition, unclean: false },
+        8 => BrokerDeed::ElectLeader { partition, unclean: true },
+        9 if unregisters => BrokerDeed::UnregisterBroker { broker: draw.index(6) },
+        _ => {
+            let stale =
+                [StaleEpoch::Leader, StaleEpoch::Partition, StaleEpoch::OwnBroker, StaleEpoch::Follower];
+            BrokerDeed::AlterIsr {
+                partition: draw.one_of(&[0, 0, 1, 2, 3]),
+                wanted: draw.one_of(&[
+                    WantedIsr::All,
+                    WantedIsr::All,
+                    WantedIsr::OneMore,
+                    WantedIsr::OneMore,
+                    WantedIsr::OneLess,
+                    WantedIsr::Alone,
+                ]),
+                stale: draw.chance(1, 6).then(|| draw.one_of(&stale)),
+            }
+        }
     }
 }
 

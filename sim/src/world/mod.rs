@@ -14,7 +14,7 @@ mod operator;
 mod queue;
 mod traffic;
 
-use crate::check::{Checks, Hosted, QuorumChecks, Violation};
+use crate::check::{Checks, Hosted, Image, QuorumChecks, Violation};
 use crate::client::{
     Admin, Client, ClientOutbox, ConfigReader, Configurator, Consumer, Observer, PretendBroker, Producer,
     Surroundings, VoterChanger,
@@ -609,6 +609,10 @@ impl World {
                         return Ok(false);
                     }
                 }
+                // What nodes know is compared when all of them know the same.
+                if self.members().next().is_some() && !self.is_quorum_whole() {
+                    return Ok(false);
+                }
                 self.audit()?;
                 Ok(true)
             }
@@ -726,7 +730,11 @@ impl World {
             Some(Hosted { node, partitions: partitions.map(led).collect() })
         });
         let (readings, hosts): (Vec<_>, Vec<_>) = (readings.collect(), hosts.collect());
-        self.quorum_checks.at_end(&readings, &hosts)?;
+        let images = self.members().filter_map(|node| {
+            let process = self.machines[node].process.as_ref()?;
+            Some(Image::of(node, &process.node))
+        });
+        self.quorum_checks.at_end(&readings, &hosts, &images.collect::<Vec<_>>())?;
         for (node, machine) in self.machines.iter().enumerate() {
             let Client::Consumer(auditor) = &self.seats[node].client else { continue };
             if machine.disk.is_damaged() || machine.checks.are_off() {

@@ -7,7 +7,7 @@ use super::{
     ToNode, World,
 };
 use crate::check::Acknowledged;
-use crate::client::{Action, Client};
+use crate::client::{Action, Client, Known};
 use crate::field::Place;
 use crate::marks::WorldMark;
 use crate::plan::{AdminDeed, AdminPlan, Mutation, Plan};
@@ -498,6 +498,12 @@ impl World {
                 }
             }
             let taken = &mut self.seats[seat];
+            if let Client::PretendBroker(broker) = &mut taken.client
+                && broker.is_about_to_learn(self.now)
+                && let Some(process) = &self.machines[taken.node].process
+            {
+                broker.learn(self.now, &Known::of(&process.node));
+            }
             taken.client.on_wake(self.now, &mut self.client_outbox);
         }
         self.after_client(seat)

@@ -1,5 +1,6 @@
 //! `broker_epochs`: every process that registers as a broker gets an epoch of its own, greater than all before (K18), which is
-//! the offset of the record that says so; and nothing is said of a broker but in the epoch that it has.
+//! the offset of the record that says so, and keeps it until its registration is taken away; and nothing is said of a broker but
+//! in the epoch that it has.
 
 use super::cluster::Cluster;
 use crate::check::Violation;
@@ -16,7 +17,9 @@ pub(super) fn check_registration(
 ) -> Result<(), Violation> {
     let RegisterBrokerRecord { broker_id, broker_epoch, incarnation_id, .. } = *record;
     let registered = cluster.brokers.get(&broker_id);
-    if let Some(known) = cluster.incarnations.get(&(broker_id, incarnation_id)) {
+    // Of a process that was registered and is not any more, nothing is left.
+    let known = cluster.incarnations.get(&(broker_id, incarnation_id)).filter(|_| registered.is_some());
+    if let Some(known) = known {
         let is_current = registered.is_some_and(|broker| broker.incarnation == incarnation_id);
         return if *known == broker_epoch && is_current {
             Ok(())
@@ -77,6 +80,15 @@ mod tests {
         let same = Cluster::incarnation(51);
         assert_eq!(check_registration(&cluster, 20, &registration(10, same)), Ok(()));
         assert!(check_registration(&cluster, 20, &registration(20, same)).is_err());
+    }
+
+    #[test]
+    fn the_same_process_has_another_epoch_when_its_registration_was_taken_away() {
+        let mut cluster = Cluster::example();
+        cluster.brokers.remove(&51);
+        let same = Cluster::incarnation(51);
+        assert_eq!(check_registration(&cluster, 20, &registration(20, same)), Ok(()));
+        assert!(check_registration(&cluster, 20, &registration(10, same)).is_err());
     }
 
     #[test]

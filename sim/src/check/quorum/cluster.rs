@@ -2,7 +2,10 @@
 //! say is for the checks of the files beside this one.
 
 use super::voter_log::VoterBatch;
-use super::{broker_epochs, eligible_replicas, partition_leaders, producer_id_blocks, topic_ids};
+use super::{
+    broker_epochs, clean_elections, eligible_replicas, partition_leaders, producer_id_blocks, reassignments,
+    topic_ids,
+};
 use crate::check::Violation;
 use sordini_protocol::batch::Batch;
 use sordini_protocol::records::{
@@ -24,6 +27,8 @@ pub(super) struct Broker {
     pub(super) epoch: i64,
     pub(super) incarnation: Uuid,
     pub(super) is_fenced: bool,
+    /// Whether it is about to go, and may not be elected any more.
+    pub(super) is_leaving: bool,
 }
 
 /// A partition.
@@ -31,11 +36,49 @@ pub(super) struct Broker {
 pub(super) struct Partition {
     pub(super) replicas: Vec<i32>,
     pub(super) isr: Vec<i32>,
+    /// Of the replicas those that a reassignment adds, and those that it is to remove.
+    pub(super) adding: Vec<i32>,
+    pub(super) removing: Vec<i32>,
     /// Those who may lead when nobody is in sync.
     pub(super) elr: Vec<i32>,
+    /// Who led last, where nobody is left that has it.
+    pub(super) last_known: Vec<i32>,
     /// -1 for nobody.
     pub(super) leader: i32,
     pub(super) leader_epoch: i32,
+    /// How often it has changed.
+    pub(super) partition_epoch: i32,
+    /// Whether its leader was none of those that were in sync, and has not yet said that it has made the best of it.
+    pub(super) is_recovering: bool,
+}
+
+impl Partition {
+    pub(super) fn is_moved(&self) -> bool {
+        !self.adding.is_empty() || !self.removing.is_empty()
+    }
+
+    /// The replicas that there are to be when it is not moved any more.
+    pub(super) fn target(&self) -> Vec<i32> {
+        without(&self.replicas, &self.removing)
+    }
+
+    /// The replicas that there were before it was moved.
+    pub(super) fn original(&self) -> Vec<i32> {
+        without(&self.replicas, &self.adding)
+    }
+}
+
+fn without(ids: &[i32], out: &[i32]) -> Vec<i32> {
+    ids.iter().copied().filter(|id| !out.contains(id)).collect()
+}
+
+/// A partition by its place, for sentences.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) topic: &'a str,
+    pub(super) index: i32,
+    /// Of the record that says it.
+    pub(super) offset: i64,
 }
 
 /// A topic.
@@ -71,6 +114,16 @@ pub(super) struct Cluster {
     pub(super) has_elr: bool,
     /// What is set of all brokers for `min.insync.replicas`.
     pub(super) min_isr: Option<String>,
+    /// The number of partitions that each topic was created with, by the batch that created it.
+    pub(super) created_partitions: BTreeMap<String, i32>,
+    /// Each partition by topic and index, as it ever was, with the offset of the record that says so.
+    pub(super) changes: BTreeMap<(String, i32), Vec<(i64, Partition)>>,
+    /// When which broker's registration was taken away, by offset.
+    pub(super) unregistrations: Vec<(i64, i32)>,
+    /// The partitions of which somebody has asked for a leader that may lack records.
+    pub(super) unclean_elections: BTreeSet<(String, i32)>,
+    /// Where the batches end that it has taken.
+    pub(super) end: i64,
     pub(super) next_producer_id: i64,
     /// The blocks of producer ids by their first, each with the first behind it and the broker and epoch it went to.
     pub(super) blocks: BTreeMap<i64, (i64, i32, i64)>,
@@ -85,15 +138,25 @@ impl Cluster {
         };
         let whole = Batch::new(batch.bytes.clone()).map_err(|error| unreadable(&error))?;
         if whole.header().is_control() {
+            self.end = batch.end;
             return Ok(());
         }
         let records = whole.records(DECOMPRESSED_BYTES_MAX).map_err(|error| unreadable(&error))?;
         let mut concerns_partitions = false;
+        let mut created = Vec::new();
         for (offset, record) in (batch.base..).zip(records) {
             let value = record.map_err(|error| unreadable(&error))?.value.unwrap_or_default();
             let record = MetadataRecord::decode(value).map_err(|error| unreadable(&error))?;
             concerns_partitions |= self.apply(offset, &record)?;
+            if let MetadataRecord::Topic(topic) = &record {
+                created.push(topic.name.to_string());
+            }
         }
+        for name in created {
+            let count = self.partitions.get(&name).copied().unwrap_or(0);
+            self.created_partitions.insert(name, count);
+        }
+        self.end = batch.end;
         // A decision is one batch: between its records the cluster need not be as it should be.
         if concerns_partitions {
             partition_leaders::check(batch.end, self)?;
@@ -116,11 +179,17 @@ impl Cluster {
             MetadataRecord::UnregisterBroker(record) => {
                 broker_epochs::check_change(self, offset, record.broker_id, record.broker_epoch)?;
                 self.brokers.remove(&record.broker_id);
+                self.unregistrations.push((offset, record.broker_id));
             }
             MetadataRecord::BrokerRegistrationChange(record) => {
                 broker_epochs::check_change(self, offset, record.broker_id, record.broker_epoch)?;
                 if record.fenced != 0 {
                     self.set_fenced(record.broker_id, record.fenced > 0);
+                }
+                if let Some(broker) = self.brokers.get_mut(&record.broker_id)
+                    && record.in_controlled_shutdown != 0
+                {
+                    broker.is_leaving = record.in_controlled_shutdown > 0;
                 }
             }
             MetadataRecord::FenceBroker(record) => {
@@ -144,9 +213,9 @@ impl Cluster {
                     self.topics_by_name.remove(&topic.name);
                 }
             }
-            MetadataRecord::Partition(record) => self.set_partition(record),
-            MetadataRecord::PartitionChange(record) => self.change_partition(record)?,
-            MetadataRecord::ClearElr(record) => self.clear_elr(&record.topic_name),
+            MetadataRecord::Partition(record) => self.set_partition(offset, record),
+            MetadataRecord::PartitionChange(record) => self.change_partition(offset, record)?,
+            MetadataRecord::ClearElr(record) => self.clear_elr(offset, &record.topic_name),
             MetadataRecord::FeatureLevel(record) => {
                 if *record.name == *"eligible.leader.replicas.version" {
                     self.has_elr = record.feature_level > 0;
@@ -175,7 +244,12 @@ impl Cluster {
 
     fn register(&mut self, record: &RegisterBrokerRecord) {
         let RegisterBrokerRecord { broker_id, broker_epoch, incarnation_id, fenced, .. } = *record;
-        let broker = Broker { epoch: broker_epoch, incarnation: incarnation_id, is_fenced: fenced };
+        let broker = Broker {
+            epoch: broker_epoch,
+            incarnation: incarnation_id,
+            is_fenced: fenced,
+            is_leaving: record.in_controlled_shutdown,
+        };
         self.brokers.insert(broker_id, broker);
         self.incarnations.insert((broker_id, incarnation_id), broker_epoch);
         self.last_broker_epoch = self.last_broker_epoch.max(broker_epoch);
@@ -189,45 +263,75 @@ impl Cluster {
         }
     }
 
-    fn set_partition(&mut self, record: &PartitionRecord) {
+    fn set_partition(&mut self, offset: i64, record: &PartitionRecord) {
         let Some(topic) = self.topics.get_mut(&record.topic_id) else { return };
         let partition = Partition {
             replicas: record.replicas.clone(),
             isr: record.isr.clone(),
+            adding: record.adding_replicas.clone(),
+            removing: record.removing_replicas.clone(),
             elr: record.eligible_leader_replicas.clone().unwrap_or_default(),
+            last_known: record.last_known_elr.clone().unwrap_or_default(),
             leader: record.leader,
             leader_epoch: record.leader_epoch,
+            partition_epoch: record.partition_epoch,
+            is_recovering: record.leader_recovery_state > 0,
         };
+        let place = (topic.name.clone(), record.partition_id);
+        self.changes.entry(place).or_default().push((offset, partition.clone()));
         topic.partitions.insert(record.partition_id, partition);
         let most = self.partitions.entry(topic.name.clone()).or_default();
         *most = (*most).max(record.partition_id + 1);
     }
 
-    fn change_partition(&mut self, record: &PartitionChangeRecord) -> Result<(), Violation> {
+    fn change_partition(&mut self, offset: i64, record: &PartitionChangeRecord) -> Result<(), Violation> {
         let Some(topic) = self.topics.get_mut(&record.topic_id) else { return Ok(()) };
         let Some(partition) = topic.partitions.get_mut(&record.partition_id) else { return Ok(()) };
         let before = partition.clone();
-        if let Some(replicas) = &record.replicas {
-            partition.replicas.clone_from(replicas);
-        }
-        if let Some(isr) = &record.isr {
-            partition.isr.clone_from(isr);
+        for (list, with) in [
+            (&mut partition.replicas, &record.replicas),
+            (&mut partition.isr, &record.isr),
+            (&mut partition.adding, &record.adding_replicas),
+            (&mut partition.removing, &record.removing_replicas),
+            (&mut partition.elr, &record.eligible_leader_replicas),
+            (&mut partition.last_known, &record.last_known_elr),
+        ] {
+            if let Some(with) = with {
+                list.clone_from(with);
+            }
         }
         if record.leader != LEADER_UNCHANGED {
             partition.leader = record.leader;
             // Whoever leads, or nobody, it is another time.
             partition.leader_epoch += 1;
         }
-        if let Some(elr) = &record.eligible_leader_replicas {
-            partition.elr.clone_from(elr);
+        if record.leader_recovery_state >= 0 {
+            partition.is_recovering = record.leader_recovery_state > 0;
         }
-        eligible_replicas::check_change(&topic.name, record.partition_id, &before, partition)
+        partition.partition_epoch += 1;
+        let after = partition.clone();
+        let place = Place { topic: &topic.name, index: record.partition_id, offset };
+        reassignments::check(place, &before, &after)?;
+        let name = (topic.name.clone(), record.partition_id);
+        clean_elections::check(place, &before, &after, self.unclean_elections.contains(&name))?;
+        eligible_replicas::check_change(&topic.name, record.partition_id, &before, &after)?;
+        self.changes.entry(name).or_default().push((offset, after));
+        Ok(())
     }
 
     /// Nobody is eligible any more for the partitions of a topic, or, without a name, of any.
-    fn clear_elr(&mut self, name: &str) {
+    fn clear_elr(&mut self, offset: i64, name: &str) {
         for topic in self.topics.values_mut().filter(|topic| name.is_empty() || topic.name == name) {
-            topic.partitions.values_mut().for_each(|partition| partition.elr.clear());
+            for (index, partition) in &mut topic.partitions {
+                if partition.elr.is_empty() && partition.last_known.is_empty() {
+                    continue;
+                }
+                partition.elr.clear();
+                partition.last_known.clear();
+                partition.partition_epoch += 1;
+                let place = (topic.name.clone(), *index);
+                self.changes.entry(place).or_default().push((offset, partition.clone()));
+            }
         }
     }
 
@@ -286,6 +390,7 @@ impl Cluster {
             isr: vec![51, 52],
             leader: 51,
             leader_epoch: 0,
+            partition_epoch: 0,
             ..PartitionRecord::default()
         };
         assert_eq!(cluster.apply(14, &topic.into()), Ok(true));

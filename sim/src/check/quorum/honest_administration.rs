@@ -1,11 +1,11 @@
 //! `honest_administration`: what a controller answered to have done stands in the committed log by then, once; what it answered
-//! not to have done never stands there (K17). Nobody knows of what was not answered.
+//! not to have done never stands there (K17). Nobody knows of what was not answered, but that it is not half done.
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Partition};
 use crate::check::Violation;
 use crate::history::{Entry, Operation, Stage};
 use sordini_protocol::wire::Str;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What was refused, and what was handed out.
 #[derive(Clone, Debug, Default)]
@@ -13,12 +13,23 @@ pub(super) struct Administration {
     refused: Vec<Entry>,
     /// The first ids of the blocks that brokers were told of.
     blocks: BTreeSet<u64>,
+    /// With how many partitions each topic was asked for.
+    topics: BTreeMap<String, i32>,
+    /// Of each client what was committed when it asked for what it asked for last.
+    asked_at: BTreeMap<u64, i64>,
 }
 
 impl Administration {
     pub(super) fn note(&mut self, entry: &Entry, cluster: &Cluster) -> Result<(), Violation> {
         match entry.stage {
-            Stage::Invoke | Stage::Info => Ok(()),
+            Stage::Invoke => {
+                self.asked_at.insert(entry.client, cluster.end);
+                if let (Operation::CreateTopic, Some(count)) = (entry.operation, entry.partition) {
+                    self.topics.insert(entry.topic.to_string(), count);
+                }
+                Ok(())
+            }
+            Stage::Info => Ok(()),
             Stage::Fail => {
                 if matches!(entry.operation, Operation::CreateTopic | Operation::AlterConfigs) {
                     self.refused.push(entry.clone());
@@ -81,6 +92,35 @@ impl Administration {
                     format!("the block is {block:?}, new: {is_new}"),
                 )
             }
+            Operation::Reassign => was(entry, cluster, |partition| {
+                if entry.replicas.is_empty() {
+                    !partition.is_moved()
+                } else {
+                    partition.target() == entry.replicas
+                }
+            }),
+            Operation::ListReassignments if topic.is_empty() => return Ok(()),
+            Operation::ListReassignments => was(entry, cluster, |partition| {
+                let count = |ids: &[i32]| i64::try_from(ids.len()).ok();
+                partition.replicas == entry.replicas
+                    && count(&partition.adding) == entry.offset
+                    && count(&partition.removing) == entry.end
+            }),
+            Operation::ElectLeader => {
+                was(entry, cluster, |partition| partition.replicas.first() == Some(&partition.leader))
+            }
+            Operation::ElectLeaderUncleanly => was(entry, cluster, |partition| partition.leader >= 0),
+            Operation::UnregisterBroker => {
+                let since = self.asked_at.get(&entry.client).copied().unwrap_or(0);
+                let is_so = |(offset, id): &(i64, i32)| *offset >= since && *id == broker(topic);
+                let is_done = cluster.unregistrations.iter().any(is_so);
+                (is_done, format!("it was not since offset {since}: {:?}", cluster.unregistrations))
+            }
+            Operation::AlterIsr => was(entry, cluster, |partition| {
+                partition.isr == entry.replicas
+                    && Some(partition.leader_epoch) == entry.leader_epoch
+                    && Some(i64::from(partition.partition_epoch)) == entry.offset
+            }),
             Operation::Send
             | Operation::Poll
             | Operation::ListOffsets
@@ -99,6 +139,13 @@ impl Administration {
     }
 
     pub(super) fn at_end(&self, cluster: &Cluster) -> Result<(), Violation> {
+        for (topic, count) in &self.topics {
+            if let Some(created) = cluster.created_partitions.get(topic).filter(|created| *created != count) {
+                return Err(violation(format!(
+                    "{topic} was asked for with {count} partitions, and by the committed log it was created with {created}"
+                )));
+            }
+        }
         let is_set = |value: u64| cluster.values.contains_key(&value.to_string());
         let is_done = |entry: &&Entry| {
             let is_created = entry.operation == Operation::CreateTopic;
@@ -119,6 +166,15 @@ impl Administration {
     }
 }
 
+/// Whether a partition ever was so, and as what it is known. A controller that is none any more and does not know it may say
+/// what was so before others decided something else: it has nothing to write then, and waits for nothing.
+fn was(entry: &Entry, cluster: &Cluster, is_so: impl Fn(&Partition) -> bool) -> (bool, String) {
+    let place = (entry.topic.to_string(), entry.partition.unwrap_or(-1));
+    let states = cluster.changes.get(&place).map_or(&[][..], |states| states);
+    let is_known = states.iter().any(|(_, partition)| is_so(partition));
+    (is_known, format!("the partition never was {:?}, and is {:?}", entry.replicas, states.last()))
+}
+
 fn violation(sentence: String) -> Violation {
     Violation { property: "honest_administration", sentence }
 }
@@ -131,7 +187,7 @@ fn broker(name: &Str) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sordini_protocol::records::ProducerIdsRecord;
+    use sordini_protocol::records::{PartitionChangeRecord, ProducerIdsRecord};
 
     fn entry(operation: Operation, stage: Stage, name: &'static str) -> Entry {
         Entry::new(100, 51, stage, operation, Str::from_static(name))
@@ -182,6 +238,80 @@ mod tests {
         }
         let left = Entry { offset: Some(12), ..entry(Operation::LeaveCluster, Stage::Ok, "52") };
         assert!(judge(&left, &cluster).is_err(), "it is not fenced");
+    }
+
+    #[test]
+    fn a_topic_is_created_whole() {
+        let mut cluster = Cluster::example();
+        cluster.created_partitions.insert("orders".to_owned(), 1);
+        let asked = |count| Entry {
+            partition: Some(count),
+            ..entry(Operation::CreateTopic, Stage::Invoke, "orders")
+        };
+        assert_eq!(judge(&asked(1), &cluster), Ok(()));
+        let half = judge(&asked(2), &cluster);
+        assert!(half.is_err_and(|why| {
+            why.contains("with 2 partitions, and by the committed log it was created with 1")
+        }));
+    }
+
+    #[test]
+    fn what_was_answered_of_a_partition_was_so() {
+        let mut cluster = Cluster::example();
+        let change = PartitionChangeRecord {
+            topic_id: Cluster::ORDERS,
+            partition_id: 0,
+            ..PartitionChangeRecord::default()
+        };
+        let moved = PartitionChangeRecord {
+            replicas: Some(vec![53, 52, 51]),
+            adding_replicas: Some(vec![53]),
+            removing_replicas: Some(vec![51]),
+            ..change.clone()
+        };
+        assert_eq!(cluster.apply(20, &moved.into()), Ok(true));
+        let alone = PartitionChangeRecord { isr: Some(vec![51]), ..change };
+        assert_eq!(cluster.apply(21, &alone.into()), Ok(true));
+        let told = |operation, replicas: &[i32]| Entry {
+            partition: Some(0),
+            replicas: replicas.to_vec(),
+            ..entry(operation, Stage::Ok, "orders")
+        };
+        assert_eq!(judge(&told(Operation::Reassign, &[53, 52]), &cluster), Ok(()));
+        assert!(judge(&told(Operation::Reassign, &[52, 53]), &cluster).is_err(), "another is preferred");
+        assert_eq!(judge(&told(Operation::Reassign, &[]), &cluster), Ok(()), "it was not moved at first");
+        assert_eq!(judge(&told(Operation::ElectLeader, &[]), &cluster), Ok(()));
+        assert_eq!(judge(&told(Operation::ElectLeaderUncleanly, &[]), &cluster), Ok(()));
+        let isr = |epoch, isr: &[i32]| Entry {
+            offset: Some(epoch),
+            leader_epoch: Some(0),
+            ..told(Operation::AlterIsr, isr)
+        };
+        assert_eq!(judge(&isr(2, &[51]), &cluster), Ok(()));
+        assert!(judge(&isr(1, &[51]), &cluster).is_err());
+        assert!(judge(&isr(2, &[51, 52]), &cluster).is_err());
+        let listed = |adding, removing| Entry {
+            offset: Some(adding),
+            end: Some(removing),
+            ..told(Operation::ListReassignments, &[53, 52, 51])
+        };
+        assert_eq!(judge(&listed(1, 1), &cluster), Ok(()));
+        assert!(judge(&listed(1, 0), &cluster).is_err());
+        let nowhere = Entry { partition: Some(1), ..told(Operation::ElectLeader, &[]) };
+        assert!(judge(&nowhere, &cluster).is_err(), "there is no such partition");
+    }
+
+    #[test]
+    fn a_registration_that_was_answered_to_be_taken_away_was_since_that_was_asked_for() {
+        let mut cluster = Cluster::example();
+        let asked = entry(Operation::UnregisterBroker, Stage::Invoke, "52");
+        let told = entry(Operation::UnregisterBroker, Stage::Ok, "52");
+        cluster.unregistrations.push((20, 52));
+        for (end, is_so) in [(20, true), (21, false)] {
+            let mut administration = Administration::default();
+            assert_eq!(administration.note(&asked, &Cluster { end, ..cluster.clone() }), Ok(()));
+            assert_eq!(administration.note(&told, &cluster).is_ok(), is_so, "asked at {end}");
+        }
     }
 
     #[test]

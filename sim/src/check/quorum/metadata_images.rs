@@ -1,11 +1,87 @@
-//! `metadata_images`: what every controller says at the end is what the committed log says, replayed from its beginning (K9,
-//! K13).
+//! `metadata_images`: what every controller says at the end, and what every node knows of partitions and brokers, is what the
+//! committed log says, replayed from its beginning (K9, K13).
 
 use super::Reading;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Partition};
 use crate::check::Violation;
 use crate::plan::BrokerPlan;
+use sordini_core::ids::NodeId;
+use sordini_core::node::{Node, PartitionStateView};
 use std::collections::BTreeMap;
+
+/// What a node knows of partitions and brokers.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The node, by its place in the plan.
+    node: usize,
+    /// By topic and index.
+    partitions: BTreeMap<(String, i32), Partition>,
+    /// By number: epoch, whether it is fenced, whether it is about to go.
+    brokers: BTreeMap<i32, (i64, bool, bool)>,
+}
+
+impl Image {
+    /// What the node at a place in the plan knows.
+    #[must_use]
+    pub fn of(place: usize, node: &Node) -> Self {
+        let ids = |nodes: &[NodeId]| nodes.iter().map(|id| id.0).collect();
+        let partition = |view: PartitionStateView<'_>| {
+            let partition = Partition {
+                replicas: ids(view.replicas),
+                isr: ids(view.isr),
+                adding: ids(view.adding_replicas),
+                removing: ids(view.removing_replicas),
+                elr: ids(view.eligible_leader_replicas),
+                last_known: ids(view.last_known_elr),
+                leader: view.leader.map_or(-1, |id| id.0),
+                leader_epoch: view.leader_epoch.0,
+                partition_epoch: view.partition_epoch.0,
+                is_recovering: view.leader_recovery_state > 0,
+            };
+            ((view.topic.to_owned(), view.id.partition), partition)
+        };
+        let brokers = node
+            .known_brokers()
+            .map(|view| (view.id.0, (view.epoch.0, view.is_fenced, view.in_controlled_shutdown)));
+        Self {
+            node: place,
+            partitions: node.known_partitions().map(partition).collect(),
+            brokers: brokers.collect(),
+        }
+    }
+}
+
+pub(super) fn check_images(images: &[Image], cluster: &Cluster) -> Result<(), Violation> {
+    let violation = |sentence| Err(Violation { property: "metadata_images", sentence });
+    let of_topic = |topic: &super::cluster::Topic| {
+        let name = topic.name.clone();
+        let named = move |(index, partition): (&i32, &Partition)| ((name.clone(), *index), partition.clone());
+        topic.partitions.iter().map(named).collect::<Vec<_>>()
+    };
+    let partitions: BTreeMap<(String, i32), Partition> = cluster.topics.values().flat_map(of_topic).collect();
+    let brokers: BTreeMap<i32, (i64, bool, bool)> = cluster
+        .brokers
+        .iter()
+        .map(|(id, broker)| (*id, (broker.epoch, broker.is_fenced, broker.is_leaving)))
+        .collect();
+    for image in images {
+        let node = image.node;
+        if image.partitions != partitions {
+            return violation(format!(
+                "at the end node {node} knows of the partitions {:?}, and by the log they are {partitions:?}",
+                image.partitions
+            ));
+        }
+        if image.brokers != brokers {
+            return violation(format!(
+                "at the end node {node} knows of the brokers {:?}, each with its epoch, whether it is fenced and whether it is \
+                 about to go, and by the log they are {brokers:?}",
+                image.brokers
+            ));
+        }
+    }
+    Ok(())
+}
 
 pub(super) fn check(readings: &[Reading<'_>], cluster: &Cluster) -> Result<(), Violation> {
     let set = |topic: &super::cluster::Topic| topic.configs.get(BrokerPlan::TOPIC_KEY).cloned();
@@ -40,5 +116,32 @@ mod tests {
         assert!(judge(&[("orders", Some("7"))]).is_err_and(|why| why.contains("node 2 says")));
         assert!(judge(&[]).is_err());
         assert!(judge(&[("orders", None), ("returns", None)]).is_err());
+    }
+
+    #[test]
+    fn every_node_knows_of_partitions_and_brokers_what_the_log_has() {
+        let cluster = Cluster::example();
+        let orders = cluster.topic("orders").expect("the example has it").partitions[&0].clone();
+        let image = Image {
+            node: 2,
+            partitions: BTreeMap::from([(("orders".to_owned(), 0), orders.clone())]),
+            brokers: BTreeMap::from([(51, (10, false, false)), (52, (12, false, false))]),
+        };
+        let judge = |image: &Image| {
+            check_images(std::slice::from_ref(image), &cluster).map_err(|violation| violation.sentence)
+        };
+        assert_eq!(judge(&image), Ok(()));
+        for wrong in [
+            Partition { isr: vec![51], ..orders.clone() },
+            Partition { partition_epoch: 1, ..orders.clone() },
+            Partition { is_recovering: true, ..orders },
+        ] {
+            let partitions = BTreeMap::from([(("orders".to_owned(), 0), wrong)]);
+            let wrong = judge(&Image { partitions, ..image.clone() });
+            assert!(wrong.is_err_and(|why| why.contains("node 2 knows of the partitions")));
+        }
+        let brokers = BTreeMap::from([(51, (10, false, false)), (52, (12, true, false))]);
+        let wrong = judge(&Image { brokers, ..image });
+        assert!(wrong.is_err_and(|why| why.contains("node 2 knows of the brokers")));
     }
 }

@@ -3,6 +3,7 @@
 
 mod broker_epochs;
 mod check_quorum;
+mod clean_elections;
 mod cluster;
 mod committed_metadata;
 mod durable_fetch;
@@ -16,6 +17,7 @@ mod metadata_images;
 mod one_vote;
 mod partition_leaders;
 mod producer_id_blocks;
+mod reassignments;
 mod single_leader;
 mod topic_ids;
 mod voter_changes;
@@ -23,12 +25,13 @@ mod voter_log;
 mod voter_set;
 
 pub use hosted_partitions::Hosted;
+pub use metadata_images::Image;
 pub use voter_set::VoterSet;
 pub(crate) use voter_set::{directory_of, voters_on};
 
 use super::{METADATA_DIR as DIR, Violation, metadata_snapshots};
 use crate::disk::{Contents, Disk};
-use crate::history::Entry;
+use crate::history::{Entry, Operation};
 use crate::plan::Plan;
 use cluster::Cluster;
 use sordini_core::node::{QuorumRole, QuorumView};
@@ -426,20 +429,31 @@ impl QuorumChecks {
         }
         self.settings.note(entry);
         self.told.note(entry, &self.committed)?;
+        if entry.operation == Operation::ElectLeaderUncleanly {
+            self.cluster
+                .unclean_elections
+                .extend(entry.partition.map(|index| (entry.topic.to_string(), index)));
+        }
         self.administration.note(entry, &self.cluster)
     }
 
-    /// What each node says at the end, and what each broker has.
+    /// What each node says at the end, what each broker has, and what each node knows.
     ///
     /// # Errors
     /// The property that does not hold.
-    pub fn at_end(&self, readings: &[Reading<'_>], hosts: &[Hosted]) -> Result<(), Violation> {
+    pub fn at_end(
+        &self,
+        readings: &[Reading<'_>],
+        hosts: &[Hosted],
+        images: &[Image],
+    ) -> Result<(), Violation> {
         if self.are_off {
             return Ok(());
         }
         self.settings.check(readings)?;
         self.administration.at_end(&self.cluster)?;
         hosted_partitions::check(hosts, &self.cluster)?;
+        metadata_images::check_images(images, &self.cluster)?;
         metadata_images::check(readings, &self.cluster)
     }
 }

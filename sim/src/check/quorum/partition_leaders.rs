@@ -1,5 +1,5 @@
-//! `partition_leaders`: a broker that is fenced, or is not there, leads nothing, and is in sync with others nowhere (R15); who
-//! leads is in sync, and who is in sync is a replica (R19).
+//! `partition_leaders`: a broker that is fenced, is about to go, or is not there, leads nothing, and is in sync with others nowhere
+//! (R15); who leads is in sync, and who is in sync is a replica (R19).
 
 use super::cluster::{Cluster, Partition};
 use crate::check::Violation;
@@ -23,19 +23,20 @@ pub(super) fn check(end: i64, cluster: &Cluster) -> Result<(), Violation> {
 }
 
 fn problem_of(partition: &Partition, cluster: &Cluster) -> Option<&'static str> {
-    let is_there = |id: &i32| cluster.brokers.get(id).is_some_and(|broker| !broker.is_fenced);
-    let Partition { replicas, isr, leader, elr: _, leader_epoch: _ } = partition;
+    let is_there =
+        |id: &i32| cluster.brokers.get(id).is_some_and(|broker| !broker.is_fenced && !broker.is_leaving);
+    let Partition { replicas, isr, leader, .. } = partition;
     if isr.is_empty() && !cluster.has_elr {
         Some("nobody is in sync")
     } else if !isr.iter().all(|id| replicas.contains(id)) {
         Some("one that is in sync is no replica")
     } else if (isr.len() > 1 || cluster.has_elr) && !isr.iter().all(is_there) {
         // The last one stays where nothing else says who has all of it.
-        Some("one that is in sync is fenced")
+        Some("one that is in sync is fenced or about to go")
     } else if *leader >= 0 && !isr.contains(leader) {
         Some("the leader is not in sync")
     } else if *leader >= 0 && !is_there(leader) {
-        Some("the leader is fenced")
+        Some("the leader is fenced or about to go")
     } else {
         None
     }
@@ -61,8 +62,11 @@ mod tests {
             partition_id: 0,
             isr: Some(isr.to_vec()),
             leader,
+            leader_recovery_state: 1,
             ..PartitionChangeRecord::default()
         };
+        // Whether the leader may lack records is another question.
+        cluster.unclean_elections.insert(("orders".to_owned(), 0));
         assert_eq!(cluster.apply(20, &fence.into()), Ok(true));
         assert_eq!(cluster.apply(21, &change.into()), Ok(true));
         check(22, &cluster).map_err(|violation| violation.sentence)
@@ -72,8 +76,24 @@ mod tests {
     fn a_broker_that_is_fenced_leads_nothing() {
         assert_eq!(judge(51, &[52], 52), Ok(()));
         assert_eq!(judge(51, &[51], -1), Ok(()), "the last one in sync stays in sync");
-        assert!(judge(51, &[51], 51).is_err_and(|why| why.contains("the leader is fenced")));
-        assert!(judge(51, &[51, 52], 52).is_err_and(|why| why.contains("one that is in sync is fenced")));
+        assert!(judge(51, &[51], 51).is_err_and(|why| why.contains("the leader is fenced or about to go")));
+        assert!(
+            judge(51, &[51, 52], 52)
+                .is_err_and(|why| why.contains("one that is in sync is fenced or about to go"))
+        );
+    }
+
+    #[test]
+    fn a_broker_that_is_about_to_go_leads_nothing() {
+        let mut cluster = Cluster::example();
+        let leaving = BrokerRegistrationChangeRecord {
+            broker_id: 51,
+            broker_epoch: cluster.brokers[&51].epoch,
+            in_controlled_shutdown: 1,
+            ..BrokerRegistrationChangeRecord::default()
+        };
+        assert_eq!(cluster.apply(20, &leaving.into()), Ok(true));
+        assert!(check(21, &cluster).is_err_and(|violation| violation.sentence.contains("about to go")));
     }
 
     #[test]
