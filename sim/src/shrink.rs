@@ -21,7 +21,7 @@ pub struct Signature(
 );
 
 /// The properties: the files of [`crate::check`], and what the world itself sees.
-const PROPERTIES: [&str; 39] = [
+const PROPERTIES: [&str; 40] = [
     "acknowledged_data",
     "answers",
     "append_after_error",
@@ -60,6 +60,7 @@ const PROPERTIES: [&str; 39] = [
     "topics",
     "truthful_view",
     "unique_batch",
+    "voter_changes",
     "wire",
 ];
 
@@ -335,7 +336,10 @@ mod tests {
             .flatten()
             .map(|path| path.file_stem().expect("files have names").to_string_lossy().into_owned())
             .filter(|name| {
-                !matches!(&**name, "mod" | "truth" | "example" | "quorum" | "cluster" | "voter_log")
+                !matches!(
+                    &**name,
+                    "mod" | "truth" | "example" | "quorum" | "cluster" | "voter_log" | "voter_set"
+                )
             })
             .collect();
         for path in files("world") {
