@@ -42,7 +42,7 @@ found! {
     an_answer_that_no_majority_stands_behind_is_found: A21AnswerBeforeMajority, from 3, within 30;
     brokers_fenced_as_if_the_others_were_there_are_found: A22FenceFromOneImage, from 277, within 834;
     a_metadata_log_that_time_shortens_is_found: A23MetadataLogTimeRetention, from 1, within 30;
-    // 681 fails too, and takes four times as many runs to be made small.
+    // 246 and 681 fail too, and take several times as many runs to be made small.
     a_controller_that_writes_what_was_so_before_is_found: A24ControllerWriteUnfenced, from 692, within 2_079;
     a_move_that_is_done_too_early_is_found: A25ReassignDoneOnAddingOnly, from 96, within 291;
     a_resent_batch_that_is_refused_is_found: A32DedupeWindowZero, from 0, within 30;
