@@ -39,6 +39,8 @@ found! {
     a_commit_by_what_earlier_epochs_wrote_is_found: A16HighWatermarkAtEpochStart, from 3, within 30;
     a_vote_that_is_forgotten_is_found: A17ClearVoteOnStepDown, from 4215, within 12_648;
     a_leader_that_nobody_follows_is_found: A18NoCheckQuorum, from 90, within 273;
+    voters_that_change_too_early_are_found: A19ReconfigWithoutOwnCommit, from 179, within 540;
+    a_voter_that_is_known_by_its_number_alone_is_found: A20VoterIdentityWithoutDirectoryId, from 162, within 489;
     an_answer_that_no_majority_stands_behind_is_found: A21AnswerBeforeMajority, from 3, within 30;
     brokers_fenced_as_if_the_others_were_there_are_found: A22FenceFromOneImage, from 277, within 834;
     a_metadata_log_that_time_shortens_is_found: A23MetadataLogTimeRetention, from 1, within 30;
