@@ -98,7 +98,7 @@ impl Controller {
         let mut records = Vec::new();
         // A record without directories changes none: a broker that has lost all of them stops by itself.
         if online != broker.log_dirs && !online.is_empty() {
-            let failed = self.leave_isrs_of(node, |_, state| {
+            let failed = self.leave_isrs_of(node, |state| {
                 let at = state.replicas.iter().position(|replica| *replica == node);
                 at.and_then(|at| state.directories.get(at)).is_some_and(is_offline)
             });

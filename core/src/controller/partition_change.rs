@@ -317,61 +317,48 @@ impl Controller {
     /// What becomes of the partitions of which a broker is an in-sync replica when it is one no longer: others lead them,
     /// and the others alone are in sync.
     pub(super) fn leave_isrs(&self, node: NodeId) -> Vec<PartitionChangeRecord> {
-        self.leave_isrs_of(node, |_, _| true)
+        self.leave_isrs_of(node, |_| true)
     }
 
     /// As [`Self::leave_isrs`], of the partitions alone for which `is_left` holds.
     pub(super) fn leave_isrs_of(
         &self,
         node: NodeId,
-        is_left: impl Fn(TopicIdPartition, &PartitionState) -> bool,
+        is_left: impl Fn(&PartitionState) -> bool,
     ) -> Vec<PartitionChangeRecord> {
-        let mut records = Vec::new();
-        for topic in self.image.topics_by_name() {
-            for (index, state) in &topic.partitions {
-                let id = TopicIdPartition { topic: topic.id, partition: *index };
-                if !state.isr.contains(&node) || !is_left(id, state) {
-                    continue;
-                }
-                let mut change = self.change_of(topic, *index, state);
-                change.leave_isr(node);
-                if self.is_unclean_election_enabled(&topic.name) {
-                    change.election = Election::Unclean;
-                }
-                records.extend(change.record());
-            }
-        }
-        records
+        self.change_where(
+            |state| state.isr.contains(&node) && is_left(state),
+            |change| change.leave_isr(node),
+        )
     }
 
     /// What becomes of the partitions of a broker that has begun a new life after one that did not end as it should: it may have
     /// lost what nobody else has, and neither leads nor is in sync or eligible before it has caught up (KIP-966).
     pub(super) fn lose_replicas(&self, node: NodeId) -> Vec<PartitionChangeRecord> {
-        let mut records = Vec::new();
-        for topic in self.image.topics_by_name() {
-            for (index, state) in &topic.partitions {
-                if !state.isr.contains(&node) && !state.eligible_leader_replicas.contains(&node) {
-                    continue;
-                }
-                let mut change = self.change_of(topic, *index, state);
-                change.lose(node);
-                if self.is_unclean_election_enabled(&topic.name) {
-                    change.election = Election::Unclean;
-                }
-                records.extend(change.record());
-            }
-        }
-        records
+        self.change_where(
+            |state| state.isr.contains(&node) || state.eligible_leader_replicas.contains(&node),
+            |change| change.lose(node),
+        )
     }
 
     /// Elects leaders for partitions that have none; `with` is about to be unfenced. None of them is worse off than before:
     /// a partition for which nobody is found stays as it is.
     pub(super) fn elect_for_leaderless(&self, with: Option<NodeId>) -> Vec<PartitionChangeRecord> {
+        self.change_where(|state| state.leader.is_none(), |change| change.with = with)
+    }
+
+    /// Changes all partitions of which something holds. Where the topic would rather lose records than be without a leader, it
+    /// may get one that lacks some.
+    fn change_where(
+        &self,
+        holds: impl Fn(&PartitionState) -> bool,
+        apply: impl Fn(&mut PartitionChange<'_>),
+    ) -> Vec<PartitionChangeRecord> {
         let mut records = Vec::new();
         for topic in self.image.topics_by_name() {
-            for (index, state) in topic.partitions.iter().filter(|(_, state)| state.leader.is_none()) {
+            for (index, state) in topic.partitions.iter().filter(|(_, state)| holds(state)) {
                 let mut change = self.change_of(topic, *index, state);
-                change.with = with;
+                apply(&mut change);
                 if self.is_unclean_election_enabled(&topic.name) {
                     change.election = Election::Unclean;
                 }
