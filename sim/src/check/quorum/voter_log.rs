@@ -52,6 +52,8 @@ pub(super) struct VoterLog {
     /// Of all that lies before.
     prefix: u64,
     batches: Vec<VoterBatch>,
+    /// Whether any batch ever said who votes: most logs never do, and need not be looked through for one.
+    has_voters: bool,
     /// How many, from the first, are known to be durable.
     durable: usize,
 }
@@ -130,6 +132,7 @@ impl VoterLog {
         prefix.word(self.batches.last().map_or(self.prefix, |before| before.prefix));
         prefix.word(hash);
         let voters = if header.is_control() { VoterSet::in_batches(&bytes).map(Arc::new) } else { None };
+        self.has_voters |= voters.is_some();
         self.batches.push(VoterBatch {
             base: header.base_offset,
             end: header.next_offset(),
@@ -222,6 +225,9 @@ impl VoterLog {
 
     /// The last batch below an offset that says who votes.
     pub(super) fn naming_voters(&self, end: i64) -> Option<&VoterBatch> {
+        if !self.has_voters {
+            return None;
+        }
         let below = self.batches.partition_point(|batch| batch.base < end);
         self.batches[..below].iter().rfind(|batch| batch.voters.is_some())
     }
