@@ -468,7 +468,6 @@ impl Boot {
                 self.on_snapshot_read(contents);
             }
             let Some(next) = files.pop_front() else {
-                self.on_log_read();
                 return Ok(BootStep::Done(self.serve(log, now, out)));
             };
             (file, position) = (next, 0);
@@ -503,21 +502,6 @@ impl Boot {
         }
         self.uncommitted.push_back(Uncommitted::new(header, records_of(bytes)?));
         Ok(())
-    }
-
-    /// The whole log was read. All that the only voter wrote is committed.
-    fn on_log_read(&mut self) {
-        let me = self.identity();
-        let voters = self.voters();
-        if voters.len() == 1 && voters.has(me, self.museum) {
-            for batch in core::mem::take(&mut self.uncommitted) {
-                for record in &batch.records {
-                    self.image.apply(record);
-                }
-                let bytes = self.applied.bytes + batch.bytes;
-                self.applied = Applied { end: batch.end, bytes, timestamp_ms: batch.timestamp_ms };
-            }
-        }
     }
 
     fn identity(&self) -> VoterKey {
