@@ -115,7 +115,10 @@ impl Controller {
             }
         }
         response.broker_epoch = record.broker_epoch;
-        records.push(record.into());
+        // A broker that has waited too long for the log to go on must not make it longer.
+        if existing != Some(&Broker::registered(&record)) {
+            records.push(record.into());
+        }
         Decision { records, response }
     }
 
@@ -489,7 +492,14 @@ mod tests {
         assert!(broker.fenced && broker.epoch == BrokerEpoch(51));
 
         let again = controller.register_broker(&registration(2), &asked(60, 20));
-        assert_eq!((again.records.len(), again.response.broker_epoch), (1, 51), "the same life again");
+        assert_eq!((again.records.len(), again.response.broker_epoch), (0, 51), "the same life again");
+        let corrected = BrokerRegistrationRequest { rack: Some(Str::from_static("r2")), ..registration(2) };
+        let corrected = controller.register_broker(&corrected, &asked(60, 20));
+        assert_eq!(
+            (corrected.records.len(), corrected.response.broker_epoch),
+            (1, 51),
+            "and what is new of it"
+        );
         let stale = controller.on_broker_heartbeat(&heartbeat(2, 99), &asked(61, 20));
         assert_eq!(stale.response.error_code, ErrorCode::StaleBrokerEpoch.as_i16());
     }

@@ -14,7 +14,7 @@ use sordini_protocol::records::register_broker_record::BrokerEndpoint;
 use sordini_protocol::records::register_controller_record::ControllerEndpoint;
 use sordini_protocol::records::{
     BrokerRegistrationChangeRecord, ClientQuotaRecord, ConfigRecord, MetadataRecord, PartitionChangeRecord,
-    PartitionRecord,
+    PartitionRecord, RegisterBrokerRecord,
 };
 use sordini_protocol::wire::{Str, Uuid};
 
@@ -125,6 +125,24 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
+    /// What a broker is by its registration.
+    pub(super) fn registered(record: &RegisterBrokerRecord) -> Self {
+        let features = record.features.iter().map(|feature| {
+            supported(&feature.name, feature.min_supported_version, feature.max_supported_version)
+        });
+        Self {
+            epoch: BrokerEpoch(record.broker_epoch),
+            incarnation: record.incarnation_id,
+            endpoints: record.end_points.clone(),
+            rack: record.rack.as_ref().map(Str::detached),
+            fenced: record.fenced,
+            in_controlled_shutdown: record.in_controlled_shutdown,
+            log_dirs: record.log_dirs.clone(),
+            cordoned_log_dirs: record.cordoned_log_dirs.clone().unwrap_or_default(),
+            features: features.collect(),
+        }
+    }
+
     /// Whether the broker may lead and be in sync: it is there, and not about to go (KIP-841).
     pub(crate) const fn is_active(&self) -> bool {
         !self.fenced && !self.in_controlled_shutdown
@@ -411,21 +429,7 @@ impl MetadataImage {
             MetadataRecord::Config(record) => changes.extend(self.set_config(record)),
             MetadataRecord::RegisterBroker(record) => {
                 let id = NodeId(record.broker_id);
-                let features = record.features.iter().map(|feature| {
-                    supported(&feature.name, feature.min_supported_version, feature.max_supported_version)
-                });
-                let broker = Broker {
-                    epoch: BrokerEpoch(record.broker_epoch),
-                    incarnation: record.incarnation_id,
-                    endpoints: record.end_points.clone(),
-                    rack: record.rack.as_ref().map(Str::detached),
-                    fenced: record.fenced,
-                    in_controlled_shutdown: record.in_controlled_shutdown,
-                    log_dirs: record.log_dirs.clone(),
-                    cordoned_log_dirs: record.cordoned_log_dirs.clone().unwrap_or_default(),
-                    features: features.collect(),
-                };
-                self.brokers.insert(id, broker);
+                self.brokers.insert(id, Broker::registered(record));
                 changes.push(Change::Broker(id));
             }
             MetadataRecord::BrokerRegistrationChange(record) => {
@@ -616,8 +620,7 @@ mod tests {
     use super::*;
     use alloc::vec;
     use sordini_protocol::records::{
-        AbortTransactionRecord, BeginTransactionRecord, ClearElrRecord, EndTransactionRecord,
-        RegisterBrokerRecord, TopicRecord,
+        AbortTransactionRecord, BeginTransactionRecord, ClearElrRecord, EndTransactionRecord, TopicRecord,
     };
 
     const TOPIC: Uuid = Uuid([7; 16]);
