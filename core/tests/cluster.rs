@@ -18,9 +18,12 @@ use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::Str;
 use std::collections::BTreeSet;
 use support::cluster::Cluster;
-use support::{batch, produce_request};
+use support::{batch, produce_request, set_config};
 
 const BOTH: &str = "broker,controller";
+
+/// The number of topics among the kinds of what is configured.
+const TOPIC: i8 = 2;
 
 impl Cluster {
     /// What a broker answers its client, who waits no longer than half a minute for it.
@@ -76,8 +79,21 @@ impl Cluster {
         ErrorCode::from_i16(response.topics[0].error_code)
     }
 
+    /// Sets a key of a topic.
+    fn configure(&mut self, at: usize, topic: &str, key: &str, value: &str) {
+        let request = AnyRequest::IncrementalAlterConfigs(set_config(TOPIC, topic, key, value));
+        let AnyResponse::IncrementalAlterConfigs(response) = self.ask(at, 1, request) else {
+            panic!("a response is of its request's API")
+        };
+        assert_eq!(response.responses[0].error_code, 0);
+    }
+
     fn produce(&mut self, at: usize, topic: &str, value: &str) -> (ErrorCode, i64) {
-        let request = AnyRequest::Produce(produce_request(topic, 0, -1, batch(1_000, &[value])));
+        self.produce_with(-1, at, topic, value)
+    }
+
+    fn produce_with(&mut self, acks: i16, at: usize, topic: &str, value: &str) -> (ErrorCode, i64) {
+        let request = AnyRequest::Produce(produce_request(topic, 0, acks, batch(1_000, &[value])));
         let AnyResponse::Produce(response) = self.ask(at, 9, request) else {
             panic!("a response is of its request's API")
         };
@@ -220,6 +236,29 @@ fn a_broker_that_is_killed_leads_again_under_another_epoch_with_what_it_had() {
     cluster.run_for(15_000);
     assert!(cluster.is_running(2));
     assert_eq!(cluster.fetch(2, "orders"), (ErrorCode::None, 2));
+}
+
+#[test]
+fn nobody_reads_what_only_too_few_replicas_have() {
+    let mut cluster = Cluster::of_roles(&["controller", "broker", "broker"], &[]);
+    cluster.run_for(5_000);
+    cluster.kill(2);
+    cluster.run_for(12_000);
+    assert_eq!(cluster.create(1, "orders", &[2, 3]), ErrorCode::None);
+    cluster.configure(1, "orders", "min.insync.replicas", "2");
+    cluster.run_for(1_000);
+    assert_eq!(cluster.partition(1, "orders").isr_nodes, [2]);
+    assert_eq!(cluster.produce(1, "orders", "x").0, ErrorCode::NotEnoughReplicas);
+    assert_eq!(
+        cluster.produce_with(1, 1, "orders", "y"),
+        (ErrorCode::None, 0),
+        "it asks for the leader alone"
+    );
+    assert_eq!(cluster.fetch(1, "orders"), (ErrorCode::None, 0), "another replica may lead, without it");
+    cluster.configure(1, "orders", "min.insync.replicas", "1");
+    cluster.run_for(1_000);
+    assert_eq!(cluster.fetch(1, "orders"), (ErrorCode::None, 1));
+    assert_eq!(cluster.produce(1, "orders", "z"), (ErrorCode::None, 1));
 }
 
 #[test]

@@ -13,43 +13,31 @@ use sordini_protocol::messages::describe_configs_request::DescribeConfigsResourc
 use sordini_protocol::messages::fetch_response::{
     FetchableTopicResponse, LeaderIdAndEpoch, PartitionData as FetchedPartition,
 };
-use sordini_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use sordini_protocol::messages::update_features_request::FeatureUpdateKey;
 use sordini_protocol::messages::{
     AddRaftVoterRequest, ApiVersionsRequest, BeginQuorumEpochRequest, BrokerHeartbeatRequest,
     BrokerHeartbeatResponse, BrokerRegistrationRequest, DescribeConfigsRequest, DescribeQuorumRequest,
-    FetchRequest, FetchResponse, FetchSnapshotRequest, IncrementalAlterConfigsRequest,
-    RemoveRaftVoterRequest, UpdateFeaturesRequest, VoteRequest, add_raft_voter_request,
-    begin_quorum_epoch_request, describe_quorum_request, fetch_request, fetch_snapshot_request, vote_request,
+    FetchRequest, FetchResponse, FetchSnapshotRequest, RemoveRaftVoterRequest, UpdateFeaturesRequest,
+    VoteRequest, add_raft_voter_request, begin_quorum_epoch_request, describe_quorum_request, fetch_request,
+    fetch_snapshot_request, vote_request,
 };
 use sordini_protocol::records::{BeginTransactionRecord, ConfigRecord, MetadataRecord};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Records, Str, Uuid};
 use std::collections::BTreeSet;
-use support::Disk;
 use support::cluster::{Cluster, Message};
+use support::{Disk, set_config};
 
 /// Id of the metadata log's topic, the same in every cluster.
 const METADATA_TOPIC_ID: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 
+/// The number of brokers among the kinds of what is configured.
+const BROKER: i8 = 4;
+
 impl Cluster {
     /// Asks a machine to set a cluster-wide configuration; answers the connection.
     fn alter(&mut self, at: usize, value: &str) -> u64 {
-        let config = AlterableConfig {
-            name: Str::from_static("log.flush.interval.messages"),
-            config_operation: 0,
-            value: Some(Str::from(value)),
-            ..AlterableConfig::default()
-        };
-        let resource = AlterConfigsResource {
-            resource_type: 4,
-            configs: vec![config],
-            ..AlterConfigsResource::default()
-        };
-        let request = IncrementalAlterConfigsRequest {
-            resources: vec![resource],
-            ..IncrementalAlterConfigsRequest::default()
-        };
+        let request = set_config(BROKER, "", "log.flush.interval.messages", value);
         self.request(at, 1, AnyRequest::IncrementalAlterConfigs(request))
     }
 

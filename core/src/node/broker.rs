@@ -432,6 +432,7 @@ impl Broker {
             .collect();
         for owner in owners {
             let partition = self.partitions.get_mut(&owner).expect("it was just listed");
+            self.assignments.forget(partition.id);
             let awakened = partition.become_offline();
             self.on_awakened(owner, awakened, out);
         }
@@ -625,7 +626,7 @@ impl Broker {
         match change {
             Change::Partition(id) => self.on_partition_change(id, now, out),
             Change::TopicRemoved { topic } => self.on_topic_removed(&topic, out),
-            Change::Config { resource, name, key } => self.on_config_change(resource, &name, &key),
+            Change::Config { resource, name, key } => self.on_config_change(resource, &name, &key, out),
             Change::Broker(_) => {}
         }
     }
@@ -648,7 +649,7 @@ impl Broker {
         }
         let state = &topic.partitions[&id.partition];
         let (epoch, leads) = (state.leader_epoch, state.leader == Some(self.config.node_id));
-        let has_company = state.isr != [self.config.node_id];
+        let (in_sync, replicas) = (state.isr.len(), state.replicas.len());
         let owner = match self.owners.get(&id) {
             Some(owner) => *owner,
             None => {
@@ -665,7 +666,7 @@ impl Broker {
             return;
         }
         let awakened = if leads {
-            partition.become_leader(epoch, has_company, out)
+            partition.become_leader(epoch, in_sync, replicas, out)
         } else {
             out.sometimes_if(partition.is_leader(), Mark::PartitionLeaderLost);
             partition.become_follower(epoch)
@@ -747,28 +748,34 @@ impl Broker {
         self.push_node_write(StorageOp::Remove { path: to }, out);
     }
 
-    fn on_config_change(&mut self, resource: ConfigResource, name: &Str, key: &str) {
+    fn on_config_change(&mut self, resource: ConfigResource, name: &Str, key: &str, out: &mut Outbox) {
         match resource {
             ConfigResource::Topic => {
-                let config = self.topic_config(name);
-                for partition in self.partitions.values_mut().filter(|partition| partition.topic == *name) {
-                    partition.set_config(Arc::clone(&config));
-                }
+                self.reconfigure_partitions(|partition| partition.topic == *name, out);
             }
             ConfigResource::Broker => {
                 let (none, own) = (Overrides::new(), self.config.node_id.to_string());
                 let of = |name: &str| self.image.config(ConfigResource::Broker, name).unwrap_or(&none);
-                if self.config.read_dynamic(key, of(""), of(&own)) {
-                    let mut configs = BTreeMap::new();
-                    for partition in self.partitions.values_mut() {
-                        let topic = partition.topic.clone();
-                        let config = || Arc::new(topic_config(&self.image, &self.config, &partition.topic));
-                        partition.set_config(Arc::clone(configs.entry(topic).or_insert_with(config)));
-                    }
+                let concerns_me = name.is_empty() || **name == *own;
+                if concerns_me && self.config.read_dynamic(key, of(""), of(&own)) {
+                    self.reconfigure_partitions(|_| true, out);
                 }
             }
             // Nothing here reads them.
             ConfigResource::BrokerLogger | ConfigResource::ClientMetrics | ConfigResource::Group => {}
+        }
+    }
+
+    fn reconfigure_partitions(&mut self, concerns: impl Fn(&Partition) -> bool, out: &mut Outbox) {
+        let mut configs = BTreeMap::new();
+        let mut reconfigured = Vec::new();
+        for (owner, partition) in self.partitions.iter_mut().filter(|(_, partition)| concerns(partition)) {
+            let config = || Arc::new(topic_config(&self.image, &self.config, &partition.topic));
+            let config = configs.entry(partition.topic.clone()).or_insert_with(config);
+            reconfigured.push((*owner, partition.set_config(Arc::clone(config))));
+        }
+        for (owner, awakened) in reconfigured {
+            self.on_awakened(owner, awakened, out);
         }
     }
 

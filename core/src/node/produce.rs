@@ -139,11 +139,9 @@ impl Broker {
         if batch.header().is_transactional() {
             return Err(refusal(ErrorCode::InvalidTxnState, "this broker does not serve transactions"));
         }
-        let Some(state) = self.image.partition(id) else {
+        if self.image.partition(id).is_none() {
             return Err(refusal(ErrorCode::UnknownTopicOrPartition, ""));
-        };
-        let in_sync = state.isr.len();
-        let replicas = state.replicas.len();
+        }
         let Some((owner, partition)) = self.led(id) else {
             return Err(refusal(ErrorCode::NotLeaderOrFollower, ""));
         };
@@ -160,8 +158,7 @@ impl Broker {
                 "this broker does not replicate yet, and other replicas count as in sync",
             ));
         }
-        let needed = (partition.config().min_insync_replicas as usize).min(replicas);
-        if acks == -1 && in_sync < needed {
+        if acks == -1 && partition.is_under_min_isr() {
             return Err(refusal(
                 ErrorCode::NotEnoughReplicas,
                 "fewer replicas in sync than min.insync.replicas",

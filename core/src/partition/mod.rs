@@ -38,8 +38,10 @@ pub(crate) struct Part {
 enum Role {
     /// It takes appends and serves readers.
     Leader {
-        /// Other replicas are in sync, and readers see what all of them have.
-        has_company: bool,
+        /// How many replicas are in sync, this one among them: readers see what all of them have.
+        in_sync: usize,
+        /// How many there are.
+        replicas: usize,
     },
     /// Another leads, or nobody does.
     Follower,
@@ -134,18 +136,19 @@ impl Partition {
         }
     }
 
-    /// Leads from here on, or goes on to under a new epoch. A leader that is its only in-sync replica has replicated
-    /// everything it has.
+    /// Leads from here on, or goes on to under a new epoch, with so many of so many replicas in sync. A leader that is its
+    /// only in-sync replica has replicated everything it has.
     pub(crate) fn become_leader(
         &mut self,
         epoch: LeaderEpoch,
-        has_company: bool,
+        in_sync: usize,
+        replicas: usize,
         out: &mut Outbox,
     ) -> Awakened {
         assert!(self.leader_epoch <= epoch, "epochs do not fall");
         let has_led = self.is_leader();
         self.leader_epoch = epoch;
-        self.role = Role::Leader { has_company };
+        self.role = Role::Leader { in_sync, replicas };
         self.log.assign_epoch(epoch, out);
         if !has_led && self.config.flush_messages != i64::MAX {
             // What a crash left in the page cache is counted from here on as what it is taken for: durable.
@@ -191,7 +194,13 @@ impl Partition {
 
     /// Whether others are in sync while this replica leads.
     pub(crate) const fn has_company(&self) -> bool {
-        matches!(self.role, Role::Leader { has_company: true })
+        matches!(self.role, Role::Leader { in_sync: 2.., .. })
+    }
+
+    /// Whether fewer replicas are in sync than `min.insync.replicas` asks for, of a partition that has so many.
+    pub(crate) fn is_under_min_isr(&self) -> bool {
+        let min_isr = self.config.min_insync_replicas as usize;
+        matches!(self.role, Role::Leader { in_sync, replicas } if in_sync < min_isr.min(replicas))
     }
 
     pub(crate) const fn leader_epoch(&self) -> LeaderEpoch {
@@ -219,8 +228,12 @@ impl Partition {
         &self.config
     }
 
-    pub(crate) fn set_config(&mut self, config: Arc<TopicConfig>) {
+    /// Goes by another configuration from here on, which may let readers see more.
+    pub(crate) fn set_config(&mut self, config: Arc<TopicConfig>) -> Awakened {
         self.config = config;
+        let mut awakened = Awakened::default();
+        self.maybe_advance_high_watermark(&mut awakened);
+        awakened
     }
 
     /// Compares the epoch that a client or follower believes in with the one that holds (KIP-320).
@@ -451,11 +464,12 @@ impl Partition {
         Ok(awakened)
     }
 
-    /// The high watermark is the least log end of the in-sync replicas: with this one alone, its own.
+    /// The high watermark is the least log end of the in-sync replicas: with this one alone, its own. It stays where it is
+    /// while too few are in sync, whatever was asked for with a record: replicas that left the ISR may lead then, and have
+    /// everything below it (KIP-966).
     fn maybe_advance_high_watermark(&mut self, awakened: &mut Awakened) {
-        match self.role {
-            Role::Leader { has_company: false } => {}
-            Role::Leader { has_company: true } | Role::Follower | Role::Offline => return,
+        if !self.is_leader() || self.has_company() || self.is_under_min_isr() {
+            return;
         }
         let end = self.log.written_end();
         assert!(self.high_watermark <= end, "the high watermark does not fall while a replica leads");

@@ -14,9 +14,10 @@ use sordini_core::produce_request::JudgedProduce;
 use sordini_core::storage_op::{Completion, DirectoryEntry, StorageFault, StorageOp};
 use sordini_core::time::{Instant, Now};
 use sordini_protocol::batch::{BatchBuilder, BatchParams};
-use sordini_protocol::messages::ProduceRequest;
 use sordini_protocol::messages::broker_registration_request::Feature;
+use sordini_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use sordini_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use sordini_protocol::messages::{IncrementalAlterConfigsRequest, ProduceRequest};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Records, StoredRange, Str};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -281,6 +282,19 @@ pub(crate) fn produce_request(topic: &str, partition: i32, acks: i16, batch: Byt
     };
     let topic = TopicProduceData { name: Str::from(topic), partition_data: vec![data], ..Default::default() };
     ProduceRequest { acks, timeout_ms: 1000, topic_data: vec![topic], ..ProduceRequest::default() }
+}
+
+/// Sets a key of one resource.
+pub(crate) fn set_config(kind: i8, name: &str, key: &str, value: &str) -> IncrementalAlterConfigsRequest {
+    let config =
+        AlterableConfig { name: Str::from(key), value: Some(Str::from(value)), ..AlterableConfig::default() };
+    let resource = AlterConfigsResource {
+        resource_type: kind,
+        resource_name: Str::from(name),
+        configs: vec![config],
+        ..AlterConfigsResource::default()
+    };
+    IncrementalAlterConfigsRequest { resources: vec![resource], ..IncrementalAlterConfigsRequest::default() }
 }
 
 pub(crate) fn batch(timestamp: i64, values: &[&str]) -> Bytes {
