@@ -104,11 +104,7 @@ impl Controller {
             None => {
                 let is_clean =
                     existing.is_some_and(|broker| broker.epoch == BrokerEpoch(request.previous_broker_epoch));
-                let left = if self.has_elr() && !is_clean {
-                    self.lose_replicas(node)
-                } else {
-                    self.leave_isrs(node)
-                };
+                let left = if is_clean { self.leave_isrs(node) } else { self.lose_replicas(node) };
                 records.extend(left.into_iter().map(MetadataRecord::from));
                 record.broker_epoch = asked.offset_after(records.len());
                 self.heartbeats.register(node, asked.now);

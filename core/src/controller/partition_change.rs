@@ -135,7 +135,8 @@ impl<'a> PartitionChange<'a> {
             if let Some(leader) = leader.filter(|leader| is_unclean || self.elr.contains(leader)) {
                 // Whoever leads is in sync, and here nobody else is.
                 self.isr = Vec::from([leader]);
-                self.elr.retain(|node| *node != leader && !is_unclean);
+                let others_are_eligible = !is_unclean && self.min_isr.is_some();
+                self.elr.retain(|node| *node != leader && others_are_eligible);
             }
             if is_unclean {
                 self.leader_recovery_state = RECOVERING;
@@ -166,7 +167,7 @@ impl<'a> PartitionChange<'a> {
             let directories: Vec<Uuid> = self.replicas.iter().map(|node| self.directory(*node)).collect();
             record.directories = (directories != now.directories).then_some(directories);
         }
-        if self.min_isr.is_none() && record == unchanged {
+        if self.min_isr.is_none() && self.unclean.is_none() && record == unchanged {
             return None;
         }
         record.eligible_leader_replicas = changed(&self.elr, &now.eligible_leader_replicas);
@@ -177,12 +178,18 @@ impl<'a> PartitionChange<'a> {
     /// While fewer are in sync than a committed record needs, nothing is committed, and whoever was in sync last still has
     /// everything that was. It loses that with its disk, or with what it had not flushed, and nobody else can tell (KIP-966).
     fn update_elr(&mut self) {
-        let Some(min_isr) = self.min_isr else { return self.elr.clear() };
-        if self.isr.len() >= min_isr.min(self.replicas.len()) {
+        let is_committing = match self.min_isr {
+            Some(min_isr) => self.isr.len() >= min_isr.min(self.replicas.len()),
+            // Of a partition whose ISR ran empty before the feature was taken away, only they can be elected.
+            None => !self.now.isr.is_empty(),
+        };
+        if is_committing {
             return self.elr.clear();
         }
         let candidates: BTreeSet<NodeId> = self.elr.iter().chain(&self.now.isr).copied().collect();
-        let is_eligible = |node: &NodeId| !self.isr.contains(node) && self.unclean != Some(*node);
+        let is_eligible = |node: &NodeId| {
+            self.replicas.contains(node) && !self.isr.contains(node) && self.unclean != Some(*node)
+        };
         self.elr = candidates.into_iter().filter(is_eligible).collect();
     }
 
@@ -227,7 +234,7 @@ impl<'a> PartitionChange<'a> {
             Election::Preferred if first.is_some() && first == self.replicas.first().copied() => first,
             Election::Preferred | Election::Online | Election::Unclean => present.or(first),
         };
-        if clean.is_some() || self.election == Election::Preferred {
+        if clean.is_some() {
             return Elected::Cleanly(clean);
         }
         // Nobody is known to have everything: who led last has most of it, whatever the topic says of lost records.
@@ -482,6 +489,45 @@ mod tests {
         assert_eq!(fence(&mut controller, 2), (Some(1), vec![1], vec![], vec![], false));
         assert_eq!(fence(&mut controller, 1), (None, vec![1], vec![], vec![], false));
         assert_eq!(unfence(&mut controller, 2), (None, vec![1], vec![], vec![], false));
+    }
+
+    #[test]
+    fn who_was_eligible_when_the_feature_was_taken_away_may_lead_once_more() {
+        let mut controller = with_elr(&[1, 2]);
+        fence(&mut controller, 2);
+        fence(&mut controller, 1);
+        assert_eq!(state(&controller), (None, vec![], vec![1, 2], vec![1], false));
+        let name = Str::from_static(ELR_VERSION.0);
+        controller.apply(&FeatureLevelRecord { name, feature_level: 0, ..Default::default() }.into());
+        let mut unclean = controller.clone();
+        assert_eq!(unfence(&mut controller, 2), (Some(2), vec![2], vec![], vec![], false));
+        assert_eq!(register(&mut unclean, 2, -1), (None, vec![], vec![1], vec![], false));
+        assert_eq!(unfence(&mut unclean, 2), (None, vec![], vec![1], vec![], false));
+    }
+
+    #[test]
+    fn only_a_replica_is_eligible() {
+        let mut controller = with_elr(&[1, 3]);
+        assert_eq!(fence(&mut controller, 3), (Some(1), vec![1], vec![3], vec![], false));
+        let topic = controller.image().topic_by_name("orders").expect("it is there");
+        let mut change = controller.change_of(topic, 0, partition_of(&controller));
+        change.replicas = vec![NodeId(1), NodeId(2)];
+        let record = change.record().expect("the replicas are others");
+        controller.apply(&MetadataRecord::from(record));
+        assert_eq!(state(&controller), (Some(1), vec![1], vec![], vec![], false));
+    }
+
+    #[test]
+    fn who_led_last_leads_again_when_the_preferred_leader_is_asked_for() {
+        let mut controller = with_elr(&[1]);
+        fence(&mut controller, 1);
+        assert_eq!(register(&mut controller, 1, -1), (None, vec![], vec![], vec![1], false));
+        let topic = controller.image().topic_by_name("orders").expect("it is there");
+        let mut change = controller.change_of(topic, 0, partition_of(&controller));
+        (change.election, change.with) = (Election::Preferred, Some(NodeId(1)));
+        let record = change.record().expect("there is a leader");
+        controller.apply(&MetadataRecord::from(record));
+        assert_eq!(state(&controller), (Some(1), vec![1], vec![], vec![], true));
     }
 
     #[test]
