@@ -147,7 +147,7 @@ pub struct LogTruth {
     durable: usize,
     /// The offset after the last record that was acknowledged with acks 1 or all.
     acknowledged_end: i64,
-    /// Where the log ended when the node last recovered it.
+    /// Where the log ended when the node last recovered it, or before what of that was cut off since.
     recovered_end: i64,
     /// Where the log's files began when the node recovered it: what was before, recovery could not read.
     recovered_starts: BTreeSet<i64>,
@@ -319,6 +319,8 @@ impl LogTruth {
         self.deleted = self.deleted.min(first);
         self.applied = self.applied.min(first);
         self.durable = self.durable.min(first);
+        // Should the log grow to the same end again, it is not what was recovered.
+        self.recovered_end = self.recovered_end.min(self.end() - 1);
         self.compared.remove(file);
         self.seen = None;
         self.cut_files.insert(Arc::from(file));
