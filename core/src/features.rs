@@ -35,6 +35,9 @@ pub(crate) const SCRAM_FROM: i16 = 11;
 /// The metadata.version that the records of eligible leader replicas need.
 const ELR_FROM: i16 = 23;
 
+/// The metadata.version that a cluster begins with at least if its log names the voters.
+const VOTERS_IN_LOG_FROM: i16 = 21;
+
 /// What a level is called, if metadata.version has it.
 fn release_name(level: i16) -> Option<&'static str> {
     let index = level.checked_sub(METADATA_VERSION.1)?;
@@ -51,10 +54,16 @@ fn level_of_release(release: &str) -> Option<i16> {
 }
 
 /// Why `feature` cannot have a level while the others have theirs, if it cannot.
-pub(crate) fn missing(feature: &str, level: i16, others: impl Fn(&str) -> i16) -> Option<String> {
+pub(crate) fn unmet_dependency(feature: &str, level: i16, others: impl Fn(&str) -> i16) -> Option<String> {
     let (metadata, ..) = METADATA_VERSION;
-    (*feature == *ELR_VERSION.0 && level >= 1 && others(metadata) < ELR_FROM).then(|| {
-        format!("{feature} could not be set to {level} because it depends on {metadata} level {ELR_FROM}")
+    let needed = match feature {
+        _ if level < 1 => None,
+        _ if *feature == *ELR_VERSION.0 => Some(ELR_FROM),
+        _ if *feature == *KRAFT_VERSION.0 => Some(VOTERS_IN_LOG_FROM),
+        _ => None,
+    };
+    needed.filter(|needed| others(metadata) < *needed).map(|needed| {
+        format!("{feature} could not be set to {level} because it depends on {metadata} level {needed}")
     })
 }
 
@@ -206,8 +215,9 @@ impl FirstLevels {
             }
         }
         levels.others.retain(|_, level| *level != 0);
-        for (name, level) in &levels.others {
-            if let Some(why) = missing(name, *level, |_| metadata_version) {
+        let kraft = (!voters_are_configured).then_some((KRAFT_VERSION.0, 1));
+        for (name, level) in levels.others.iter().map(|(name, level)| (*name, *level)).chain(kraft) {
+            if let Some(why) = unmet_dependency(name, level, |_| metadata_version) {
                 return Err(LevelError::Missing(why));
             }
         }
@@ -317,6 +327,10 @@ mod tests {
         let in_log = |features: &[&str]| FirstLevels::choose(None, &wanted(features), false);
         assert_eq!(in_log(&["kraft.version=0"]), Err(LevelError::NoVotersConfigured));
         assert_eq!(in_log(&["kraft.version=1"]), Ok(FirstLevels::default()), "the voters' record says it");
+        let why = FirstLevels::choose(Some("3.8"), &[], false).expect_err("nor its name of theirs");
+        let expected = "kraft.version could not be set to 1 because it depends on metadata.version level 21";
+        assert_eq!(why.to_string(), expected);
+        assert!(FirstLevels::choose(Some("3.9"), &[], false).is_ok());
         let old = FirstLevels::choose(Some("3.5-IV1"), &[], true).expect("a release");
         let why = "SCRAM is only supported in metadata.version 3.5-IV2 or later.";
         assert_eq!(old.check_scram().map_err(|error| error.to_string()), Err(why.to_owned()));

@@ -172,7 +172,7 @@ impl Controller {
             let update = updates.iter().find(|update| *update.feature == *name);
             update.map_or_else(|| self.image.feature_level(name), |update| update.max_version_level)
         };
-        if let Some(why) = features::missing(feature, wanted, proposed) {
+        if let Some(why) = features::unmet_dependency(feature, wanted, proposed) {
             return refusal(&why);
         }
         let record = FeatureLevelRecord {

@@ -5,6 +5,7 @@
 
 use super::acls::Acl;
 use super::client_quotas::{QuotaEntity, QuotaValue};
+use super::cluster::KRAFT_VERSION;
 use super::scram::{ScramCredential, ScramUser};
 use crate::config::Overrides;
 use crate::ids::{BrokerEpoch, LeaderEpoch, NodeId, PartitionEpoch, TopicIdPartition};
@@ -133,7 +134,7 @@ impl Broker {
         Self {
             epoch: BrokerEpoch(record.broker_epoch),
             incarnation: record.incarnation_id,
-            endpoints: record.end_points.clone(),
+            endpoints: record.end_points.iter().map(detached).collect(),
             rack: record.rack.as_ref().map(Str::detached),
             fenced: record.fenced,
             in_controlled_shutdown: record.in_controlled_shutdown,
@@ -454,6 +455,8 @@ impl MetadataImage {
                 };
                 self.controllers.insert(NodeId(record.controller_id), registration);
             }
+            // Earlier releases of Kafka wrote it here as well as where it stands: beside the voters (KAFKA-18979).
+            MetadataRecord::FeatureLevel(record) if *record.name == *KRAFT_VERSION.0 => {}
             MetadataRecord::FeatureLevel(record) => {
                 if record.feature_level == 0 {
                     self.features.remove(&record.name);
@@ -607,6 +610,11 @@ fn nodes(ids: &[i32]) -> Vec<NodeId> {
     ids.iter().copied().map(NodeId).collect()
 }
 
+/// An endpoint that keeps nothing else of the request which named it in memory.
+fn detached(endpoint: &BrokerEndpoint) -> BrokerEndpoint {
+    BrokerEndpoint { name: endpoint.name.detached(), host: endpoint.host.detached(), ..endpoint.clone() }
+}
+
 fn supported(feature: &Str, min: i16, max: i16) -> (Str, SupportedLevels) {
     (feature.detached(), SupportedLevels { min, max })
 }
@@ -620,7 +628,8 @@ mod tests {
     use super::*;
     use alloc::vec;
     use sordini_protocol::records::{
-        AbortTransactionRecord, BeginTransactionRecord, ClearElrRecord, EndTransactionRecord, TopicRecord,
+        AbortTransactionRecord, BeginTransactionRecord, ClearElrRecord, EndTransactionRecord,
+        FeatureLevelRecord, TopicRecord,
     };
 
     const TOPIC: Uuid = Uuid([7; 16]);
@@ -711,6 +720,16 @@ mod tests {
             assert_eq!(state.partition_epoch.0, if is_cleared { 10 } else { 9 });
             assert_eq!(image.apply(&record.into()), [], "{name}: there is nothing left to clear");
         }
+    }
+
+    #[test]
+    fn a_level_of_kraft_version_stands_beside_the_voters_and_not_here() {
+        let level = |name, feature_level| {
+            let name = Str::from_static(name);
+            MetadataRecord::from(FeatureLevelRecord { name, feature_level, ..Default::default() })
+        };
+        let image = image([level("kraft.version", 1), level("group.version", 1)]);
+        assert_eq!(image.features().keys().map(|name| &**name).collect::<Vec<_>>(), ["group.version"]);
     }
 
     #[test]

@@ -24,8 +24,8 @@ const REPLICAS_PER_REQUEST_MAX: usize = 2_250;
 pub(super) struct Assignments {
     /// The replicas of which the cluster says that they lie elsewhere.
     untold: BTreeSet<TopicIdPartition>,
-    /// Those of them of which the request tells that has no answer yet.
-    asked: Option<Vec<TopicIdPartition>>,
+    /// Those of them of which the request tells that has no answer yet, with the directories that it names.
+    asked: Option<Vec<(TopicIdPartition, Uuid)>>,
 }
 
 impl Assignments {
@@ -47,8 +47,9 @@ impl Broker {
             let at = state.replicas.iter().position(|node| *node == self.config.node_id)?;
             state.directories.get(at).copied()
         });
-        // Before metadata.version 17 nothing is said.
-        let is_elsewhere = said.is_some() && said != self.directory_of(id);
+        let is = self.directory_of(id);
+        // Before metadata.version 17 nothing is said. That a directory failed, a heartbeat tells.
+        let is_elsewhere = said.is_some() && is.is_some() && said != is;
         if is_elsewhere {
             self.assignments.untold.insert(id);
         } else {
@@ -77,8 +78,8 @@ impl Broker {
         let mut told = Vec::new();
         let mut directories: BTreeMap<Uuid, BTreeMap<Uuid, Vec<PartitionData>>> = BTreeMap::new();
         for id in self.assignments.untold.iter().take(REPLICAS_PER_REQUEST_MAX) {
-            told.push(*id);
             let Some(directory) = self.directory_of(*id) else { continue };
+            told.push((*id, directory));
             let partition = PartitionData { partition_index: id.partition, ..PartitionData::default() };
             directories.entry(directory).or_default().entry(id.topic).or_default().push(partition);
         }
@@ -111,8 +112,11 @@ impl Broker {
             return self.on_no_answer(Question::Directories, now);
         }
         out.sometimes(Mark::BrokerDirectoriesTold);
-        for id in self.assignments.asked.take().unwrap_or_default() {
-            self.assignments.untold.remove(&id);
+        for (id, told) in self.assignments.asked.take().unwrap_or_default() {
+            // It may lie elsewhere since then.
+            if self.directory_of(id) == Some(told) {
+                self.assignments.untold.remove(&id);
+            }
         }
         self.tell_directories(now, out);
     }

@@ -450,14 +450,16 @@ impl Quorum {
         Some(VoterSet::new(voters?))
     }
 
-    /// Whether the voters can be written into the log.
+    /// Whether the voters can be written into the log. Another leader could else take back what names them, as with every
+    /// change of theirs.
     pub(crate) fn can_log_voters(&self) -> bool {
-        self.introduced_voters().is_some()
+        self.told_high_watermark().is_some() && self.introduced_voters().is_some()
     }
 
     /// Writes the voters into the log, which makes kraft.version 1, if they do not stand there.
     pub(crate) fn log_voters(&mut self, now: Now, out: &mut Outbox) {
         if !self.voters.is_logged()
+            && self.can_log_voters()
             && let Some(voters) = self.introduced_voters()
         {
             out.sometimes(Mark::QuorumVotersLogged);

@@ -200,7 +200,7 @@ pub(crate) fn is_same_disk(one: Uuid, other: Uuid, museum: Museum) -> bool {
     !is_known || one == other || museum.has(Exhibit::A20VoterIdentityWithoutDirectoryId)
 }
 
-/// The voters that a batch, or a file of them, names last.
+/// The voters that a batch, or a file of them, names last. Nobody is no answer: such a quorum could not elect anybody again.
 pub(crate) fn voters_in(batches: &bytes::Bytes) -> Option<VotersRecord> {
     let mut rest = batches.clone();
     let mut voters = None;
@@ -210,7 +210,8 @@ pub(crate) fn voters_in(batches: &bytes::Bytes) -> Option<VotersRecord> {
         }
         for record in batch.records(super::DECOMPRESSED_BYTES_MAX).into_iter().flatten().flatten() {
             if let Ok(Some((ControlType::KraftVoters, mut value))) = control::parse(&record) {
-                voters = VotersRecord::decode(0, &mut value).ok().or(voters);
+                let record = VotersRecord::decode(0, &mut value).ok();
+                voters = record.filter(|record| !record.voters.is_empty()).or(voters);
             }
         }
     }
@@ -220,6 +221,8 @@ pub(crate) fn voters_in(batches: &bytes::Bytes) -> Option<VotersRecord> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sordini_protocol::batch::BatchParams;
+    use sordini_protocol::control::control_batch;
 
     fn set(ids: &[i32]) -> VoterSet {
         let address = |id: i32| Address::new("localhost", u16::try_from(9090 + id).expect("a port"));
@@ -240,6 +243,19 @@ mod tests {
         history.forget_below(Offset(6));
         assert_eq!(history.truncate(Offset(3)), Some(set(&[1, 2])), "what is committed stays");
         assert!(history.is_settled());
+    }
+
+    #[test]
+    fn nobody_is_no_answer_to_the_question_who_votes() {
+        let batch = |voters: &VoterSet| {
+            let record = voters.to_record().to_bytes(0).expect("control records have a version 0");
+            let params = BatchParams { control: true, ..BatchParams::default() };
+            control_batch(params, 0, &[(ControlType::KraftVoters, record)])
+        };
+        let (some, none) = (batch(&set(&[1, 2])), batch(&VoterSet::default()));
+        assert_eq!(voters_in(&none), None);
+        let both = bytes::Bytes::from([&some[..], &none[..]].concat());
+        assert_eq!(voters_in(&both).map(VoterSet::of_record), Some(set(&[1, 2])));
     }
 
     #[test]
