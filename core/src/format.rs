@@ -49,6 +49,62 @@ pub enum FirstVoters {
     Others,
 }
 
+/// Why it is not known who votes at first.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FirstVotersError {
+    /// There are other servers of the quorum, and each node that is not told anything would be a quorum of its own.
+    #[error(
+        "controller.quorum.bootstrap.servers names other controllers: say who votes at first with --standalone, \
+         --initial-controllers or --no-initial-controllers"
+    )]
+    NotSaid,
+    /// The configuration says who votes, and whoever formats says so too.
+    #[error(
+        "You cannot specify controller.quorum.voters and format the node with --initial-controllers or --standalone. To have \
+         the voters in the log, remove controller.quorum.voters and specify controller.quorum.bootstrap.servers"
+    )]
+    SaidTwice,
+    /// What is no controller is to be the only voter.
+    #[error("You can only use --standalone on a controller.")]
+    StandaloneBroker,
+    /// A controller is given a list of voters that it is none of.
+    #[error(
+        "this node is a controller and stands not among the initial controllers; add {0}@host:port:directory-id"
+    )]
+    NotListed(NodeId),
+}
+
+impl FirstVoters {
+    /// Who votes at first on a node of this configuration, from what was said of it when it was formatted, if anything.
+    ///
+    /// # Errors
+    ///
+    /// It is not said, or said wrongly.
+    pub fn choose(said: Option<Self>, config: &BrokerConfig) -> Result<Self, FirstVotersError> {
+        let is_controller = config.process_roles.controller;
+        let are_configured = !config.controller_quorum_voters.is_empty();
+        let own = own_voter(config, Uuid::ZERO).endpoints;
+        let is_own =
+            |(host, port): &(String, u16)| own.iter().any(|own| *own.host == **host && own.port == *port);
+        match said {
+            Some(Self::Own | Self::Listed(_)) if are_configured => Err(FirstVotersError::SaidTwice),
+            Some(Self::Own) if !is_controller => Err(FirstVotersError::StandaloneBroker),
+            Some(Self::Listed(voters))
+                if is_controller && voters.iter().all(|voter| voter.id != config.node_id) =>
+            {
+                Err(FirstVotersError::NotListed(config.node_id))
+            }
+            None if is_controller
+                && !are_configured
+                && !config.controller_quorum_bootstrap_servers.iter().all(is_own) =>
+            {
+                Err(FirstVotersError::NotSaid)
+            }
+            said => Ok(said.unwrap_or_default()),
+        }
+    }
+}
+
 /// A controller that votes at first: `<id>@<host>:<port>:<directory id>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirstVoter {

@@ -8,8 +8,7 @@ use crate::net::Shared;
 use crate::net::listener::{self, BindError, Doorkeeper, Limits};
 use sordini_core::config::broker::BrokerConfig;
 use sordini_core::features::FirstLevels;
-use sordini_core::format::{Beginning, FirstVoters};
-use sordini_core::ids::NodeId;
+use sordini_core::format::{Beginning, FirstVoters, FirstVotersError};
 use sordini_core::museum::Museum;
 use sordini_core::node::{Input, Node, NodeConfig, NodeState};
 use sordini_core::storage_op::{StorageFault, StorageOp, StorageToken};
@@ -43,29 +42,9 @@ pub enum ServerError {
         /// The directory.
         dir: PathBuf,
     },
-    /// Several servers of a quorum are named, and nobody is said to vote at first.
-    #[error(
-        "controller.quorum.bootstrap.servers names several servers: say who votes at first with --standalone, \
-         --initial-controllers or --no-initial-controllers"
-    )]
-    WhoVotes,
-    /// A controller formats its directory with a list of voters that it is none of.
-    #[error(
-        "this node is a controller and stands not among the initial controllers; add {node}@host:port:directory-id"
-    )]
-    NotListed {
-        /// Its `node.id`.
-        node: NodeId,
-    },
-    /// The configuration says who votes, and whoever formats says so too.
-    #[error(
-        "You cannot specify controller.quorum.voters and format the node with --initial-controllers or --standalone. To have \
-         the voters in the log, remove controller.quorum.voters and specify controller.quorum.bootstrap.servers"
-    )]
-    VotersTwice,
-    /// What is no controller is to be the only voter.
-    #[error("You can only use --standalone on a controller.")]
-    StandaloneBroker,
+    /// Nothing is formatted, since who votes at first is not said, or is said wrongly.
+    #[error(transparent)]
+    Voters(#[from] FirstVotersError),
     /// A log directory is formatted, and nobody said that it may be.
     #[error(
         "Log directory {} is already formatted. Use --ignore-formatted to ignore this directory and format the others.",
@@ -374,33 +353,15 @@ pub struct FormatOptions {
 ///
 /// # Errors
 ///
-/// Directories are formatted and must not be, or are another cluster's, or they cannot be written; or it is said twice who
-/// votes at first, or not at all while the configuration names several servers of a quorum.
+/// Directories are formatted and must not be, or are another cluster's, or they cannot be written; or who votes at first is
+/// not said, or said wrongly.
 pub fn format(
     config: &BrokerConfig,
     log_dirs: &[PathBuf],
     options: FormatOptions,
 ) -> Result<Option<String>, ServerError> {
     let FormatOptions { cluster_id, voters, levels, credentials, ignore_formatted } = options;
-    let is_controller = config.process_roles.controller;
-    if voters.is_none() && is_controller && config.controller_quorum_bootstrap_servers.len() > 1 {
-        // Each of them would be a quorum of its own.
-        return Err(ServerError::WhoVotes);
-    }
-    if matches!(voters, Some(FirstVoters::Own | FirstVoters::Listed(_)))
-        && !config.controller_quorum_voters.is_empty()
-    {
-        return Err(ServerError::VotersTwice);
-    }
-    if voters == Some(FirstVoters::Own) && !is_controller {
-        return Err(ServerError::StandaloneBroker);
-    }
-    if let Some(FirstVoters::Listed(voters)) = &voters
-        && is_controller
-        && !voters.iter().any(|voter| voter.id == config.node_id)
-    {
-        return Err(ServerError::NotListed { node: config.node_id });
-    }
+    let voters = FirstVoters::choose(voters, config)?;
     let absent = unformatted(log_dirs)?;
     let mut known = cluster_id;
     for dir in log_dirs.iter().filter(|dir| !absent.contains(dir)) {
@@ -424,7 +385,7 @@ pub fn format(
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let wall_ms = i64::try_from(wall.as_millis()).unwrap_or(i64::MAX);
     // The directory ids must differ from the cluster's, which came from the same generator.
-    let beginning = Beginning { voters: voters.unwrap_or_default(), levels, credentials };
+    let beginning = Beginning { voters, levels, credentials };
     let ops = sordini_core::format::format(config, &cluster_id, &beginning, random_seed()?, wall_ms);
     let is_absent = |op: &StorageOp| {
         let log_dir = op.path().as_str().split('/').next().and_then(|number| number.parse::<usize>().ok());

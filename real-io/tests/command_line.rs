@@ -121,6 +121,10 @@ fn voters_stand_in_the_configuration_or_in_the_log() {
     assert!(code == 1 && stderr.contains("controller.quorum.voters"), "{stderr}");
     let told = format!("{more}controller.quorum.bootstrap.servers=127.0.0.1:9\n");
     assert!(format(&told, Some("--standalone")).1);
+    assert!(format(&told, None).1, "there is nobody else");
+    let (code, is_in_log, stderr) =
+        format(&told.replace("servers=127.0.0.1:9", "servers=127.0.0.1:10"), None);
+    assert!(code == 1 && !is_in_log && stderr.contains("--no-initial-controllers"), "{stderr}");
     assert!(!format(&told, Some("--no-initial-controllers")).1);
 }
 
