@@ -7,6 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use bytes::Bytes;
 use core::fmt;
 use core::str::FromStr;
 use sordini_protocol::records::{FeatureLevelRecord, MetadataRecord};
@@ -37,6 +38,42 @@ const ELR_FROM: i16 = 23;
 
 /// The metadata.version that a cluster begins with at least if its log names the voters.
 const VOTERS_IN_LOG_FROM: i16 = 21;
+
+/// The metadata.version from which on replicas have directories, and records of brokers and partitions say which.
+pub(crate) const DIRECTORIES_FROM: i16 = 17;
+
+/// The metadata.version from which on log directories may be cordoned, and records of brokers say which are.
+const CORDONED_DIRECTORIES_FROM: i16 = 30;
+
+/// The metadata.version from which on records of brokers speak of a migration from ZooKeeper.
+const ZK_MIGRATION_FROM: i16 = 8;
+
+/// A record as it is written at a metadata.version: every node that can be in such a cluster can read it. One that says what
+/// that level has no word for, since a log held it, goes on to say so.
+pub(crate) fn record_bytes(record: &MetadataRecord, metadata_version: i16) -> Bytes {
+    let bytes = record.to_bytes(record_version(record, metadata_version));
+    let bytes = bytes.or_else(|_| record.to_bytes(record.highest_version()));
+    bytes.expect("the highest version has a word for everything")
+}
+
+fn record_version(record: &MetadataRecord, metadata_version: i16) -> i16 {
+    let passed = |levels: &[i16]| levels.iter().filter(|level| metadata_version >= **level).count();
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all the others have one version")]
+    let version = match record {
+        // Every level there is has controlled shutdown, which came with version 1.
+        MetadataRecord::RegisterBroker(_) => {
+            1 + passed(&[ZK_MIGRATION_FROM, DIRECTORIES_FROM, CORDONED_DIRECTORIES_FROM])
+        }
+        MetadataRecord::BrokerRegistrationChange(_) => {
+            1 + passed(&[DIRECTORIES_FROM, CORDONED_DIRECTORIES_FROM])
+        }
+        MetadataRecord::Partition(_) | MetadataRecord::PartitionChange(_) => {
+            passed(&[DIRECTORIES_FROM, ELR_FROM])
+        }
+        other => return other.highest_version(),
+    };
+    i16::try_from(version).expect("versions are few")
+}
 
 /// What a level is called, if metadata.version has it.
 fn release_name(level: i16) -> Option<&'static str> {
@@ -233,6 +270,10 @@ impl FirstLevels {
         if self.metadata_version < SCRAM_FROM { Err(LevelError::NoScram) } else { Ok(()) }
     }
 
+    pub(crate) const fn metadata_version(&self) -> i16 {
+        self.metadata_version
+    }
+
     /// What the log begins with: metadata.version first, the others by name.
     pub(crate) fn records(&self) -> impl Iterator<Item = MetadataRecord> {
         let first = core::iter::once((METADATA_VERSION.0, self.metadata_version));
@@ -248,6 +289,8 @@ impl FirstLevels {
 mod tests {
     use super::*;
     use alloc::string::ToString as _;
+    use sordini_protocol::records::{BrokerRegistrationChangeRecord, PartitionRecord, RegisterBrokerRecord};
+    use sordini_protocol::wire::Uuid;
 
     fn wanted(levels: &[&str]) -> Vec<WantedLevel> {
         levels.iter().map(|level| level.parse().expect("a level")).collect()
@@ -297,6 +340,29 @@ mod tests {
         assert_eq!(of_level_25, Ok(expected.to_vec()), "level 0 stands in no record");
         let raised = levels(Some("4.0-IV1"), &["eligible.leader.replicas.version=1", "share.version=1"]);
         assert_eq!(raised.map(|levels| levels.len()), Ok(4));
+    }
+
+    #[test]
+    fn a_record_is_written_so_that_every_node_of_that_level_can_read_it() {
+        let registered = MetadataRecord::from(RegisterBrokerRecord::default());
+        let changed = MetadataRecord::from(BrokerRegistrationChangeRecord::default());
+        let partition = MetadataRecord::from(PartitionRecord::default());
+        let table = [
+            (7, 1, 1, 0),
+            (8, 2, 1, 0),
+            (16, 2, 1, 0),
+            (17, 3, 2, 1),
+            (22, 3, 2, 1),
+            (23, 3, 2, 2),
+            (29, 3, 2, 2),
+            (30, 4, 3, 2),
+        ];
+        for (level, broker, change, state) in table {
+            let versions = [&registered, &changed, &partition].map(|record| record_bytes(record, level)[2]);
+            assert_eq!(versions, [broker, change, state], "at level {level}");
+        }
+        let more = RegisterBrokerRecord { log_dirs: [Uuid([7; 16])].into(), ..Default::default() };
+        assert_eq!(record_bytes(&more.into(), 7)[2], 4, "it was in the log");
     }
 
     #[test]

@@ -153,7 +153,8 @@ pub fn format(
     let mut rng = Rng::new(seed);
     let credentials = beginning.credentials.iter().cloned().map(MetadataRecord::from);
     let records: Vec<MetadataRecord> = beginning.levels.records().chain(credentials).collect();
-    let bootstrap = snapshot_file::write(LeaderEpoch(0), wall_ms, None, &records, wall_ms);
+    let level = beginning.levels.metadata_version();
+    let bootstrap = snapshot_file::write(LeaderEpoch(0), wall_ms, None, &records, level, wall_ms);
     let mut ops = Vec::new();
     for (dir, path) in config.log_dirs.iter().enumerate() {
         let is_metadata_dir = *path == config.metadata_log_dir;
@@ -168,7 +169,7 @@ pub fn format(
         ops.push(StorageOp::Replace { file: at("bootstrap.checkpoint"), bytes: bootstrap.clone() });
         if is_metadata_dir && let Some(voters) = voters(config, &beginning.voters, directory) {
             let bytes =
-                snapshot_file::write(LeaderEpoch(0), wall_ms, Some(&voters.to_record()), &[], wall_ms);
+                snapshot_file::write(LeaderEpoch(0), wall_ms, Some(&voters.to_record()), &[], level, wall_ms);
             let file = metadata_log_dir(dir).join(BOOTSTRAP_CHECKPOINT);
             ops.push(StorageOp::Replace { file, bytes });
         }

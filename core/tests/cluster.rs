@@ -4,16 +4,20 @@
 #[expect(dead_code, reason = "each test binary uses a part of it")]
 mod support;
 
+use bytes::Bytes;
 use sordini_core::node::{Input, NodeState};
+use sordini_protocol::batch::Batch;
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use sordini_protocol::messages::delete_topics_request::DeleteTopicState;
 use sordini_protocol::messages::metadata_request::MetadataRequestTopic;
 use sordini_protocol::messages::metadata_response::MetadataResponsePartition;
+use sordini_protocol::messages::update_features_request::FeatureUpdateKey;
 use sordini_protocol::messages::{
     CreateTopicsRequest, DeleteTopicsRequest, DescribeQuorumRequest, FetchRequest, InitProducerIdRequest,
-    MetadataRequest, MetadataResponse, fetch_request,
+    MetadataRequest, MetadataResponse, UpdateFeaturesRequest, fetch_request,
 };
+use sordini_protocol::records::MetadataRecord;
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::Str;
 use std::collections::BTreeSet;
@@ -236,6 +240,48 @@ fn a_broker_that_is_killed_leads_again_under_another_epoch_with_what_it_had() {
     cluster.run_for(15_000);
     assert!(cluster.is_running(2));
     assert_eq!(cluster.fetch(2, "orders"), (ErrorCode::None, 2));
+}
+
+/// Versions and directories of a broker's registrations in the metadata log of a machine.
+fn registrations(cluster: &Cluster, at: usize) -> Vec<(u8, usize)> {
+    let file = &cluster.machines[at].disk.files["0/__cluster_metadata-0/00000000000000000000.log"];
+    let mut rest = Bytes::from(file.clone());
+    let mut found = Vec::new();
+    while let Some(batch) = Batch::first_of(&mut rest).expect("the log holds batches") {
+        if batch.header().is_control() {
+            continue;
+        }
+        for record in batch.records(1 << 20).expect("it is not compressed") {
+            let value = record.expect("it is whole").value.expect("metadata has a value");
+            if let Ok(MetadataRecord::RegisterBroker(record)) = MetadataRecord::decode(value.clone()) {
+                found.push((value[2], record.log_dirs.len()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn records_are_those_of_the_metadata_version_and_a_broker_tells_what_a_later_one_asks_for() {
+    let mut cluster = Cluster::of_release("3.7-IV1");
+    cluster.run_for(2_000);
+    assert_eq!(registrations(&cluster, 0), [(2, 0)]);
+    assert_eq!(cluster.create(0, "orders", &[1]), ErrorCode::None);
+    let update = FeatureUpdateKey {
+        feature: Str::from_static("metadata.version"),
+        max_version_level: 30,
+        upgrade_type: 1,
+        ..FeatureUpdateKey::default()
+    };
+    let request = UpdateFeaturesRequest { feature_updates: vec![update], ..UpdateFeaturesRequest::default() };
+    let AnyResponse::UpdateFeatures(response) = cluster.ask(0, 1, AnyRequest::UpdateFeatures(request)) else {
+        panic!("a response is of its request's API")
+    };
+    assert_eq!((response.error_code, response.error_message), (0, None));
+    cluster.run_for(2_000);
+    assert_eq!(registrations(&cluster, 0), [(2, 0), (4, 1)]);
+    assert!(cluster.is_running(0));
+    assert_eq!(cluster.produce(0, "orders", "x"), (ErrorCode::None, 0));
 }
 
 #[test]

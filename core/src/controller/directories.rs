@@ -1,8 +1,8 @@
 //! In which log directory of a broker a replica lies: AssignReplicasToDirs, and directories that fail (KIP-858).
 
 use super::image::Broker;
-use super::partition_change::DIRECTORIES_FROM;
 use super::{Controller, Decision};
+use crate::features::DIRECTORIES_FROM;
 use crate::ids::{BrokerEpoch, NodeId, TopicIdPartition};
 use alloc::vec::Vec;
 use sordini_protocol::error_code::ErrorCode;

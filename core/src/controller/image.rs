@@ -195,6 +195,8 @@ pub(crate) enum Change {
     Config { resource: ConfigResource, name: Str, key: Str },
     /// A broker's registration changed.
     Broker(NodeId),
+    /// A feature has another level.
+    Features,
 }
 
 impl PartitionState {
@@ -363,6 +365,9 @@ impl MetadataImage {
                 changes.push(Change::Broker(*id));
             }
         }
+        if self.features != newer.features {
+            changes.push(Change::Features);
+        }
         changes
     }
 
@@ -463,6 +468,7 @@ impl MetadataImage {
                 } else {
                     self.features.insert(record.name.detached(), record.feature_level);
                 }
+                changes.push(Change::Features);
             }
             MetadataRecord::ProducerIds(record) => self.next_producer_id = record.next_producer_id,
             MetadataRecord::ClientQuota(record) => self.set_quota(record),

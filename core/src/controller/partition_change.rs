@@ -9,6 +9,7 @@ use super::image::{
 };
 use crate::config::value::Value;
 use crate::config::{Overrides, topic};
+use crate::features::DIRECTORIES_FROM;
 use crate::ids::{NodeId, TopicIdPartition};
 use crate::museum::{Exhibit, Museum};
 use alloc::collections::BTreeSet;
@@ -23,9 +24,7 @@ pub(super) const MIGRATING: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 
 /// The leader was elected from outside the in-sync replicas: what it lacks is lost.
 pub(super) const RECOVERING: i8 = 1;
 
-/// The levels of metadata.version from which on replicas have directories, and below which a smaller ISR needs another
-/// leader epoch.
-pub(super) const DIRECTORIES_FROM: i16 = 17;
+/// The level of metadata.version below which a smaller ISR needs another leader epoch.
 const ISR_SHRINK_RAISES_EPOCH_BELOW: i16 = 12;
 
 /// Which leader is looked for.

@@ -197,7 +197,8 @@ impl Controller {
             let message = format!("no broker that partition {partition_id} would be on is alive");
             return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, message));
         };
-        let directories = replicas.iter().map(|id| self.image.directory_of_new_replica(*id)).collect();
+        let replicas_with_directories = if self.has_directories() { replicas } else { &[] };
+        let directories = replicas_with_directories.iter().map(|id| self.image.directory_of_new_replica(*id));
         Ok(PartitionRecord {
             partition_id,
             topic_id,
@@ -206,7 +207,7 @@ impl Controller {
             replicas: replicas.iter().map(|id| id.0).collect(),
             leader_epoch: 0,
             partition_epoch: 0,
-            directories,
+            directories: directories.collect(),
             ..PartitionRecord::default()
         })
     }

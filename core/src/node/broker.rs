@@ -463,7 +463,7 @@ impl Broker {
         }
         // What a metadata transaction holds is not part of the cluster before it ends.
         if self.quorum.is_snapshot_due(now) && !self.image.is_in_transaction() {
-            self.quorum.take_snapshot(&self.image.records(), now, out);
+            self.quorum.take_snapshot(&self.image.records(), self.image.metadata_version(), now, out);
         }
         let leads = self.quorum.leads();
         if leads != self.active_epoch {
@@ -559,7 +559,7 @@ impl Broker {
         for record in &records {
             self.controller.apply(record);
         }
-        let end = self.quorum.append(records, now, out);
+        let end = self.quorum.append(records, self.controller.image().metadata_version(), now, out);
         self.until_committed.park(end, then);
         self.arm_controller_tasks(now);
         self.release_committed(now, out);
@@ -627,6 +627,7 @@ impl Broker {
             Change::Partition(id) => self.on_partition_change(id, now, out),
             Change::TopicRemoved { topic } => self.on_topic_removed(&topic, out),
             Change::Config { resource, name, key } => self.on_config_change(resource, &name, &key, out),
+            Change::Features => self.renew_registration(now),
             Change::Broker(_) => {}
         }
     }

@@ -15,6 +15,7 @@ use super::broker::{Broker, Stage, Timer};
 use super::loading::{LogLoading, Logs, OpenedLog, topic_config};
 use super::to_controller::Question;
 use crate::controller::cluster::FEATURES;
+use crate::features::DIRECTORIES_FROM;
 use crate::ids::{BrokerEpoch, TopicIdPartition};
 use crate::mark::Mark;
 use crate::outbox::Outbox;
@@ -266,6 +267,19 @@ impl Broker {
             lifecycle.failures = lifecycle.failures.saturating_add(1);
             lifecycle.is_asking = false;
             lifecycle.next_at = now.monotonic.plus_millis(wait.min(session_ms).max(1));
+        }
+    }
+
+    /// A registration from before there were directories in the metadata does not say which ones this broker has (KIP-858).
+    pub(super) fn renew_registration(&mut self, now: Now) {
+        let own = self.image.brokers().get(&self.config.node_id);
+        let has_directories = self.image.metadata_version() >= DIRECTORIES_FROM;
+        if let Some(lifecycle) = &mut self.lifecycle
+            && has_directories
+            && own.is_some_and(|own| own.incarnation == lifecycle.incarnation && own.log_dirs.is_empty())
+        {
+            lifecycle.epoch = None;
+            self.hasten_lifecycle(now);
         }
     }
 

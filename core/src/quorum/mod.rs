@@ -35,6 +35,7 @@ pub(crate) use voters::{Address, Voter, VoterHistory, VoterKey, VoterSet, endpoi
 
 use crate::config::QuorumConfig;
 use crate::config::topic::TopicConfig;
+use crate::features::record_bytes;
 use crate::ids::{LeaderEpoch, NodeId, Offset, RequestId};
 use crate::log::lookup::BatchPlace;
 use crate::log::partition_log::{LookupId, PartitionLog};
@@ -540,17 +541,21 @@ impl Quorum {
     }
 
     /// Appends records, all in one batch so that all or none survive. They are committed when a majority has them durable.
-    /// Answers the end of the log.
-    pub(crate) fn append(&mut self, records: Vec<MetadataRecord>, now: Now, out: &mut Outbox) -> Offset {
+    /// They are written as a metadata.version has them. Answers the end of the log.
+    pub(crate) fn append(
+        &mut self,
+        records: Vec<MetadataRecord>,
+        metadata_version: i16,
+        now: Now,
+        out: &mut Outbox,
+    ) -> Offset {
         assert!(matches!(self.role, Role::Leader(_)), "only a leader appends");
         if records.is_empty() {
             return self.log.next_offset();
         }
         let mut builder = BatchBuilder::new(BatchParams::default());
         for record in &records {
-            let value = record.to_bytes(record.highest_version());
-            let value = value.expect("records are written at a version they have");
-            builder.append(now.wall_ms, None, Some(&value), &[]);
+            builder.append(now.wall_ms, None, Some(&record_bytes(record, metadata_version)), &[]);
         }
         self.append_batch(builder.build(), records, now, out);
         self.log.next_offset()

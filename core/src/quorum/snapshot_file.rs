@@ -3,6 +3,7 @@
 //! the last holds a footer, by which a reader knows that it has all.
 
 use super::DECOMPRESSED_BYTES_MAX;
+use crate::features::record_bytes;
 use crate::ids::{LeaderEpoch, Offset};
 use alloc::format;
 use alloc::string::String;
@@ -62,6 +63,7 @@ pub(crate) fn write(
     last_timestamp_ms: i64,
     voters: Option<&VotersRecord>,
     records: &[MetadataRecord],
+    metadata_version: i16,
     wall_ms: i64,
 ) -> Bytes {
     let header = SnapshotHeaderRecord {
@@ -88,9 +90,7 @@ pub(crate) fn write(
     for chunk in records.chunks(RECORDS_PER_BATCH) {
         let mut builder = BatchBuilder::new(params(offset, false));
         for record in chunk {
-            let value = record.to_bytes(record.highest_version());
-            let value = value.expect("records are written at a version they have");
-            builder.append(wall_ms, None, Some(&value), &[]);
+            builder.append(wall_ms, None, Some(&record_bytes(record, metadata_version)), &[]);
         }
         file.extend_from_slice(&builder.build());
         offset += count(chunk.len());
@@ -154,6 +154,9 @@ impl Reader {
                     }
                     ControlType::KraftVoters => {
                         let voters = VotersRecord::decode(0, &mut value).map_err(|error| damaged(&error))?;
+                        if voters.voters.is_empty() {
+                            return Err("it says that nobody votes".into());
+                        }
                         self.contents.voters = Some(voters);
                     }
                     ControlType::SnapshotFooter => self.has_footer = true,
@@ -185,6 +188,8 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::cluster::METADATA_VERSION;
+    use crate::quorum::Voter;
     use sordini_protocol::records::NoOpRecord;
 
     #[test]
@@ -200,10 +205,12 @@ mod tests {
     #[test]
     fn what_was_written_is_read_and_nothing_that_lacks_a_byte_or_has_another() {
         let records: Vec<MetadataRecord> = (0..2500).map(|_| NoOpRecord::default().into()).collect();
-        let voters = VotersRecord::default();
-        let file = write(LeaderEpoch(3), 77, Some(&voters), &records, 99);
+        let voters = VotersRecord { voters: alloc::vec![Voter::default()], ..VotersRecord::default() };
+        let file = write(LeaderEpoch(3), 77, Some(&voters), &records, METADATA_VERSION.2, 99);
         let contents = Contents { last_timestamp_ms: 77, voters: Some(voters), records };
         assert_eq!(read(&file), Ok(contents));
+        let none = write(LeaderEpoch(3), 77, Some(&VotersRecord::default()), &[], METADATA_VERSION.2, 99);
+        assert!(read(&none).is_err_and(|why| why.contains("nobody votes")));
         for len in (0..file.len()).step_by(257) {
             assert!(read(&file.slice(..len)).is_err(), "cut to {len}");
         }

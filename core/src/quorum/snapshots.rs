@@ -191,15 +191,28 @@ impl Quorum {
             && !self.is_stopping
     }
 
-    /// Writes a snapshot: these records are what everything that was committed so far comes to.
-    pub(crate) fn take_snapshot(&mut self, records: &[MetadataRecord], now: Now, out: &mut Outbox) {
+    /// Writes a snapshot: these records are what everything that was committed so far comes to, at a metadata.version.
+    pub(crate) fn take_snapshot(
+        &mut self,
+        records: &[MetadataRecord],
+        metadata_version: i16,
+        now: Now,
+        out: &mut Outbox,
+    ) {
         out.sometimes(Mark::QuorumSnapshotTaken);
         let Applied { end, timestamp_ms, .. } = self.snapshots.applied;
         let epoch = self.epoch_below(end);
         // Who voted there, which may be others than do here.
         let voters = self.history.below(end).unwrap_or(&self.voters);
         let voters = voters.is_logged().then(|| voters.to_record());
-        let bytes = snapshot_file::write(epoch, timestamp_ms, voters.as_ref(), records, now.wall_ms);
+        let bytes = snapshot_file::write(
+            epoch,
+            timestamp_ms,
+            voters.as_ref(),
+            records,
+            metadata_version,
+            now.wall_ms,
+        );
         self.snapshots.taken_at = now.monotonic;
         self.snapshots.applied.bytes = 0;
         self.write_snapshot(SnapshotId { end, epoch }, timestamp_ms, bytes, Purpose::Own, out);

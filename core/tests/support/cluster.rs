@@ -3,6 +3,7 @@
 use super::Disk;
 use sordini_core::config::BrokerConfig;
 use sordini_core::config::broker::Origin;
+use sordini_core::features::FirstLevels;
 use sordini_core::format::{Beginning, FirstVoters};
 use sordini_core::ids::{ConnectionId, RequestId};
 use sordini_core::museum::Museum;
@@ -100,14 +101,27 @@ impl Cluster {
         let voters: Vec<String> = controllers.map(|(id, _)| format!("{id}@h{id}:9093")).collect();
         let voters = voters.join(",");
         let nodes = roles.iter().map(|role| (*role, FirstVoters::Own)).collect();
-        Self::built(nodes, &[&[("controller.quorum.voters", &*voters)], more].concat())
+        let more = [&[("controller.quorum.voters", &*voters)], more].concat();
+        Self::built(nodes, &FirstLevels::default(), &more)
+    }
+
+    /// A node of both roles, of a cluster that begins with the metadata.version of a release.
+    pub(crate) fn of_release(release: &str) -> Self {
+        let levels = FirstLevels::choose(Some(release), &[], true).expect("a release");
+        let node = ("broker,controller", FirstVoters::Own);
+        Self::built(vec![node], &levels, &[("controller.quorum.voters", "1@h1:9093")])
     }
 
     pub(crate) fn of(first: Vec<FirstVoters>, more: &[(&'static str, &str)]) -> Self {
-        Self::built(first.into_iter().map(|first| ("controller", first)).collect(), more)
+        let nodes = first.into_iter().map(|first| ("controller", first)).collect();
+        Self::built(nodes, &FirstLevels::default(), more)
     }
 
-    fn built(nodes: Vec<(&'static str, FirstVoters)>, more: &[(&'static str, &str)]) -> Self {
+    fn built(
+        nodes: Vec<(&'static str, FirstVoters)>,
+        levels: &FirstLevels,
+        more: &[(&'static str, &str)],
+    ) -> Self {
         let count = nodes.len();
         let machines = nodes.into_iter().zip(1..).map(|((roles, first), id)| {
             let (client, peer) = (format!("PLAINTEXT://h{id}:9092"), format!("CONTROLLER://h{id}:9093"));
@@ -127,7 +141,7 @@ impl Cluster {
             let entries = entries.into_iter().chain(more);
             let entries = entries.map(|(key, value)| (key.to_owned(), value, Origin::CommandLine));
             let (config, _) = BrokerConfig::from_entries(entries).expect("the configuration is right");
-            let beginning = Beginning { voters: first, ..Beginning::default() };
+            let beginning = Beginning { voters: first, levels: levels.clone(), ..Beginning::default() };
             let disk = formatted_disk(&config, &beginning, u64::try_from(id).expect("a few"));
             let (answers, closed) = (BTreeMap::new(), BTreeSet::new());
             Machine { node: None, disk, config, lives: 0, answers, closed }
