@@ -50,11 +50,99 @@ pub fn try_seed(seed: u64, exhibit: Exhibit) -> Option<Finding> {
     (clean == Verdict::Passed).then_some(finding)
 }
 
-/// The first finding among some seeds, as long as `has_time` says so.
+/// What a plan must have for an exhibit to do harm in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// Producers that write records: in plans about a quorum there are none.
+    Producers,
+    /// Voters, leaders among them, and brokers that follow the leader: in other plans each node is alone.
+    Quorum,
+    /// A log or a controller, which every plan has.
+    Nothing,
+}
+
+const fn need(exhibit: Exhibit) -> Need {
+    match exhibit {
+        Exhibit::A01TruncateToOwnHighWatermark
+        | Exhibit::A10TwoPhaseFetchBound
+        | Exhibit::A13RetentionIgnoresHighWatermark
+        | Exhibit::A32DedupeWindowZero
+        | Exhibit::A44SkipEpochZero
+        | Exhibit::A45MutateStateBeforeAppend
+        | Exhibit::A49AckBeforeFlush
+        | Exhibit::B01RecoveryPointAheadOfFlush
+        | Exhibit::B04SnapshotNotVerified
+        | Exhibit::B09DuplicateAckedBeforeWritten => Need::Producers,
+        Exhibit::A14ResumeLeadershipSameEpoch
+        | Exhibit::A15VoterSkipsFlush
+        | Exhibit::A16HighWatermarkAtEpochStart
+        | Exhibit::A17ClearVoteOnStepDown
+        | Exhibit::A18NoCheckQuorum
+        | Exhibit::A19ReconfigWithoutOwnCommit
+        | Exhibit::A20VoterIdentityWithoutDirectoryId
+        | Exhibit::A21AnswerBeforeMajority
+        | Exhibit::A22FenceFromOneImage
+        | Exhibit::A24ControllerWriteUnfenced
+        | Exhibit::A25ReassignDoneOnAddingOnly => Need::Quorum,
+        Exhibit::A23MetadataLogTimeRetention
+        | Exhibit::A37PersistCurrentProducerIdBlock
+        | Exhibit::A42MarkerDeletedAfterLoad
+        | Exhibit::A43EpochFileNoSync
+        | Exhibit::A46AdvanceLogEndAfterIndex
+        | Exhibit::A47AppendAfterIoError
+        | Exhibit::A48BadCrcIsEndOfLog
+        | Exhibit::B02RecoveryPointIgnoresIndexes
+        | Exhibit::B03IndexNotTruncatedWithLog
+        | Exhibit::B05CleanShutdownWithoutFlush
+        | Exhibit::B06LaterFlushVouchesForEarlier
+        | Exhibit::B07RecoverySkipsChecksum
+        | Exhibit::B08HoleBetweenSegments
+        | Exhibit::B10CutNotSynced => Need::Nothing,
+    }
+}
+
+/// Whether the plan of a seed has what an exhibit needs.
+const fn may_show(seed: u64, exhibit: Exhibit) -> bool {
+    match need(exhibit) {
+        Need::Producers => !Plan::is_of_a_quorum(seed),
+        Need::Quorum => Plan::is_of_a_quorum(seed),
+        Need::Nothing => true,
+    }
+}
+
+/// The first finding among some seeds, as long as `has_time` says so. Seeds whose plans cannot show the exhibit are passed
+/// over, and take no time.
 pub fn find(
     exhibit: Exhibit,
     seeds: impl IntoIterator<Item = u64>,
     mut has_time: impl FnMut() -> bool,
 ) -> Option<Finding> {
-    seeds.into_iter().take_while(|_| has_time()).find_map(|seed| try_seed(seed, exhibit))
+    let seeds = seeds.into_iter().filter(|seed| may_show(*seed, exhibit));
+    seeds.take_while(|_| has_time()).find_map(|seed| try_seed(seed, exhibit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_show;
+    use crate::plan::{NodeRole, Plan};
+    use sordini_core::museum::Exhibit;
+
+    #[test]
+    fn plans_that_may_show_an_exhibit_have_what_it_needs() {
+        let (mut quorums, mut producers) = (0, 0);
+        for seed in 0..40 {
+            let plan = Plan::draw(seed);
+            let is_of_voters = plan.nodes.iter().any(|node| node.role == NodeRole::Controller);
+            if may_show(seed, Exhibit::A17ClearVoteOnStepDown) {
+                quorums += 1;
+                assert!(plan.producers.is_empty(), "seed {seed}");
+            }
+            if may_show(seed, Exhibit::A44SkipEpochZero) {
+                producers += 1;
+                assert!(!plan.producers.is_empty() && !is_of_voters, "seed {seed}");
+            }
+            assert!(may_show(seed, Exhibit::B06LaterFlushVouchesForEarlier), "every plan has a log");
+        }
+        assert!(quorums > 0 && producers > 0 && quorums + producers == 40, "{quorums} and {producers}");
+    }
 }

@@ -61,6 +61,11 @@ const CURT_STOP_EVERY: u64 = 6;
 /// What decides which: nothing else of a plan changes with it.
 const CURT_STOP_SALT: u64 = 0x6375_7274_7374_6f70;
 
+/// In one plan in so many topics are young for long, unless nothing breaks in it.
+const LONG_YOUTH_EVERY: u64 = 12;
+/// What is drawn of that: no other plan changes with it.
+const LONG_YOUTH_SALT: u64 = 0x7930_7574_685f_3434;
+
 /// What a seed lets exist at all. Leaving kinds out makes the others meet in ways that all together never would.
 struct Swarm {
     duration_us: u64,
@@ -280,6 +285,7 @@ impl Plan {
         plan.draw_rare_settings(&mut draw);
         plan.draw_rare_deeds(&mut draw);
         plan.draw_crashes_at_deletions(&mut Draw::new(mix(seed ^ DELETION_SALT)));
+        plan.draw_long_youth(&mut Draw::new(seed ^ LONG_YOUTH_SALT));
         if mix(seed ^ CURT_STOP_SALT).is_multiple_of(CURT_STOP_EVERY) {
             for node in &mut plan.nodes {
                 node.properties.insert("controlled.shutdown.enable".to_owned(), false.to_string());
@@ -399,6 +405,28 @@ impl Plan {
                 let fault = Fault::Crash { node, how, down_us: 10_000, disk, while_recovering };
                 self.faults.push(FaultPlan { at_us: at_us + draw.between(200, 10_000), fault });
             }
+        }
+        self.faults.sort_by_key(|planned| planned.at_us);
+    }
+
+    /// Lets topics be young for long on a node, which is killed again and again meanwhile: where a sync takes long, a log has
+    /// its first records some time before it has its small files.
+    fn draw_long_youth(&mut self, draw: &mut Draw) {
+        if self.faults.is_empty() || !draw.chance(1, LONG_YOUTH_EVERY) {
+            return;
+        }
+        let node = draw.index(self.nodes.len());
+        let sync_us = draw.one_of(&[50_000, 200_000]);
+        self.nodes[node].disk.sync_us = Range { low: sync_us / 2, high: 2 * sync_us };
+        let of_node = self.producers.iter_mut().filter(|producer| producer.node == node);
+        for send in of_node.filter_map(|producer| producer.sends.first_mut()) {
+            send.at_us = 0;
+        }
+        for _ in 0..draw.between(2, 6) {
+            let at_us = draw.between(sync_us, 20 * sync_us);
+            let (disk, while_recovering) = (DiskAfter::Same, Vec::new());
+            let fault = Fault::Crash { node, how: CrashKind::Kill, down_us: 1_000, disk, while_recovering };
+            self.faults.push(FaultPlan { at_us, fault });
         }
         self.faults.sort_by_key(|planned| planned.at_us);
     }

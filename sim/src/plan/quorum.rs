@@ -45,6 +45,16 @@ const LOGGED_VOTERS_SALT: u64 = 0x766f_7465_7273_3835;
 const VOTER_CHANGER: u64 = 70;
 const AUTO_JOIN: &str = "controller.quorum.auto.join.enable";
 
+/// One plan about a quorum in so many has a candidate that nobody hears, unless it has fewer than three voters.
+const UNHEARD_CANDIDATE_EVERY: u64 = 12;
+/// What is drawn of it: nothing else of a plan changes with it.
+const UNHEARD_CANDIDATE_SALT: u64 = 0x756e_6865_6172_6431;
+/// How long it waits at least before it stands, in milliseconds.
+const HASTY_MS: u64 = 200;
+/// How long the others wait at least.
+const PATIENT_MS: u64 = 2_000;
+const ELECTION_TIMEOUT: &str = "controller.quorum.election.timeout.ms";
+
 /// How long the reference run lasts, in virtual microseconds.
 const REFERENCE_US: u64 = 600_000_000;
 /// Between two values of one of its clients.
@@ -96,7 +106,7 @@ const KINDS: [(Kind, u64); 15] = [
 
 impl Plan {
     /// Whether the plan of a seed is about a quorum.
-    pub(super) const fn is_of_a_quorum(seed: u64) -> bool {
+    pub(crate) const fn is_of_a_quorum(seed: u64) -> bool {
         mix(seed ^ QUORUM_SALT).is_multiple_of(QUORUM_EVERY)
     }
 
@@ -153,7 +163,7 @@ impl Plan {
         faults.sort_by_key(|planned| planned.at_us);
         let brokers = draw_moves(seed, brokers, duration_us);
         let high = draw.one_of(&[60, 500, 20_000]);
-        Self {
+        let mut plan = Self {
             field_seed,
             nodes,
             network: NetworkPlan {
@@ -169,7 +179,34 @@ impl Plan {
             faults,
             without_elr: mix(seed ^ WITHOUT_ELR_SALT).is_multiple_of(WITHOUT_ELR_EVERY),
             ..Self::of_nobody()
+        };
+        plan.draw_unheard_candidate(&mut Draw::new(seed ^ UNHEARD_CANDIDATE_SALT));
+        plan
+    }
+
+    /// Lets nobody hear the first candidate. It stands long before the others would, and has their word that they would vote for
+    /// it; while it writes its vote for itself its disk stalls, and when it asks for theirs it is cut off. It steps down, and
+    /// hears who stands next, in the same epoch.
+    fn draw_unheard_candidate(&mut self, draw: &mut Draw) {
+        let controllers = self.nodes.iter().take_while(|node| node.role != NodeRole::Broker).count();
+        let voters = self.first_voters.unwrap_or(controllers);
+        let is_drawn = draw.chance(1, UNHEARD_CANDIDATE_EVERY);
+        if !is_drawn || voters < 3 || is_restless(&self.nodes[0].properties) {
+            return;
         }
+        let candidate = draw.index(voters);
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            let timeout_ms = if index == candidate { HASTY_MS } else { PATIENT_MS };
+            node.properties.insert(ELECTION_TIMEOUT.to_owned(), timeout_ms.to_string());
+        }
+        let stalls_us = draw.between(HASTY_MS / 2, HASTY_MS) * 1_000;
+        let cut_us = draw.between(2 * HASTY_MS, 4 * HASTY_MS) * 1_000;
+        let stall = DiskFault::Stall { for_us: cut_us - stalls_us + 10_000 };
+        self.faults.push(FaultPlan { at_us: stalls_us, fault: Fault::Disk { node: candidate, how: stall } });
+        let for_us = draw.between(PATIENT_MS, 3 * PATIENT_MS) * 1_000;
+        let cut = cut_off(controllers, &[candidate], true, false, for_us);
+        self.faults.extend(cut.into_iter().map(|(_, fault)| FaultPlan { at_us: cut_us, fault }));
+        self.faults.sort_by_key(|planned| planned.at_us);
     }
 
     /// A plan in which there is nothing yet.
@@ -259,6 +296,11 @@ fn reference_fault(number: u64) -> Fault {
     }
 }
 
+/// Whether leaders depose each other for as long as nothing happens.
+fn is_restless(properties: &BTreeMap<String, String>) -> bool {
+    properties.get(ELECTION_TIMEOUT).is_some_and(|timeout| timeout == "200")
+}
+
 /// What the faults of a plan depend on.
 struct Swarm {
     nodes: usize,
@@ -343,9 +385,7 @@ impl LoggedVoters {
         let mut draw = Draw::new(seed ^ LOGGED_VOTERS_SALT);
         let mut logged = Self::default();
         // Where leaders depose each other for as long as nothing happens, nobody gets as far as to change who votes.
-        let is_restless =
-            properties.get("controller.quorum.election.timeout.ms").is_some_and(|it| it == "200");
-        if !draw.chance(1, LOGGED_VOTERS_EVERY) || is_restless {
+        if !draw.chance(1, LOGGED_VOTERS_EVERY) || is_restless(properties) {
             return logged;
         }
         let more = draw.one_of(if nodes == 1 { &[1, 2, 2][..] } else { &[0, 0, 1, 2] });
@@ -429,9 +469,7 @@ impl RealBrokers {
         let mut draw = Draw::new(seed ^ BROKERS_SALT);
         let mut brokers = Self::default();
         // Where leaders depose each other for as long as nothing happens, no broker gets anywhere.
-        let is_restless =
-            properties.get("controller.quorum.election.timeout.ms").is_some_and(|it| it == "200");
-        if !draw.chance(1, BROKERS_EVERY) || is_restless {
+        if !draw.chance(1, BROKERS_EVERY) || is_restless(properties) {
             return brokers;
         }
         let voters = usize::try_from(voters).expect("a few");
@@ -518,7 +556,7 @@ fn draw_properties(draw: &mut Draw, has_brokers: bool) -> (BTreeMap<String, Stri
         let timeout = draw.one_of(if has_brokers { &[500, 3_000][..] } else { &[200, 500, 3_000] });
         fetch_timeout_us = 2_000 * timeout;
         for (key, value) in [
-            ("controller.quorum.election.timeout.ms", timeout),
+            (ELECTION_TIMEOUT, timeout),
             ("controller.quorum.fetch.timeout.ms", 2 * timeout),
             ("controller.quorum.request.timeout.ms", draw.one_of(&[timeout, 2_000])),
             ("controller.quorum.election.backoff.max.ms", timeout),
