@@ -37,8 +37,9 @@ found! {
     a_leader_that_resumes_its_epoch_is_found: A14ResumeLeadershipSameEpoch, from 3, within 30;
     a_voter_that_fetches_before_it_syncs_is_found: A15VoterSkipsFlush, from 3, within 30;
     a_commit_by_what_earlier_epochs_wrote_is_found: A16HighWatermarkAtEpochStart, from 3, within 30;
-    a_vote_that_is_forgotten_is_found: A17ClearVoteOnStepDown, from 4215, within 12_648;
-    a_leader_that_nobody_follows_is_found: A18NoCheckQuorum, from 90, within 273;
+    // 293 fails too, and takes several times as many runs to be made small.
+    a_vote_that_is_forgotten_is_found: A17ClearVoteOnStepDown, from 336, within 1_011;
+    a_leader_that_nobody_follows_is_found: A18NoCheckQuorum, from 145, within 438;
     voters_that_change_too_early_are_found: A19ReconfigWithoutOwnCommit, from 179, within 540;
     a_voter_that_is_known_by_its_number_alone_is_found: A20VoterIdentityWithoutDirectoryId, from 162, within 489;
     an_answer_that_no_majority_stands_behind_is_found: A21AnswerBeforeMajority, from 3, within 30;
@@ -51,7 +52,7 @@ found! {
     producer_ids_handed_out_twice_are_found: A37PersistCurrentProducerIdBlock, from 3, within 30;
     a_marker_that_is_left_in_place_is_found: A42MarkerDeletedAfterLoad, from 13, within 42;
     an_epoch_file_that_is_not_synced_is_found: A43EpochFileNoSync, from 0, within 30;
-    an_epoch_zero_that_is_passed_over_is_found: A44SkipEpochZero, from 6712, within 20_139;
+    an_epoch_zero_that_is_passed_over_is_found: A44SkipEpochZero, from 23, within 72;
     state_that_changes_before_the_append_is_found: A45MutateStateBeforeAppend, from 1, within 30;
     a_log_that_ends_where_its_index_ends_is_found: A46AdvanceLogEndAfterIndex, from 4, within 30;
     an_append_behind_a_failed_one_is_found: A47AppendAfterIoError, from 35, within 108;

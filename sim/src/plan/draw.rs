@@ -65,6 +65,8 @@ const CURT_STOP_SALT: u64 = 0x6375_7274_7374_6f70;
 const LONG_YOUTH_EVERY: u64 = 12;
 /// What is drawn of that: no other plan changes with it.
 const LONG_YOUTH_SALT: u64 = 0x7930_7574_685f_3434;
+/// How many batches a producer sends to a node whose topics are.
+const SENDS_IN_LONG_YOUTH: usize = 8;
 
 /// What a seed lets exist at all. Leaving kinds out makes the others meet in ways that all together never would.
 struct Swarm {
@@ -416,14 +418,16 @@ impl Plan {
             return;
         }
         let node = draw.index(self.nodes.len());
-        let sync_us = draw.one_of(&[50_000, 200_000]);
-        self.nodes[node].disk.sync_us = Range { low: sync_us / 2, high: 2 * sync_us };
-        let of_node = self.producers.iter_mut().filter(|producer| producer.node == node);
-        for send in of_node.filter_map(|producer| producer.sends.first_mut()) {
-            send.at_us = 0;
+        self.nodes[node].disk.sync_us = Range { low: 50_000, high: 200_000 };
+        for producer in self.producers.iter_mut().filter(|producer| producer.node == node) {
+            // More would take such a disk longer than anybody waits.
+            producer.sends.truncate(SENDS_IN_LONG_YOUTH);
+            if let Some(send) = producer.sends.first_mut() {
+                send.at_us = 0;
+            }
         }
         for _ in 0..draw.between(2, 6) {
-            let at_us = draw.between(sync_us, 20 * sync_us);
+            let at_us = draw.between(100_000, 2_000_000);
             let (disk, while_recovering) = (DiskAfter::Same, Vec::new());
             let fault = Fault::Crash { node, how: CrashKind::Kill, down_us: 1_000, disk, while_recovering };
             self.faults.push(FaultPlan { at_us, fault });
