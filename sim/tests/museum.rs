@@ -64,7 +64,7 @@ found! {
     a_clean_stop_without_a_sync_is_found: B05CleanShutdownWithoutFlush, from 0, within 30;
     a_sync_that_vouches_for_another_file_is_found: B06LaterFlushVouchesForEarlier, from 3, within 30;
     a_recovery_without_checksums_is_found: B07RecoverySkipsChecksum, from 45, within 138;
-    a_hole_between_two_segments_is_found: B08HoleBetweenSegments, from 456, within 1_371;
+    a_hole_between_two_segments_is_found: B08HoleBetweenSegments, from 178, within 537;
     a_duplicate_acknowledged_too_early_is_found: B09DuplicateAckedBeforeWritten, from 0, within 30;
     a_cut_that_is_not_synced_is_found: B10CutNotSynced, from 15, within 48;
 }
