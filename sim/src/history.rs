@@ -19,7 +19,7 @@ pub enum Stage {
 }
 
 /// What a client did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// Produces a batch. It is asked for once, however often it has to be sent.

@@ -15,15 +15,15 @@ pub(super) struct Administration {
     blocks: BTreeSet<u64>,
     /// With how many partitions each topic was asked for.
     topics: BTreeMap<String, i32>,
-    /// Of each client what was committed when it asked for what it asked for last.
-    asked_at: BTreeMap<u64, i64>,
+    /// Of each client and operation, where what was committed ended when it asked for that last.
+    asked_at: BTreeMap<(u64, Operation), i64>,
 }
 
 impl Administration {
     pub(super) fn note(&mut self, entry: &Entry, cluster: &Cluster) -> Result<(), Violation> {
         match entry.stage {
             Stage::Invoke => {
-                self.asked_at.insert(entry.client, cluster.end);
+                self.asked_at.insert((entry.client, entry.operation), cluster.end);
                 if let (Operation::CreateTopic, Some(count)) = (entry.operation, entry.partition) {
                     self.topics.insert(entry.topic.to_string(), count);
                 }
@@ -43,6 +43,7 @@ impl Administration {
     fn check_done(&mut self, entry: &Entry, cluster: &Cluster) -> Result<(), Violation> {
         let Entry { topic, values, .. } = entry;
         let number = values.first().map_or(0, |(number, _)| *number);
+        let since = self.asked_at.get(&(entry.client, entry.operation)).copied().unwrap_or(0);
         let (is_so, found) = match entry.operation {
             Operation::CreateTopic => {
                 let created = cluster.creations.get(&**topic).copied();
@@ -92,31 +93,30 @@ impl Administration {
                     format!("the block is {block:?}, new: {is_new}"),
                 )
             }
-            Operation::Reassign => was(entry, cluster, |partition| {
-                if entry.replicas.is_empty() {
-                    !partition.is_moved()
-                } else {
-                    partition.target() == entry.replicas
-                }
-            }),
+            Operation::Reassign if entry.replicas.is_empty() => {
+                became(entry, cluster, since, |_, partition| !partition.is_moved())
+            }
+            // If that is what it is moved to already, there is nothing to write.
+            Operation::Reassign => ever_was(entry, cluster, |partition| partition.target() == entry.replicas),
             Operation::ListReassignments if topic.is_empty() => return Ok(()),
-            Operation::ListReassignments => was(entry, cluster, |partition| {
+            Operation::ListReassignments => ever_was(entry, cluster, |partition| {
                 let count = |ids: &[i32]| i64::try_from(ids.len()).ok();
                 partition.replicas == entry.replicas
                     && count(&partition.adding) == entry.offset
                     && count(&partition.removing) == entry.end
             }),
-            Operation::ElectLeader => {
-                was(entry, cluster, |partition| partition.replicas.first() == Some(&partition.leader))
-            }
-            Operation::ElectLeaderUncleanly => was(entry, cluster, |partition| partition.leader >= 0),
+            Operation::ElectLeader => became(entry, cluster, since, |before, partition| {
+                partition.replicas.first() == Some(&partition.leader) || is_moved_at_last(before, partition)
+            }),
+            Operation::ElectLeaderUncleanly => became(entry, cluster, since, |before, partition| {
+                partition.leader >= 0 || is_moved_at_last(before, partition)
+            }),
             Operation::UnregisterBroker => {
-                let since = self.asked_at.get(&entry.client).copied().unwrap_or(0);
                 let is_so = |(offset, id): &(i64, i32)| *offset >= since && *id == broker(topic);
                 let is_done = cluster.unregistrations.iter().any(is_so);
                 (is_done, format!("it was not since offset {since}: {:?}", cluster.unregistrations))
             }
-            Operation::AlterIsr => was(entry, cluster, |partition| {
+            Operation::AlterIsr => ever_was(entry, cluster, |partition| {
                 partition.isr == entry.replicas
                     && Some(partition.leader_epoch) == entry.leader_epoch
                     && Some(i64::from(partition.partition_epoch)) == entry.offset
@@ -166,13 +166,41 @@ impl Administration {
     }
 }
 
-/// Whether a partition ever was so, and as what it is known. A controller that is none any more and does not know it may say
-/// what was so before others decided something else: it has nothing to write then, and waits for nothing.
-fn was(entry: &Entry, cluster: &Cluster, is_so: impl Fn(&Partition) -> bool) -> (bool, String) {
-    let place = (entry.topic.to_string(), entry.partition.unwrap_or(-1));
-    let states = cluster.changes.get(&place).map_or(&[][..], |states| states);
+/// Whether a move of the partition is over. As in Kafka, whatever is decided on a partition ends a move for which nothing but
+/// that is missing, and a decision that writes something is answered to be done: an election that finds no leader is too.
+fn is_moved_at_last(before: Option<&Partition>, partition: &Partition) -> bool {
+    before.is_some_and(Partition::is_moved) && !partition.is_moved()
+}
+
+/// Whether a record says since an offset that a partition is so, where `is_so` is told how it was before too, and what it is by the last one. What is refused where it is so
+/// already is done by a record or not at all.
+fn became(
+    entry: &Entry,
+    cluster: &Cluster,
+    since: i64,
+    is_so: impl Fn(Option<&Partition>, &Partition) -> bool,
+) -> (bool, String) {
+    let states = states_of(entry, cluster);
+    let before = std::iter::once(None).chain(states.iter().map(|(_, before)| Some(before)));
+    let is_done =
+        before.zip(states).any(|(before, (offset, partition))| *offset >= since && is_so(before, partition));
+    let Entry { operation, .. } = entry;
+    let last = states.last();
+    (is_done, format!("no record since offset {since} is that of {operation:?}, and the last is {last:?}"))
+}
+
+/// Whether a partition ever was so, and what it is by the last record. A controller that is none any more and does not know it
+/// may say what was so before others decided something else: where it has nothing to write it waits for nothing.
+fn ever_was(entry: &Entry, cluster: &Cluster, is_so: impl Fn(&Partition) -> bool) -> (bool, String) {
+    let states = states_of(entry, cluster);
     let is_known = states.iter().any(|(_, partition)| is_so(partition));
     (is_known, format!("the partition never was {:?}, and is {:?}", entry.replicas, states.last()))
+}
+
+/// The states of the partition that is asked about, each with the offset of its record.
+fn states_of<'a>(entry: &Entry, cluster: &'a Cluster) -> &'a [(i64, Partition)] {
+    let place = (entry.topic.to_string(), entry.partition.unwrap_or(-1));
+    cluster.changes.get(&place).map_or(&[], |states| states)
 }
 
 fn violation(sentence: String) -> Violation {
@@ -279,9 +307,6 @@ mod tests {
         };
         assert_eq!(judge(&told(Operation::Reassign, &[53, 52]), &cluster), Ok(()));
         assert!(judge(&told(Operation::Reassign, &[52, 53]), &cluster).is_err(), "another is preferred");
-        assert_eq!(judge(&told(Operation::Reassign, &[]), &cluster), Ok(()), "it was not moved at first");
-        assert_eq!(judge(&told(Operation::ElectLeader, &[]), &cluster), Ok(()));
-        assert_eq!(judge(&told(Operation::ElectLeaderUncleanly, &[]), &cluster), Ok(()));
         let isr = |epoch, isr: &[i32]| Entry {
             offset: Some(epoch),
             leader_epoch: Some(0),
@@ -297,8 +322,49 @@ mod tests {
         };
         assert_eq!(judge(&listed(1, 1), &cluster), Ok(()));
         assert!(judge(&listed(1, 0), &cluster).is_err());
-        let nowhere = Entry { partition: Some(1), ..told(Operation::ElectLeader, &[]) };
+        let nowhere = Entry { partition: Some(1), ..told(Operation::Reassign, &[53, 52]) };
         assert!(judge(&nowhere, &cluster).is_err(), "there is no such partition");
+    }
+
+    /// What is said to whoever asked for something of a partition when the log ended at `since`, and is told that it is done.
+    /// From 20 on the partition is moved and nobody leads it, and from 21 on it is where it was, and `leader` leads it.
+    fn judge_since(operation: Operation, since: i64, partition: i32, leader: i32) -> Result<(), String> {
+        let mut cluster = Cluster::example();
+        let asked = Entry { partition: Some(partition), ..entry(operation, Stage::Invoke, "orders") };
+        let mut administration = Administration::default();
+        let then = Cluster { end: since, ..cluster.clone() };
+        assert_eq!(administration.note(&asked, &then), Ok(()));
+        let moved = PartitionChangeRecord {
+            topic_id: Cluster::ORDERS,
+            partition_id: 0,
+            replicas: Some(vec![51, 52, 53]),
+            adding_replicas: Some(vec![53]),
+            leader: -1,
+            ..PartitionChangeRecord::default()
+        };
+        let back = PartitionChangeRecord {
+            replicas: Some(vec![51, 52]),
+            adding_replicas: Some(Vec::new()),
+            leader,
+            ..moved.clone()
+        };
+        assert_eq!(cluster.apply(20, &moved.into()), Ok(true));
+        assert_eq!(cluster.apply(21, &back.into()), Ok(true));
+        let told = Entry { stage: Stage::Ok, ..asked };
+        administration.note(&told, &cluster).map_err(|violation| violation.sentence)
+    }
+
+    #[test]
+    fn what_is_never_done_without_a_record_has_one_since_it_was_asked_for() {
+        for operation in [Operation::Reassign, Operation::ElectLeader, Operation::ElectLeaderUncleanly] {
+            for since in [15, 20, 21] {
+                assert_eq!(judge_since(operation, since, 0, 51), Ok(()), "{operation:?} since {since}");
+            }
+            let late = judge_since(operation, 22, 0, 51);
+            assert!(late.is_err_and(|why| why.contains("no record since offset 22")), "{operation:?}");
+            assert!(judge_since(operation, 15, 1, 51).is_err(), "there is no such partition");
+        }
+        assert_eq!(judge_since(Operation::ElectLeader, 20, 0, -1), Ok(()), "a move has ended");
     }
 
     #[test]
