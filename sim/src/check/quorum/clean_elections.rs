@@ -10,9 +10,9 @@ pub(super) fn check(
     after: &Partition,
     is_asked_for: bool,
 ) -> Result<(), Violation> {
-    // Whoever was in sync and is no replica any more has vouched for the others.
-    let is_moved = before.replicas != after.replicas;
     let is_complete = |id: &i32| before.isr.contains(id) || before.elr.contains(id);
+    // Where all who have everything are replicas no more, they have vouched for the others.
+    let is_moved = before.replicas != after.replicas && !after.replicas.iter().any(is_complete);
     let is_clean = is_moved || after.isr.is_empty() || after.isr.iter().any(is_complete);
     // Where nobody is left who has everything, it is whoever led last that is waited for.
     let is_last = before.isr.is_empty() && before.last_known.contains(&after.leader);
@@ -67,6 +67,30 @@ mod tests {
         assert_eq!(judge(&[51, 52], -1, false), Ok(()));
         assert!(judge(&[52], -1, false).is_err_and(|why| why.contains("nobody has asked")));
         assert!(judge(&[52], 1, false).is_err());
+    }
+
+    #[test]
+    fn whoever_has_everything_vouches_for_the_others_only_by_being_a_replica_no_more() {
+        let judge = |replicas: &[i32], adding: &[i32]| {
+            let mut cluster = Cluster::example();
+            let alone = PartitionChangeRecord {
+                topic_id: Cluster::ORDERS,
+                partition_id: 0,
+                isr: Some(vec![51]),
+                ..PartitionChangeRecord::default()
+            };
+            let moved = PartitionChangeRecord {
+                replicas: Some(replicas.to_vec()),
+                adding_replicas: Some(adding.to_vec()),
+                isr: Some(vec![53]),
+                leader: 53,
+                ..alone.clone()
+            };
+            assert_eq!(cluster.apply(20, &alone.into()), Ok(true));
+            cluster.apply(21, &moved.into()).map(drop).map_err(|violation| violation.sentence)
+        };
+        assert_eq!(judge(&[53], &[]), Ok(()));
+        assert!(judge(&[53, 51, 52], &[53]).is_err_and(|why| why.contains("nobody has asked")));
     }
 
     #[test]
