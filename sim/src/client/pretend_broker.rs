@@ -74,6 +74,8 @@ pub struct PretendBroker {
     life: u64,
     /// Its epoch in this life, once it was told.
     epoch: Option<i64>,
+    /// The epoch of the life before, if that ended as it should.
+    clean_epoch: Option<i64>,
     /// What it asks for with its registration, and with its first heartbeats.
     registering: Option<Entry>,
     unfencing: Option<Entry>,
@@ -112,6 +114,7 @@ impl PretendBroker {
             in_flight: None,
             life: 0,
             epoch: None,
+            clean_epoch: None,
             registering: None,
             unfencing: None,
             is_unfenced: false,
@@ -207,7 +210,8 @@ impl PretendBroker {
         match deed {
             BrokerDeed::Restart => {
                 self.life += 1;
-                self.epoch = None;
+                // A process that ends before it may go leaves nothing that says in which epoch it was.
+                self.clean_epoch = self.epoch.take().filter(|_| self.is_gone);
                 self.registering = None;
                 self.unfencing = None;
                 self.is_unfenced = false;
@@ -273,7 +277,7 @@ impl PretendBroker {
             features: FEATURES.map(feature).to_vec(),
             rack: None,
             log_dirs: vec![self.plan.log_dir()],
-            previous_broker_epoch: -1,
+            previous_broker_epoch: self.clean_epoch.unwrap_or(-1),
             ..BrokerRegistrationRequest::default()
         };
         self.send(now, InFlight::Registration, BROKER_REGISTRATION_VERSION, request, out);

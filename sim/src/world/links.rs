@@ -117,6 +117,9 @@ impl World {
         {
             self.quorum_checks.on_fetch(node, offset, &self.machines[node].disk)?;
         }
+        if let AnyRequest::BrokerRegistration(registration) = &body {
+            self.quorum_checks.on_registering(registration);
+        }
         let id = self.link_to(node, peer);
         let link = self.network.links.get_mut(&id).expect("it is there or was just opened");
         link.asked.as_mut().expect("a link that is looked for is listened to").push_back(request);

@@ -545,6 +545,9 @@ impl World {
                     self.seats[seat].node = node;
                 }
                 Action::Send { request, version, body } => {
+                    if let AnyRequest::BrokerRegistration(registration) = &body {
+                        self.quorum_checks.on_registering(registration);
+                    }
                     let connection = self.connection_of(seat);
                     let Seated { number, node } = self.seated(seat);
                     if let Some(after_us) = self.network.duplicates_after(number, node, self.now) {

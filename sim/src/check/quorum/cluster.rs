@@ -1,6 +1,7 @@
 //! The cluster as the committed metadata log says that it is, for an observer that replays it by itself. What a record must not
 //! say is for the checks of the files beside this one.
 
+use super::eligible_replicas::NewLife;
 use super::voter_log::VoterBatch;
 use super::{
     broker_epochs, clean_elections, eligible_replicas, partition_leaders, producer_id_blocks, reassignments,
@@ -96,6 +97,9 @@ pub(super) struct Cluster {
     pub(super) brokers: BTreeMap<i32, Broker>,
     /// The epoch of every process that ever registered, by broker and incarnation.
     pub(super) incarnations: BTreeMap<(i32, Uuid), i64>,
+    /// Of every process that asked to be registered, by broker and incarnation, the epochs in which its last life ended cleanly,
+    /// as it said; -1 where it did not.
+    pub(super) previous_epochs: BTreeMap<(i32, Uuid), BTreeSet<i64>>,
     /// The greatest broker epoch.
     pub(super) last_broker_epoch: i64,
     /// Brokers with those of their epochs in which they were ever unfenced.
@@ -131,6 +135,7 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// Takes the next batch of the committed log.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "no other record begins the life of a broker")]
     pub(super) fn replay(&mut self, batch: &VoterBatch) -> Result<(), Violation> {
         let unreadable = |error: &dyn std::fmt::Display| Violation {
             property: "committed_metadata",
@@ -141,12 +146,19 @@ impl Cluster {
             self.end = batch.end;
             return Ok(());
         }
-        let records = whole.records(DECOMPRESSED_BYTES_MAX).map_err(|error| unreadable(&error))?;
+        let mut records = Vec::new();
+        for record in whole.records(DECOMPRESSED_BYTES_MAX).map_err(|error| unreadable(&error))? {
+            let value = record.map_err(|error| unreadable(&error))?.value.unwrap_or_default();
+            records.push(MetadataRecord::decode(value).map_err(|error| unreadable(&error))?);
+        }
+        let lives = records.iter().filter_map(|record| match record {
+            MetadataRecord::RegisterBroker(record) => NewLife::of(record, self),
+            _ => None,
+        });
+        let lives: Vec<NewLife> = lives.collect();
         let mut concerns_partitions = false;
         let mut created = Vec::new();
         for (offset, record) in (batch.base..).zip(records) {
-            let value = record.map_err(|error| unreadable(&error))?.value.unwrap_or_default();
-            let record = MetadataRecord::decode(value).map_err(|error| unreadable(&error))?;
             concerns_partitions |= self.apply(offset, &record)?;
             if let MetadataRecord::Topic(topic) = &record {
                 created.push(topic.name.to_string());
@@ -162,7 +174,12 @@ impl Cluster {
             partition_leaders::check(batch.end, self)?;
             eligible_replicas::check(batch.end, self)?;
         }
-        Ok(())
+        lives.iter().try_for_each(|life| life.check(batch.end, self))
+    }
+
+    /// A process asks to be registered as a broker and says in which epoch its last life ended cleanly, -1 for none.
+    pub(super) fn claim_previous_epoch(&mut self, broker: i32, incarnation: Uuid, previous_epoch: i64) {
+        self.previous_epochs.entry((broker, incarnation)).or_default().insert(previous_epoch);
     }
 
     /// Takes a record; whether it says something of brokers or partitions.

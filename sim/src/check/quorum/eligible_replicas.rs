@@ -1,8 +1,12 @@
 //! `eligible_replicas`: whoever may lead without being in sync has every committed record, as far as the log can tell (KIP-966): it
-//! was in sync or eligible just before, it is a replica and not in sync, and too few are in sync for anything to be committed.
+//! was in sync or eligible just before, it is a replica and not in sync, and too few are in sync for anything to be committed. A
+//! broker whose last life did not end cleanly may have lost what it had: when it registers anew it is neither eligible nor in
+//! sync. One whose last life ended cleanly stays eligible.
 
 use super::cluster::{Cluster, Partition};
 use crate::check::Violation;
+use sordini_protocol::records::RegisterBrokerRecord;
+use sordini_protocol::wire::Uuid;
 
 fn violation(sentence: String) -> Violation {
     Violation { property: "eligible_replicas", sentence }
@@ -53,6 +57,65 @@ pub(super) fn check(end: i64, cluster: &Cluster) -> Result<(), Violation> {
     Ok(())
 }
 
+/// A broker that is about to be registered in another life than before.
+#[derive(Clone, Debug)]
+pub(super) struct NewLife {
+    broker: i32,
+    /// Whether the life before it ended cleanly. Nobody saw that asked if a controller registers with itself.
+    is_clean: Option<bool>,
+    /// The partitions that it is eligible for.
+    eligible: Vec<(Uuid, i32)>,
+}
+
+impl NewLife {
+    /// The life that a record begins, of a cluster as it is before all of the decision that the record belongs to.
+    pub(super) fn of(record: &RegisterBrokerRecord, cluster: &Cluster) -> Option<Self> {
+        let (broker, incarnation) = (record.broker_id, record.incarnation_id);
+        let registered = cluster.brokers.get(&broker);
+        if registered.is_some_and(|registered| registered.incarnation == incarnation) {
+            return None;
+        }
+        let claims = cluster.previous_epochs.get(&(broker, incarnation));
+        let is_last = |epoch: &i64| registered.is_some_and(|registered| registered.epoch == *epoch);
+        let is_clean = claims.and_then(|claims| {
+            let are_clean = claims.iter().filter(|epoch| is_last(epoch)).count();
+            // What has said both in one life is judged by neither.
+            (are_clean == 0 || are_clean == claims.len()).then_some(are_clean > 0)
+        });
+        let partitions = cluster.topics.iter().flat_map(|(id, topic)| {
+            let eligible = topic.partitions.iter().filter(|(_, partition)| partition.elr.contains(&broker));
+            eligible.map(|(index, _)| (*id, *index))
+        });
+        Some(Self { broker, is_clean, eligible: partitions.collect() })
+    }
+
+    /// Looks at all partitions as they are behind that decision, which ends at this offset.
+    pub(super) fn check(&self, end: i64, cluster: &Cluster) -> Result<(), Violation> {
+        let Some(is_clean) = self.is_clean.filter(|_| cluster.has_elr) else { return Ok(()) };
+        let Self { broker, .. } = self;
+        for (id, topic) in &cluster.topics {
+            for (index, partition) in &topic.partitions {
+                let is_eligible = partition.elr.contains(broker);
+                let problem = if is_clean {
+                    let was_eligible = self.eligible.contains(&(*id, *index));
+                    (was_eligible && !is_eligible).then_some("ended cleanly, and is not eligible any more")
+                } else {
+                    let is_trusted = is_eligible || partition.isr.contains(broker);
+                    is_trusted.then_some("did not end cleanly, and is in sync or eligible")
+                };
+                if let Some(problem) = problem {
+                    return Err(violation(format!(
+                        "below offset {end} broker {broker} begins a new life, after one that {problem} for {}-{index}: \
+                         {partition:?}",
+                        topic.name
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,5 +162,56 @@ mod tests {
         assert!(
             judge([(&[51], &[52]), (&[51, 53], &[52])]).is_err_and(|why| why.contains("enough are in sync"))
         );
+    }
+
+    /// What is said of the example, which has eligible replicas, when 52, who is in sync or eligible, registers anew and says
+    /// that its last life ended cleanly in this epoch, and those in sync and those eligible are these then.
+    fn judge_life(previous_epoch: i64, was_eligible: bool, isr: &[i32], elr: &[i32]) -> Result<(), String> {
+        let mut cluster = Cluster { has_elr: true, ..Cluster::example() };
+        let partition = cluster.topics.get_mut(&Cluster::ORDERS).and_then(|it| it.partitions.get_mut(&0));
+        let partition = partition.expect("it is in the example");
+        if was_eligible {
+            (partition.isr, partition.elr) = (vec![51], vec![52]);
+        }
+        let record = RegisterBrokerRecord {
+            broker_id: 52,
+            incarnation_id: Uuid::from_u64s(52, 2),
+            ..RegisterBrokerRecord::default()
+        };
+        cluster.claim_previous_epoch(52, record.incarnation_id, previous_epoch);
+        let life = NewLife::of(&record, &cluster).expect("it is another life");
+        let partition = cluster.topics.get_mut(&Cluster::ORDERS).and_then(|it| it.partitions.get_mut(&0));
+        let partition = partition.expect("it is in the example");
+        (partition.isr, partition.elr) = (isr.to_vec(), elr.to_vec());
+        life.check(30, &cluster).map_err(|violation| violation.sentence)
+    }
+
+    #[test]
+    fn whoever_may_have_lost_what_it_had_is_neither_in_sync_nor_eligible() {
+        let unclean = "did not end cleanly";
+        for was_eligible in [false, true] {
+            assert_eq!(judge_life(-1, was_eligible, &[51], &[]), Ok(()));
+            assert!(judge_life(-1, was_eligible, &[51], &[52]).is_err_and(|why| why.contains(unclean)));
+            assert!(judge_life(-1, was_eligible, &[51, 52], &[]).is_err_and(|why| why.contains(unclean)));
+            assert!(judge_life(11, was_eligible, &[51], &[52]).is_err(), "of another life of it");
+        }
+    }
+
+    #[test]
+    fn whoever_ended_cleanly_stays_eligible() {
+        assert_eq!(judge_life(12, true, &[51], &[52]), Ok(()));
+        assert_eq!(judge_life(12, false, &[51], &[]), Ok(()), "enough are in sync");
+        assert!(judge_life(12, true, &[51], &[]).is_err_and(|why| why.contains("not eligible any more")));
+    }
+
+    #[test]
+    fn the_same_life_may_register_again() {
+        let cluster = Cluster::example();
+        let again = RegisterBrokerRecord {
+            broker_id: 52,
+            incarnation_id: Cluster::incarnation(52),
+            ..RegisterBrokerRecord::default()
+        };
+        assert!(NewLife::of(&again, &cluster).is_none());
     }
 }

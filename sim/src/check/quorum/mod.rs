@@ -37,6 +37,7 @@ use cluster::Cluster;
 use sordini_core::node::{QuorumRole, QuorumView};
 use sordini_core::storage_op::StorageOp;
 use sordini_core::time::Instant;
+use sordini_protocol::messages::BrokerRegistrationRequest;
 use sordini_protocol::wire::Uuid;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -416,6 +417,14 @@ impl QuorumChecks {
     pub fn on_fetched_by(&mut self, moment: Moment, from: usize, directory: Uuid) {
         if !self.are_off {
             self.voters[moment.node].contact.note(moment, (id_of(from), directory));
+        }
+    }
+
+    /// A broker asks to be registered.
+    pub fn on_registering(&mut self, request: &BrokerRegistrationRequest) {
+        if !self.are_off {
+            let BrokerRegistrationRequest { broker_id, incarnation_id, previous_broker_epoch, .. } = *request;
+            self.cluster.claim_previous_epoch(broker_id, incarnation_id, previous_broker_epoch);
         }
     }
 
