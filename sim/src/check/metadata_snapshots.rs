@@ -165,6 +165,7 @@ impl Image {
                 self.partitions.insert((record.topic_id, record.partition_id), record);
             }
             MetadataRecord::PartitionChange(record) => self.change_partition(record),
+            MetadataRecord::ClearElr(record) => self.clear_elr(&record.topic_name),
             MetadataRecord::Config(record) => {
                 let key = (record.resource_type, record.resource_name, record.name);
                 match record.value {
@@ -200,7 +201,12 @@ impl Image {
             partition.leader = record.leader;
             partition.leader_epoch += 1;
         }
+        if record.leader_recovery_state >= 0 {
+            partition.leader_recovery_state = record.leader_recovery_state;
+        }
         let lists = [
+            (record.eligible_leader_replicas, partition.eligible_leader_replicas.get_or_insert_default()),
+            (record.last_known_elr, partition.last_known_elr.get_or_insert_default()),
             (record.isr, &mut partition.isr),
             (record.replicas, &mut partition.replicas),
             (record.adding_replicas, &mut partition.adding_replicas),
@@ -210,6 +216,19 @@ impl Image {
             if let Some(changed) = changed {
                 *list = changed;
             }
+        }
+    }
+
+    /// Nobody is eligible any more for the partitions of a topic, or, without a name, of any.
+    fn clear_elr(&mut self, name: &Str) {
+        for ((topic, _), partition) in &mut self.partitions {
+            if !name.is_empty() && self.topics.get(topic) != Some(name) {
+                continue;
+            }
+            let PartitionRecord { eligible_leader_replicas, last_known_elr, .. } = partition;
+            let lists = [eligible_leader_replicas, last_known_elr];
+            let cleared = lists.into_iter().filter_map(Option::take).filter(|list| !list.is_empty());
+            partition.partition_epoch += i32::from(cleared.count() > 0);
         }
     }
 
@@ -236,6 +255,10 @@ impl Image {
             let moving = (&partition.adding_replicas, &partition.removing_replicas);
             let epochs = (partition.leader_epoch, partition.partition_epoch);
             fact(format!("partition {topic:?}-{index}"), &(who, moving, epochs));
+            let list = |list: &Option<Vec<i32>>| list.clone().unwrap_or_default();
+            let eligible = (list(&partition.eligible_leader_replicas), list(&partition.last_known_elr));
+            let said = (eligible, partition.leader_recovery_state);
+            fact(format!("who may lead {topic:?}-{index}, and how complete it is"), &said);
         }
         for ((kind, of, key), value) in &self.configs {
             fact(format!("{key} of {kind} {of}"), value);
@@ -341,7 +364,7 @@ mod tests {
     use crate::check::example::Life;
     use sordini_core::storage_op::StorageOp;
     use sordini_protocol::batch::{BatchBuilder, BatchParams};
-    use sordini_protocol::records::ConfigRecord;
+    use sordini_protocol::records::{ClearElrRecord, ConfigRecord, TopicRecord};
 
     fn batch(base_offset: i64, control: bool, records: &[MetadataRecord]) -> Bytes {
         let params = BatchParams { base_offset, control, leader_epoch: 1, ..BatchParams::default() };
@@ -382,6 +405,37 @@ mod tests {
         assert!(check_view(0, 6, Some((5, 1)), &life.disk).is_err());
         assert!(check_view(0, 5, Some((6, 1)), &life.disk).is_err());
         assert!(check_view(0, 5, None, &life.disk).is_err());
+    }
+
+    #[test]
+    fn a_snapshot_says_who_may_lead_without_being_in_sync() {
+        let (topic_id, name) = (Uuid::from_u64s(7, 7), Str::from_static("orders"));
+        let with = |elr: &[i32], last_known: &[i32], partition_epoch| {
+            let mut image = Image::default();
+            image.apply(TopicRecord { name: name.clone(), topic_id, ..TopicRecord::default() }.into());
+            let partition = PartitionRecord {
+                topic_id,
+                eligible_leader_replicas: Some(elr.to_vec()),
+                last_known_elr: Some(last_known.to_vec()),
+                partition_epoch,
+                ..PartitionRecord::default()
+            };
+            image.apply(partition.into());
+            image
+        };
+        assert_ne!(with(&[52], &[], 1).facts(), with(&[], &[], 1).facts());
+        assert_ne!(with(&[], &[52], 1).facts(), with(&[], &[], 1).facts());
+        for (topic_name, is_cleared) in [("", true), ("orders", true), ("returns", false)] {
+            let mut image = with(&[52], &[51], 1);
+            let record =
+                ClearElrRecord { topic_name: Str::from_static(topic_name), ..ClearElrRecord::default() };
+            image.apply(record.clone().into());
+            let cleared = with(&[], &[], 2).facts();
+            assert_eq!(image.facts() == cleared, is_cleared, "{topic_name}");
+            // Where there is nothing to clear, nothing changes.
+            image.apply(record.into());
+            assert_eq!(image.facts() == cleared, is_cleared, "{topic_name}");
+        }
     }
 
     #[test]
