@@ -36,6 +36,9 @@ pub enum Operation {
     AlterConfigs,
     /// Sets a configuration of all brokers, whose key stands in the place of the topic.
     SetConfig,
+    /// Sets how many have to be in sync, which stands in the place of the values, of a topic, of the broker whose number stands
+    /// in its place, or, without a name, of all brokers; without a value it takes back what was set.
+    SetMinIsr,
     /// Deletes a topic.
     DeleteTopic,
     /// Gives a topic more partitions: as many as stand in the place of the partition.

@@ -145,7 +145,8 @@ impl Known {
             | BrokerDeed::CreateTopic { .. }
             | BrokerDeed::DeleteTopic
             | BrokerDeed::AddPartition
-            | BrokerDeed::SetTopicConfig => None,
+            | BrokerDeed::SetTopicConfig
+            | BrokerDeed::SetMinIsr { .. } => None,
         }
     }
 

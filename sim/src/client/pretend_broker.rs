@@ -4,7 +4,7 @@
 use super::known::{Asker, Known, Wish};
 use super::{Action, ClientOutbox, Link, Surroundings};
 use crate::history::{Entry, Operation, Stage};
-use crate::plan::{BrokerDeed, BrokerPlan};
+use crate::plan::{BrokerDeed, BrokerPlan, MinIsrOf};
 use sordini_core::ids::RequestId;
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::broker_registration_request::{Feature, Listener};
@@ -27,8 +27,9 @@ const CREATE_TOPICS_VERSION: i16 = 7;
 const DELETE_TOPICS_VERSION: i16 = 6;
 const CREATE_PARTITIONS_VERSION: i16 = 3;
 const INCREMENTAL_ALTER_CONFIGS_VERSION: i16 = 1;
-/// What configurations call a topic.
+/// What configurations call a topic, and a broker; the one without a name is all of them.
 const RESOURCE_TOPIC: i8 = 2;
+const RESOURCE_BROKER: i8 = 4;
 /// The features that a controller may ask a broker about.
 const FEATURES: [&str; 7] = [
     "metadata.version",
@@ -234,7 +235,8 @@ impl PretendBroker {
                     return false;
                 }
             }
-            BrokerDeed::Reassign { .. }
+            BrokerDeed::SetMinIsr { of: MinIsrOf::Topic, .. }
+            | BrokerDeed::Reassign { .. }
             | BrokerDeed::CancelReassignment { .. }
             | BrokerDeed::ElectLeader { .. } => {
                 if !self.topics.is_empty() {
@@ -242,6 +244,7 @@ impl PretendBroker {
                 }
             }
             BrokerDeed::CreateTopic { .. }
+            | BrokerDeed::SetMinIsr { .. }
             | BrokerDeed::ListReassignments
             | BrokerDeed::UnregisterBroker { .. } => return false,
         }
@@ -344,24 +347,25 @@ impl PretendBroker {
             BrokerDeed::SetTopicConfig => {
                 let Some(OwnTopic { name, .. }) = newest else { return };
                 let value = self.plan.value(self.done);
-                let config = AlterableConfig {
-                    name: Str::from_static(BrokerPlan::TOPIC_KEY),
-                    // 0 sets a value.
-                    config_operation: 0,
-                    value: Some(Str::from(value.to_string())),
-                    ..AlterableConfig::default()
-                };
-                let resource = AlterConfigsResource {
-                    resource_type: RESOURCE_TOPIC,
-                    resource_name: name.clone(),
-                    configs: vec![config],
-                    ..AlterConfigsResource::default()
-                };
-                let request =
-                    IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+                let request = config_change(RESOURCE_TOPIC, &name, BrokerPlan::TOPIC_KEY, Some(value));
                 let entry = self.entry(now, Operation::AlterConfigs, name);
                 let entry = Entry { values: vec![(value, 1)], ..entry };
                 (entry, INCREMENTAL_ALTER_CONFIGS_VERSION, request.into())
+            }
+            BrokerDeed::SetMinIsr { of, replicas } => {
+                let (resource_type, name) = match of {
+                    MinIsrOf::Topic => {
+                        let Some(OwnTopic { name, .. }) = newest else { return };
+                        (RESOURCE_TOPIC, name)
+                    }
+                    MinIsrOf::AllBrokers => (RESOURCE_BROKER, Str::new()),
+                    MinIsrOf::Itself => (RESOURCE_BROKER, self.own_name()),
+                };
+                let value = replicas.map(u64::from);
+                let request = config_change(resource_type, &name, BrokerPlan::MIN_ISR_KEY, value);
+                let entry = self.entry(now, Operation::SetMinIsr, name);
+                let values = value.map(|value| (value, 1)).into_iter().collect();
+                (Entry { values, ..entry }, INCREMENTAL_ALTER_CONFIGS_VERSION, request.into())
             }
             BrokerDeed::AllocateProducerIds => {
                 let Some(epoch) = self.epoch else { return };
@@ -691,8 +695,32 @@ const fn depends_on_cluster(deed: BrokerDeed) -> bool {
         | BrokerDeed::CreateTopic { .. }
         | BrokerDeed::DeleteTopic
         | BrokerDeed::AddPartition
-        | BrokerDeed::SetTopicConfig => false,
+        | BrokerDeed::SetTopicConfig
+        | BrokerDeed::SetMinIsr { .. } => false,
     }
+}
+
+/// The request that sets a configuration of a topic or of brokers, or takes back what was set.
+fn config_change(
+    resource_type: i8,
+    resource_name: &Str,
+    key: &'static str,
+    value: Option<u64>,
+) -> IncrementalAlterConfigsRequest {
+    let config = AlterableConfig {
+        name: Str::from_static(key),
+        // 0 sets a value, 1 takes it back.
+        config_operation: i8::from(value.is_none()),
+        value: value.map(|value| Str::from(value.to_string())),
+        ..AlterableConfig::default()
+    };
+    let resource = AlterConfigsResource {
+        resource_type,
+        resource_name: resource_name.clone(),
+        configs: vec![config],
+        ..AlterConfigsResource::default()
+    };
+    IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() }
 }
 
 /// Whether a controller may refuse an operation for this reason, as the cluster may have changed since the asker last heard
@@ -710,6 +738,10 @@ const fn may_be_refused(operation: Operation, error: ErrorCode) -> bool {
             matches!(error, ErrorCode::ElectionNotNeeded | ErrorCode::EligibleLeadersNotAvailable)
         }
         Operation::UnregisterBroker => matches!(error, ErrorCode::BrokerIdNotRegistered),
+        // Whether the value may not be set is for whoever knows if others than those in sync may lead.
+        Operation::SetMinIsr => {
+            matches!(error, ErrorCode::InvalidConfig | ErrorCode::BrokerIdNotRegistered)
+        }
         Operation::AlterIsr => matches!(
             error,
             ErrorCode::FencedLeaderEpoch

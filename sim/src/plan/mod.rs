@@ -456,6 +456,14 @@ pub enum BrokerDeed {
     AddPartition,
     /// Sets a configuration of the newest of its topics.
     SetTopicConfig,
+    /// Sets how many replicas have to be in sync for records to be committed, by `min.insync.replicas`.
+    SetMinIsr {
+        /// Of what.
+        of: MinIsrOf,
+        /// How many; without it, what was set is taken back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replicas: Option<u8>,
+    },
     /// Asks for a partition of the newest of its topics to be moved.
     Reassign {
         /// The partition, counted round if there are fewer.
@@ -497,6 +505,18 @@ pub enum BrokerDeed {
     },
 }
 
+/// What `min.insync.replicas` is set of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MinIsrOf {
+    /// Of the newest of the broker's topics.
+    Topic,
+    /// Of all brokers.
+    AllBrokers,
+    /// Of the broker alone, which is refused where others than those in sync may lead.
+    Itself,
+}
+
 /// Which replicas a leader says are in sync, beside itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -528,6 +548,8 @@ pub enum StaleEpoch {
 impl BrokerPlan {
     /// The configuration that it sets of topics: any number will do.
     pub const TOPIC_KEY: &str = "file.delete.delay.ms";
+    /// The configuration of how many have to be in sync.
+    pub const MIN_ISR_KEY: &str = "min.insync.replicas";
     /// How much it does at most.
     pub const DEEDS_MAX: usize = 10_000;
 

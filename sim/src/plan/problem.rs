@@ -190,6 +190,9 @@ impl Plan {
             if let BrokerDeed::Reassign { replicas, .. } = planned.deed {
                 at_least(&format!("{place}.deeds[{index}].replicas"), replicas, 1)?;
             }
+            if let BrokerDeed::SetMinIsr { replicas: Some(replicas), .. } = planned.deed {
+                at_least(&format!("{place}.deeds[{index}].replicas"), replicas, 1)?;
+            }
         }
         if !broker.deeds.is_sorted_by_key(|planned| planned.at_us) {
             return Err(format!("{place}.deeds: they are not in the order of times"));

@@ -4,8 +4,8 @@
 use super::draw::Draw;
 use super::{
     BrokerDeed, BrokerDeedPlan, BrokerPlan, ClockPlan, ConfiguratorPlan, CrashKind, DiskAfter, DiskFault,
-    DiskPlan, End, Fault, FaultPlan, FileKind, NetworkPlan, NodePlan, NodeRole, Plan, Range, SetPlan,
-    StaleEpoch, VoterChange, VoterChangePlan, VoterChangerPlan, WantedIsr, WriteError,
+    DiskPlan, End, Fault, FaultPlan, FileKind, MinIsrOf, NetworkPlan, NodePlan, NodeRole, Plan, Range,
+    SetPlan, StaleEpoch, VoterChange, VoterChangePlan, VoterChangerPlan, WantedIsr, WriteError,
 };
 use crate::field::mix;
 use std::collections::BTreeMap;
@@ -34,6 +34,10 @@ const SYNC_US_MAX: u64 = 12_000;
 const MOVES_EVERY: u64 = 2;
 /// What is drawn of that: nothing else of a plan changes with it.
 const MOVES_SALT: u64 = 0x6d6f_7665_735f_3031;
+/// One plan about a quorum with brokers in name only in so many says how many replicas have to be in sync.
+const MIN_ISR_EVERY: u64 = 2;
+/// What is drawn of that: nothing else of a plan changes with it.
+const MIN_ISR_SALT: u64 = 0x6d69_6e5f_6973_7231;
 /// `broker.session.timeout.ms` where nobody sets it.
 const SESSION_TIMEOUT_MS: u64 = 9_000;
 
@@ -161,7 +165,8 @@ impl Plan {
             configurator.node = node.unwrap_or(configurator.node);
         }
         faults.sort_by_key(|planned| planned.at_us);
-        let brokers = draw_moves(seed, brokers, duration_us);
+        let mut brokers = draw_moves(seed, brokers, duration_us);
+        draw_min_isr(seed, &mut nodes, &mut brokers, duration_us);
         let high = draw.one_of(&[60, 500, 20_000]);
         let mut plan = Self {
             field_seed,
@@ -651,6 +656,52 @@ fn draw_moves(seed: u64, mut brokers: Vec<BrokerPlan>, duration_us: u64) -> Vec<
         broker.deeds.sort_by_key(|planned| planned.at_us);
     }
     brokers
+}
+
+/// Says how many replicas have to be in sync, and says otherwise while brokers come and go.
+fn draw_min_isr(seed: u64, nodes: &mut [NodePlan], brokers: &mut [BrokerPlan], duration_us: u64) {
+    let mut draw = Draw::new(seed ^ MIN_ISR_SALT);
+    if brokers.is_empty() || !draw.chance(1, MIN_ISR_EVERY) {
+        return;
+    }
+    if draw.chance(3, 4) {
+        let min_isr = draw.between(1, 3).to_string();
+        for node in nodes {
+            node.properties.insert(BrokerPlan::MIN_ISR_KEY.to_owned(), min_isr.clone());
+        }
+    }
+    for broker in brokers {
+        let early_us = draw.between(0, duration_us / 3);
+        let topic = BrokerDeed::CreateTopic { partitions: draw.i32(1, 3), replicas: draw.one_of(&[2, 3, 3]) };
+        broker.deeds.push(BrokerDeedPlan { at_us: early_us, deed: topic });
+        for _ in 0..draw.between(2, 10) {
+            let at_us = draw.between(early_us, duration_us);
+            let deed = draw_deed_of_min_isr(&mut draw);
+            broker.deeds.push(BrokerDeedPlan { at_us, deed });
+            if deed == BrokerDeed::Leave {
+                // It comes back, with all that it had.
+                let back = BrokerDeedPlan {
+                    at_us: at_us + draw.one_of(&[50_000, 1_000_000, 3_000_000]),
+                    deed: BrokerDeed::Restart,
+                };
+                broker.deeds.push(back);
+            }
+        }
+        broker.deeds.sort_by_key(|planned| planned.at_us);
+    }
+}
+
+fn draw_deed_of_min_isr(draw: &mut Draw) -> BrokerDeed {
+    let replicas = draw.one_of(&[Some(1), Some(2), Some(2), Some(3), Some(3), None]);
+    match draw.between(0, 11) {
+        0 | 1 => BrokerDeed::SetMinIsr { of: MinIsrOf::Topic, replicas },
+        2 | 3 => BrokerDeed::SetMinIsr { of: MinIsrOf::AllBrokers, replicas },
+        4 => BrokerDeed::SetMinIsr { of: MinIsrOf::Itself, replicas },
+        5 => BrokerDeed::Restart,
+        6 | 7 => BrokerDeed::Leave,
+        8 | 9 => BrokerDeed::FallSilent { for_us: draw.one_of(&[1_000_000, 3_000_000, 12_000_000]) },
+        _ => BrokerDeed::AlterIsr { partition: draw.index(3), wanted: WantedIsr::All, stale: None },
+    }
 }
 
 fn draw_move(draw: &mut Draw, unregisters: bool) -> BrokerDeed {

@@ -8,6 +8,7 @@ use super::{
     topic_ids,
 };
 use crate::check::Violation;
+use crate::plan::BrokerPlan;
 use sordini_protocol::batch::Batch;
 use sordini_protocol::records::{
     MetadataRecord, PartitionChangeRecord, PartitionRecord, RegisterBrokerRecord,
@@ -118,6 +119,8 @@ pub(super) struct Cluster {
     pub(super) has_elr: bool,
     /// What is set of all brokers for `min.insync.replicas`.
     pub(super) min_isr: Option<String>,
+    /// What was ever set for it, in turn: of topics by their names, of brokers by their numbers, of all brokers without a name.
+    pub(super) min_isrs: BTreeMap<String, Vec<Option<String>>>,
     /// The number of partitions that each topic was created with, by the batch that created it.
     pub(super) created_partitions: BTreeMap<String, i32>,
     /// Each partition by topic and index, as it ever was, with the offset of the record that says so.
@@ -135,7 +138,10 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// Takes the next batch of the committed log.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "no other record begins the life of a broker")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "no other record begins the life of a broker, or changes how many have to be in sync"
+    )]
     pub(super) fn replay(&mut self, batch: &VoterBatch) -> Result<(), Violation> {
         let unreadable = |error: &dyn std::fmt::Display| Violation {
             property: "committed_metadata",
@@ -156,6 +162,15 @@ impl Cluster {
             _ => None,
         });
         let lives: Vec<NewLife> = lives.collect();
+        let judged_anew = records.iter().filter_map(|record| match record {
+            MetadataRecord::Config(record) if *record.name == *BrokerPlan::MIN_ISR_KEY => {
+                let is_of_topic = record.resource_type == RESOURCE_TOPIC;
+                let is_of_all = record.resource_name.is_empty();
+                (is_of_topic || is_of_all).then(|| is_of_topic.then(|| record.resource_name.to_string()))
+            }
+            _ => None,
+        });
+        let judged_anew: Vec<Option<String>> = judged_anew.collect();
         let mut concerns_partitions = false;
         let mut created = Vec::new();
         for (offset, record) in (batch.base..).zip(records) {
@@ -173,6 +188,9 @@ impl Cluster {
         if concerns_partitions {
             partition_leaders::check(batch.end, self)?;
             eligible_replicas::check(batch.end, self)?;
+        }
+        for name in judged_anew {
+            eligible_replicas::check_judged_anew(batch.end, self, name.as_deref())?;
         }
         lives.iter().try_for_each(|life| life.check(batch.end, self))
     }
@@ -240,12 +258,17 @@ impl Cluster {
                 return Ok(false);
             }
             MetadataRecord::Config(record) => {
+                let (of, value) = (&record.resource_name, record.value.as_deref());
+                let is_min_isr = *record.name == *BrokerPlan::MIN_ISR_KEY;
                 if record.resource_type == RESOURCE_TOPIC {
-                    self.set_topic_config(&record.resource_name, &record.name, record.value.as_deref());
-                } else if record.resource_name.is_empty() && *record.name == *"min.insync.replicas" {
-                    self.min_isr = record.value.as_deref().map(str::to_owned);
+                    self.set_topic_config(of, &record.name, value);
+                } else if of.is_empty() && is_min_isr {
+                    self.min_isr = value.map(str::to_owned);
                 }
-                return Ok(false);
+                if is_min_isr {
+                    self.min_isrs.entry(of.to_string()).or_default().push(value.map(str::to_owned));
+                }
+                return Ok(is_min_isr);
             }
             MetadataRecord::ProducerIds(record) => {
                 producer_id_blocks::check(self, offset, record)?;

@@ -1,7 +1,8 @@
 //! `eligible_replicas`: whoever may lead without being in sync has every committed record, as far as the log can tell (KIP-966): it
 //! was in sync or eligible just before, it is a replica and not in sync, and too few are in sync for anything to be committed. A
 //! broker whose last life did not end cleanly may have lost what it had: when it registers anew it is neither eligible nor in
-//! sync. One whose last life ended cleanly stays eligible.
+//! sync. One whose last life ended cleanly stays eligible. Who is eligible is judged anew when it changes how many have to be in
+//! sync.
 
 use super::cluster::{Cluster, Partition};
 use crate::check::Violation;
@@ -55,6 +56,21 @@ pub(super) fn check(end: i64, cluster: &Cluster) -> Result<(), Violation> {
         }
     }
     Ok(())
+}
+
+/// Looks at the partitions of a topic, or of all, behind a decision that ends at this offset and changes how many of them have to
+/// be in sync.
+pub(super) fn check_judged_anew(end: i64, cluster: &Cluster, topic: Option<&str>) -> Result<(), Violation> {
+    let topics = cluster.topics.values().filter(|it| topic.is_none_or(|name| it.name == name));
+    let mut partitions =
+        topics.flat_map(|it| it.partitions.iter().map(|(index, state)| (&it.name, index, state)));
+    match partitions.find(|(_, _, partition)| !partition.elr.is_empty()) {
+        Some((name, index, partition)) => Err(violation(format!(
+            "below offset {end} it changes how many have to be in sync, and who was eligible for {name}-{index} still is: \
+             {partition:?}"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// A broker that is about to be registered in another life than before.
@@ -137,7 +153,7 @@ mod tests {
             ..ConfigRecord::default()
         };
         assert_eq!(cluster.apply(20, &level.into()), Ok(false));
-        assert_eq!(cluster.apply(21, &two.into()), Ok(false));
+        assert_eq!(cluster.apply(21, &two.into()), Ok(true));
         for (isr, elr) in changes {
             let change = PartitionChangeRecord {
                 topic_id: Cluster::ORDERS,
@@ -162,6 +178,19 @@ mod tests {
         assert!(
             judge([(&[51], &[52]), (&[51, 53], &[52])]).is_err_and(|why| why.contains("enough are in sync"))
         );
+    }
+
+    #[test]
+    fn nobody_stays_eligible_when_it_changes_how_many_have_to_be_in_sync() {
+        let mut cluster = Cluster::example();
+        assert_eq!(check_judged_anew(20, &cluster, None), Ok(()));
+        let partition = cluster.topics.get_mut(&Cluster::ORDERS).and_then(|it| it.partitions.get_mut(&0));
+        partition.expect("it is in the example").elr = vec![52];
+        for topic in [None, Some("orders")] {
+            let judged = check_judged_anew(20, &cluster, topic);
+            assert!(judged.is_err_and(|violation| violation.sentence.contains("still is")), "{topic:?}");
+        }
+        assert_eq!(check_judged_anew(20, &cluster, Some("returns")), Ok(()));
     }
 
     /// What is said of the example, which has eligible replicas, when 52, who is in sync or eligible, registers anew and says

@@ -4,6 +4,7 @@
 use super::cluster::{Cluster, Partition};
 use crate::check::Violation;
 use crate::history::{Entry, Operation, Stage};
+use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::wire::Str;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +35,14 @@ impl Administration {
                 if matches!(entry.operation, Operation::CreateTopic | Operation::AlterConfigs) {
                     self.refused.push(entry.clone());
                 }
+                let is_not_taken =
+                    entry.operation == Operation::SetMinIsr && entry.error == ErrorCode::InvalidConfig;
+                if is_not_taken && !is_min_isr_for_all(entry, cluster) {
+                    return Err(violation(format!(
+                        "at {} us client {} may not set {:?} replicas of {:?} to be in sync, which every controller takes",
+                        entry.at_us, entry.client, entry.values, entry.topic
+                    )));
+                }
                 Ok(())
             }
             Stage::Ok => self.check_done(entry, cluster),
@@ -59,6 +68,19 @@ impl Administration {
             Operation::AlterConfigs => {
                 let times = cluster.values.get(&number.to_string()).copied();
                 (times >= Some(1), format!("{number} was set {times:?} times"))
+            }
+            // To take back from one broker what it has not changes nothing.
+            Operation::SetMinIsr
+                if is_min_isr_for_all(entry, cluster) && (topic.is_empty() || !values.is_empty()) =>
+            {
+                (false, "others than those in sync may lead, by what is the same for all brokers".to_owned())
+            }
+            Operation::SetMinIsr => {
+                let set = cluster.min_isrs.get(&**topic).map_or(&[][..], |set| set);
+                let text = values.first().map(|(value, _)| value.to_string());
+                // What is so already is not written once more.
+                let is_so = set.contains(&text) || text.is_none() && set.is_empty();
+                (is_so, format!("it was {set:?} in turn, and never {text:?}"))
             }
             Operation::RegisterBroker => {
                 let id = broker(topic);
@@ -203,6 +225,14 @@ fn states_of<'a>(entry: &Entry, cluster: &'a Cluster) -> &'a [(i64, Partition)] 
     cluster.changes.get(&place).map_or(&[], |states| states)
 }
 
+/// Whether somebody sets what is not to be set: where others than those in sync may lead, all brokers have one
+/// `min.insync.replicas`, and have it always (KIP-966).
+fn is_min_isr_for_all(entry: &Entry, cluster: &Cluster) -> bool {
+    let is_of_one_broker = entry.topic.parse::<i32>().is_ok();
+    let is_taken_back = entry.topic.is_empty() && entry.values.is_empty();
+    cluster.has_elr && (is_of_one_broker || is_taken_back)
+}
+
 fn violation(sentence: String) -> Violation {
     Violation { property: "honest_administration", sentence }
 }
@@ -215,7 +245,7 @@ fn broker(name: &Str) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sordini_protocol::records::{PartitionChangeRecord, ProducerIdsRecord};
+    use sordini_protocol::records::{ConfigRecord, PartitionChangeRecord, ProducerIdsRecord};
 
     fn entry(operation: Operation, stage: Stage, name: &'static str) -> Entry {
         Entry::new(100, 51, stage, operation, Str::from_static(name))
@@ -254,6 +284,44 @@ mod tests {
     fn a_value_that_was_answered_to_be_set_stands_in_the_log() {
         let set = Entry { values: vec![(7, 1)], ..entry(Operation::AlterConfigs, Stage::Ok, "orders") };
         assert!(judge(&set, &Cluster::example()).is_err());
+    }
+
+    #[test]
+    fn how_many_have_to_be_in_sync_is_one_number_for_all_brokers_where_others_may_lead() {
+        let mut cluster = Cluster::example();
+        let two = ConfigRecord {
+            resource_type: 4,
+            name: Str::from_static("min.insync.replicas"),
+            value: Some(Str::from_static("2")),
+            ..ConfigRecord::default()
+        };
+        let of_topic =
+            ConfigRecord { resource_type: 2, resource_name: Str::from_static("orders"), ..two.clone() };
+        assert_eq!(cluster.apply(20, &two.into()), Ok(true));
+        assert_eq!(cluster.apply(21, &of_topic.into()), Ok(true));
+        let set = |name, replicas: Option<u64>| Entry {
+            values: replicas.map(|replicas| (replicas, 1)).into_iter().collect(),
+            ..entry(Operation::SetMinIsr, Stage::Ok, name)
+        };
+        let refused = |entry: Entry| Entry { stage: Stage::Fail, error: ErrorCode::InvalidConfig, ..entry };
+        let with_elr = Cluster { has_elr: true, ..cluster.clone() };
+        for name in ["", "orders"] {
+            for cluster in [&cluster, &with_elr] {
+                assert_eq!(judge(&set(name, Some(2)), cluster), Ok(()));
+                assert!(judge(&set(name, Some(3)), cluster).is_err_and(|why| why.contains("never")));
+                assert!(judge(&refused(set(name, Some(2))), cluster).is_err());
+            }
+        }
+        for entry in [set("", None), set("51", Some(2)), set("51", None)] {
+            assert_eq!(judge(&refused(entry.clone()), &with_elr), Ok(()));
+            assert!(judge(&refused(entry.clone()), &cluster).is_err());
+        }
+        for entry in [set("", None), set("51", Some(2))] {
+            assert!(judge(&entry, &with_elr).is_err_and(|why| why.contains("the same for all brokers")));
+        }
+        for cluster in [&cluster, &with_elr] {
+            assert_eq!(judge(&set("51", None), cluster), Ok(()), "nothing was set");
+        }
     }
 
     #[test]
