@@ -78,8 +78,8 @@ impl Administration {
             Operation::SetMinIsr => {
                 let set = cluster.min_isrs.get(&**topic).map_or(&[][..], |set| set);
                 let text = values.first().map(|(value, _)| value.to_string());
-                // What is so already is not written once more.
-                let is_so = set.contains(&text) || text.is_none() && set.is_empty();
+                // What is so already is not written once more, and at first nothing is set.
+                let is_so = text.is_none() || set.contains(&text);
                 (is_so, format!("it was {set:?} in turn, and never {text:?}"))
             }
             Operation::RegisterBroker => {
@@ -194,8 +194,8 @@ fn is_moved_at_last(before: Option<&Partition>, partition: &Partition) -> bool {
     before.is_some_and(Partition::is_moved) && !partition.is_moved()
 }
 
-/// Whether a record says since an offset that a partition is so, where `is_so` is told how it was before too, and what it is by the last one. What is refused where it is so
-/// already is done by a record or not at all.
+/// Whether a record says since an offset that a partition is so, where `is_so` is told how it was before too, and what it is by
+/// the last one. What is refused where it is so already is done by a record or not at all.
 fn became(
     entry: &Entry,
     cluster: &Cluster,
