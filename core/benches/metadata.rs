@@ -9,12 +9,11 @@ mod support;
 
 use divan::{AllocProfiler, Bencher};
 use sordini_core::node::RequestBody;
-use sordini_protocol::messages::broker_registration_request::Feature;
 use sordini_protocol::messages::create_topics_request::CreatableTopic;
 use sordini_protocol::messages::{BrokerHeartbeatRequest, BrokerRegistrationRequest, CreateTopicsRequest};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Str, Uuid};
-use support::Host;
+use support::{Host, features};
 
 #[global_allocator]
 static ALLOC: AllocProfiler = AllocProfiler::system();
@@ -33,17 +32,11 @@ fn ask(host: &mut Host, version: i16, request: AnyRequest) -> AnyResponse {
 }
 
 fn join(host: &mut Host, id: u8) {
-    let feature = Feature {
-        name: Str::from_static("metadata.version"),
-        min_supported_version: 7,
-        max_supported_version: 30,
-        ..Feature::default()
-    };
     let request = BrokerRegistrationRequest {
         broker_id: id.into(),
         cluster_id: Str::from_static("5L6g3nShT-eMCtK--X86sw"),
         incarnation_id: Uuid([id; 16]),
-        features: vec![feature],
+        features: features(),
         log_dirs: vec![Uuid([id; 16])],
         ..BrokerRegistrationRequest::default()
     };
@@ -51,6 +44,7 @@ fn join(host: &mut Host, id: u8) {
     else {
         panic!("another answer")
     };
+    assert_eq!(response.error_code, 0);
     let request = BrokerHeartbeatRequest {
         broker_id: id.into(),
         broker_epoch: response.broker_epoch,
