@@ -93,13 +93,9 @@ fn level_of_release(release: &str) -> Option<i16> {
 /// Why `feature` cannot have a level while the others have theirs, if it cannot.
 pub(crate) fn unmet_dependency(feature: &str, level: i16, others: impl Fn(&str) -> i16) -> Option<String> {
     let (metadata, ..) = METADATA_VERSION;
-    let needed = match feature {
-        _ if level < 1 => None,
-        _ if *feature == *ELR_VERSION.0 => Some(ELR_FROM),
-        _ if *feature == *KRAFT_VERSION.0 => Some(VOTERS_IN_LOG_FROM),
-        _ => None,
-    };
-    needed.filter(|needed| others(metadata) < *needed).map(|needed| {
+    let needed = [(ELR_VERSION.0, ELR_FROM), (KRAFT_VERSION.0, VOTERS_IN_LOG_FROM)];
+    let (_, needed) = needed.into_iter().find(|(name, _)| *name == feature)?;
+    (level >= 1 && others(metadata) < needed).then(|| {
         format!("{feature} could not be set to {level} because it depends on {metadata} level {needed}")
     })
 }

@@ -12,17 +12,16 @@ use sordini_protocol::messages::create_topics_request::{CreatableReplicaAssignme
 use sordini_protocol::messages::delete_topics_request::DeleteTopicState;
 use sordini_protocol::messages::metadata_request::MetadataRequestTopic;
 use sordini_protocol::messages::metadata_response::MetadataResponsePartition;
-use sordini_protocol::messages::update_features_request::FeatureUpdateKey;
 use sordini_protocol::messages::{
     CreateTopicsRequest, DeleteTopicsRequest, DescribeQuorumRequest, FetchRequest, InitProducerIdRequest,
-    MetadataRequest, MetadataResponse, UpdateFeaturesRequest, fetch_request,
+    MetadataRequest, MetadataResponse, fetch_request,
 };
 use sordini_protocol::records::MetadataRecord;
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::Str;
 use std::collections::BTreeSet;
 use support::cluster::Cluster;
-use support::{batch, produce_request, set_config};
+use support::{batch, produce_request, raise_feature, set_config};
 
 const BOTH: &str = "broker,controller";
 
@@ -267,13 +266,7 @@ fn records_are_those_of_the_metadata_version_and_a_broker_tells_what_a_later_one
     cluster.run_for(2_000);
     assert_eq!(registrations(&cluster, 0), [(2, 0)]);
     assert_eq!(cluster.create(0, "orders", &[1]), ErrorCode::None);
-    let update = FeatureUpdateKey {
-        feature: Str::from_static("metadata.version"),
-        max_version_level: 30,
-        upgrade_type: 1,
-        ..FeatureUpdateKey::default()
-    };
-    let request = UpdateFeaturesRequest { feature_updates: vec![update], ..UpdateFeaturesRequest::default() };
+    let request = raise_feature("metadata.version", 30);
     let AnyResponse::UpdateFeatures(response) = cluster.ask(0, 1, AnyRequest::UpdateFeatures(request)) else {
         panic!("a response is of its request's API")
     };

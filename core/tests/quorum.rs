@@ -13,12 +13,11 @@ use sordini_protocol::messages::describe_configs_request::DescribeConfigsResourc
 use sordini_protocol::messages::fetch_response::{
     FetchableTopicResponse, LeaderIdAndEpoch, PartitionData as FetchedPartition,
 };
-use sordini_protocol::messages::update_features_request::FeatureUpdateKey;
 use sordini_protocol::messages::{
     AddRaftVoterRequest, ApiVersionsRequest, BeginQuorumEpochRequest, BrokerHeartbeatRequest,
     BrokerHeartbeatResponse, BrokerRegistrationRequest, DescribeConfigsRequest, DescribeQuorumRequest,
-    FetchRequest, FetchResponse, FetchSnapshotRequest, RemoveRaftVoterRequest, UpdateFeaturesRequest,
-    VoteRequest, add_raft_voter_request, begin_quorum_epoch_request, describe_quorum_request, fetch_request,
+    FetchRequest, FetchResponse, FetchSnapshotRequest, RemoveRaftVoterRequest, VoteRequest,
+    add_raft_voter_request, begin_quorum_epoch_request, describe_quorum_request, fetch_request,
     fetch_snapshot_request, vote_request,
 };
 use sordini_protocol::records::{BeginTransactionRecord, ConfigRecord, MetadataRecord};
@@ -26,7 +25,7 @@ use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Records, Str, Uuid};
 use std::collections::BTreeSet;
 use support::cluster::{Cluster, Message};
-use support::{Disk, set_config};
+use support::{Disk, raise_feature, set_config};
 
 /// Id of the metadata log's topic, the same in every cluster.
 const METADATA_TOPIC_ID: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
@@ -715,14 +714,7 @@ fn voters_that_formatting_listed_elect_one_of_them() {
 
 /// Asks a machine to raise kraft.version; answers the connection.
 fn raise_kraft_version(cluster: &mut Cluster, at: usize) -> u64 {
-    let update = FeatureUpdateKey {
-        feature: Str::from_static("kraft.version"),
-        max_version_level: 1,
-        upgrade_type: 1,
-        ..FeatureUpdateKey::default()
-    };
-    let request = UpdateFeaturesRequest { feature_updates: vec![update], ..UpdateFeaturesRequest::default() };
-    cluster.request(at, 2, AnyRequest::UpdateFeatures(request))
+    cluster.request(at, 2, AnyRequest::UpdateFeatures(raise_feature("kraft.version", 1)))
 }
 
 fn raised(cluster: &mut Cluster, at: usize, connection: u64) -> Option<ErrorCode> {

@@ -5,7 +5,6 @@ use super::cluster::METADATA_VERSION;
 use super::image::{Broker, MetadataImage};
 use super::partition_change::{LOST, MIGRATING};
 use super::{Asked, Controller, Decision, PRODUCER_ID_BLOCK, Refusal, text};
-use crate::features::DIRECTORIES_FROM;
 use crate::ids::{BrokerEpoch, NodeId};
 use crate::museum::Exhibit;
 use crate::time::{Instant, Now};
@@ -56,11 +55,6 @@ impl Controller {
         }
     }
 
-    /// Whether the metadata says in which directories replicas lie.
-    pub(super) fn has_directories(&self) -> bool {
-        self.image.metadata_version() >= DIRECTORIES_FROM
-    }
-
     /// Registers a broker, fenced. Its epoch is the offset of the record that says so, which no other record ever has.
     pub(super) fn register_broker(
         &mut self,
@@ -93,7 +87,7 @@ impl Controller {
             features: features.collect(),
             rack: request.rack.clone(),
             fenced: true,
-            log_dirs: if self.has_directories() { request.log_dirs.clone() } else { Vec::new() },
+            log_dirs: if self.image.has_directories() { request.log_dirs.clone() } else { Vec::new() },
             ..RegisterBrokerRecord::default()
         };
         let mut records = Vec::new();
@@ -136,7 +130,7 @@ impl Controller {
             let message = format!("another process is broker {node}");
             return Err(Refusal::new(ErrorCode::DuplicateBrokerRegistration, message));
         }
-        if self.has_directories() {
+        if self.image.has_directories() {
             check_log_dirs(&self.image, node, &request.log_dirs)?;
         }
         for (name, level) in self.image.features() {

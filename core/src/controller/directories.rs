@@ -2,7 +2,6 @@
 
 use super::image::Broker;
 use super::{Controller, Decision};
-use crate::features::DIRECTORIES_FROM;
 use crate::ids::{BrokerEpoch, NodeId, TopicIdPartition};
 use alloc::vec::Vec;
 use sordini_protocol::error_code::ErrorCode;
@@ -23,7 +22,7 @@ impl Controller {
         let mut records = Vec::new();
         let broker = self.check_broker_epoch(request.broker_id, request.broker_epoch);
         let broker = match broker {
-            Ok(_) if self.image.metadata_version() < DIRECTORIES_FROM => Err(ErrorCode::UnsupportedVersion),
+            Ok(_) if !self.image.has_directories() => Err(ErrorCode::UnsupportedVersion),
             Ok(_) | Err(_) => broker,
         };
         let (node, broker) = match broker {
@@ -84,7 +83,7 @@ impl Controller {
         request: &BrokerHeartbeatRequest,
     ) -> Vec<MetadataRecord> {
         let Some(broker) = self.image.brokers().get(&node) else { return Vec::new() };
-        if self.image.metadata_version() < DIRECTORIES_FROM {
+        if !self.image.has_directories() {
             return Vec::new();
         }
         let is_offline = |dir: &Uuid| request.offline_log_dirs.contains(dir);

@@ -8,6 +8,7 @@ use super::client_quotas::{QuotaEntity, QuotaValue};
 use super::cluster::KRAFT_VERSION;
 use super::scram::{ScramCredential, ScramUser};
 use crate::config::Overrides;
+use crate::features::DIRECTORIES_FROM;
 use crate::ids::{BrokerEpoch, LeaderEpoch, NodeId, PartitionEpoch, TopicIdPartition};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -292,6 +293,11 @@ impl MetadataImage {
     /// The level of metadata.version, 0 before the log says one.
     pub(crate) fn metadata_version(&self) -> i16 {
         self.feature_level(super::cluster::METADATA_VERSION.0)
+    }
+
+    /// Whether the metadata says in which directories replicas lie.
+    pub(crate) fn has_directories(&self) -> bool {
+        self.metadata_version() >= DIRECTORIES_FROM
     }
 
     /// First producer id that no block holds.

@@ -9,7 +9,6 @@ use super::image::{
 };
 use crate::config::value::Value;
 use crate::config::{Overrides, topic};
-use crate::features::DIRECTORIES_FROM;
 use crate::ids::{NodeId, TopicIdPartition};
 use crate::museum::{Exhibit, Museum};
 use alloc::collections::BTreeSet;
@@ -162,7 +161,7 @@ impl<'a> PartitionChange<'a> {
         record.removing_replicas = changed(&self.removing, &now.removing_replicas);
         record.adding_replicas = changed(&self.adding, &now.adding_replicas);
         let has_moved = self.directory.is_some() || record.replicas.is_some();
-        if has_moved && version >= DIRECTORIES_FROM {
+        if has_moved && self.image.has_directories() {
             let directories: Vec<Uuid> = self.replicas.iter().map(|node| self.directory(*node)).collect();
             record.directories = (directories != now.directories).then_some(directories);
         }
@@ -388,13 +387,17 @@ mod tests {
     use sordini_protocol::records::{FeatureLevelRecord, MetadataRecord, PartitionRecord};
     use sordini_protocol::wire::Str;
 
+    fn set_elr_version(controller: &mut Controller, feature_level: i16) {
+        let name = Str::from_static(ELR_VERSION.0);
+        controller.apply(&FeatureLevelRecord { name, feature_level, ..Default::default() }.into());
+    }
+
     /// Three replicas on three brokers, number 1 leads, and two have to be in sync.
     fn with_elr(isr: &[i32]) -> Controller {
         let partition =
             PartitionRecord { replicas: vec![1, 2, 3], isr: isr.to_vec(), leader: 1, ..Default::default() };
         let mut controller = cluster(3, partition);
-        let name = Str::from_static(ELR_VERSION.0);
-        controller.apply(&FeatureLevelRecord { name, feature_level: 1, ..Default::default() }.into());
+        set_elr_version(&mut controller, 1);
         set_topic_config(&mut controller, "min.insync.replicas", "2");
         controller
     }
@@ -411,6 +414,15 @@ mod tests {
             ids(&state.last_known_elr),
             state.leader_recovery_state == RECOVERING,
         )
+    }
+
+    /// Changes the partition as somebody wants it.
+    fn change(controller: &mut Controller, wanted: impl FnOnce(&mut PartitionChange<'_>)) {
+        let topic = controller.image().topic_by_name("orders").expect("it is there");
+        let mut change = controller.change_of(topic, 0, partition_of(controller));
+        wanted(&mut change);
+        let record = change.record().expect("something changes");
+        controller.apply(&MetadataRecord::from(record));
     }
 
     fn fence(controller: &mut Controller, id: i32) -> State {
@@ -465,14 +477,7 @@ mod tests {
         // Number 3 was out of sync when records were committed that it does not have.
         assert_eq!(unfence(&mut controller, 3), (None, vec![], vec![1, 2], vec![1], false));
         assert_eq!(unfence(&mut controller, 2), (Some(2), vec![2], vec![1], vec![], false));
-        let mut change = controller.change_of(
-            controller.image().topic_by_name("orders").expect("it is there"),
-            0,
-            partition_of(&controller),
-        );
-        change.isr = vec![NodeId(2), NodeId(3)];
-        let record = change.record().expect("the ISR is another");
-        controller.apply(&MetadataRecord::from(record));
+        change(&mut controller, |change| change.isr = vec![NodeId(2), NodeId(3)]);
         assert_eq!(
             state(&controller),
             (Some(2), vec![2, 3], vec![], vec![], false),
@@ -483,8 +488,7 @@ mod tests {
     #[test]
     fn without_the_feature_the_last_in_sync_replica_stays_so_and_nobody_else_may_lead() {
         let mut controller = with_elr(&[1, 2]);
-        let name = Str::from_static(ELR_VERSION.0);
-        controller.apply(&FeatureLevelRecord { name, feature_level: 0, ..Default::default() }.into());
+        set_elr_version(&mut controller, 0);
         assert_eq!(fence(&mut controller, 2), (Some(1), vec![1], vec![], vec![], false));
         assert_eq!(fence(&mut controller, 1), (None, vec![1], vec![], vec![], false));
         assert_eq!(unfence(&mut controller, 2), (None, vec![1], vec![], vec![], false));
@@ -496,8 +500,7 @@ mod tests {
         fence(&mut controller, 2);
         fence(&mut controller, 1);
         assert_eq!(state(&controller), (None, vec![], vec![1, 2], vec![1], false));
-        let name = Str::from_static(ELR_VERSION.0);
-        controller.apply(&FeatureLevelRecord { name, feature_level: 0, ..Default::default() }.into());
+        set_elr_version(&mut controller, 0);
         let mut unclean = controller.clone();
         assert_eq!(unfence(&mut controller, 2), (Some(2), vec![2], vec![], vec![], false));
         assert_eq!(register(&mut unclean, 2, -1), (None, vec![], vec![1], vec![], false));
@@ -508,11 +511,7 @@ mod tests {
     fn only_a_replica_is_eligible() {
         let mut controller = with_elr(&[1, 3]);
         assert_eq!(fence(&mut controller, 3), (Some(1), vec![1], vec![3], vec![], false));
-        let topic = controller.image().topic_by_name("orders").expect("it is there");
-        let mut change = controller.change_of(topic, 0, partition_of(&controller));
-        change.replicas = vec![NodeId(1), NodeId(2)];
-        let record = change.record().expect("the replicas are others");
-        controller.apply(&MetadataRecord::from(record));
+        change(&mut controller, |change| change.replicas = vec![NodeId(1), NodeId(2)]);
         assert_eq!(state(&controller), (Some(1), vec![1], vec![], vec![], false));
     }
 
@@ -521,11 +520,9 @@ mod tests {
         let mut controller = with_elr(&[1]);
         fence(&mut controller, 1);
         assert_eq!(register(&mut controller, 1, -1), (None, vec![], vec![], vec![1], false));
-        let topic = controller.image().topic_by_name("orders").expect("it is there");
-        let mut change = controller.change_of(topic, 0, partition_of(&controller));
-        (change.election, change.with) = (Election::Preferred, Some(NodeId(1)));
-        let record = change.record().expect("there is a leader");
-        controller.apply(&MetadataRecord::from(record));
+        change(&mut controller, |change| {
+            (change.election, change.with) = (Election::Preferred, Some(NodeId(1)));
+        });
         assert_eq!(state(&controller), (Some(1), vec![1], vec![], vec![], true));
     }
 

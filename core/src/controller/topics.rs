@@ -197,7 +197,7 @@ impl Controller {
             let message = format!("no broker that partition {partition_id} would be on is alive");
             return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, message));
         };
-        let replicas_with_directories = if self.has_directories() { replicas } else { &[] };
+        let replicas_with_directories = if self.image.has_directories() { replicas } else { &[] };
         let directories = replicas_with_directories.iter().map(|id| self.image.directory_of_new_replica(*id));
         Ok(PartitionRecord {
             partition_id,

@@ -15,7 +15,6 @@ use super::broker::{Broker, Stage, Timer};
 use super::loading::{LogLoading, Logs, OpenedLog, topic_config};
 use super::to_controller::Question;
 use crate::controller::cluster::FEATURES;
-use crate::features::DIRECTORIES_FROM;
 use crate::ids::{BrokerEpoch, TopicIdPartition};
 use crate::mark::Mark;
 use crate::outbox::Outbox;
@@ -273,9 +272,8 @@ impl Broker {
     /// A registration from before there were directories in the metadata does not say which ones this broker has (KIP-858).
     pub(super) fn renew_registration(&mut self, now: Now) {
         let own = self.image.brokers().get(&self.config.node_id);
-        let has_directories = self.image.metadata_version() >= DIRECTORIES_FROM;
         if let Some(lifecycle) = &mut self.lifecycle
-            && has_directories
+            && self.image.has_directories()
             && own.is_some_and(|own| own.incarnation == lifecycle.incarnation && own.log_dirs.is_empty())
         {
             lifecycle.epoch = None;

@@ -459,7 +459,6 @@ impl Quorum {
     /// Writes the voters into the log, which makes kraft.version 1, if they do not stand there.
     pub(crate) fn log_voters(&mut self, now: Now, out: &mut Outbox) {
         if !self.voters.is_logged()
-            && self.can_log_voters()
             && let Some(voters) = self.introduced_voters()
         {
             out.sometimes(Mark::QuorumVotersLogged);

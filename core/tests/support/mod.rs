@@ -17,7 +17,8 @@ use sordini_protocol::batch::{BatchBuilder, BatchParams};
 use sordini_protocol::messages::broker_registration_request::Feature;
 use sordini_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use sordini_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use sordini_protocol::messages::{IncrementalAlterConfigsRequest, ProduceRequest};
+use sordini_protocol::messages::update_features_request::FeatureUpdateKey;
+use sordini_protocol::messages::{IncrementalAlterConfigsRequest, ProduceRequest, UpdateFeaturesRequest};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Records, StoredRange, Str};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -282,6 +283,17 @@ pub(crate) fn produce_request(topic: &str, partition: i32, acks: i16, batch: Byt
     };
     let topic = TopicProduceData { name: Str::from(topic), partition_data: vec![data], ..Default::default() };
     ProduceRequest { acks, timeout_ms: 1000, topic_data: vec![topic], ..ProduceRequest::default() }
+}
+
+/// Raises a feature to a level.
+pub(crate) fn raise_feature(feature: &'static str, level: i16) -> UpdateFeaturesRequest {
+    let update = FeatureUpdateKey {
+        feature: Str::from_static(feature),
+        max_version_level: level,
+        upgrade_type: 1,
+        ..FeatureUpdateKey::default()
+    };
+    UpdateFeaturesRequest { feature_updates: vec![update], ..UpdateFeaturesRequest::default() }
 }
 
 /// Sets a key of one resource.
