@@ -40,18 +40,23 @@ mod tests {
     use super::super::cluster::Cluster;
     use sordini_protocol::records::PartitionChangeRecord;
 
+    /// One replica alone is in sync.
+    fn alone() -> PartitionChangeRecord {
+        PartitionChangeRecord {
+            topic_id: Cluster::ORDERS,
+            partition_id: 0,
+            isr: Some(vec![51]),
+            ..PartitionChangeRecord::default()
+        }
+    }
+
     /// What is said of a partition on 51 and 52 when first 51 alone is in sync and then others are.
     fn judge(isr: &[i32], leader_recovery_state: i8, is_asked_for: bool) -> Result<(), String> {
         let mut cluster = Cluster::example();
         if is_asked_for {
             cluster.unclean_elections.insert(("orders".to_owned(), 0));
         }
-        let alone = PartitionChangeRecord {
-            topic_id: Cluster::ORDERS,
-            partition_id: 0,
-            isr: Some(vec![51]),
-            ..PartitionChangeRecord::default()
-        };
+        let alone = alone();
         let then = PartitionChangeRecord {
             isr: Some(isr.to_vec()),
             leader: isr[0],
@@ -73,12 +78,7 @@ mod tests {
     fn whoever_has_everything_vouches_for_the_others_only_by_being_a_replica_no_more() {
         let judge = |replicas: &[i32], adding: &[i32]| {
             let mut cluster = Cluster::example();
-            let alone = PartitionChangeRecord {
-                topic_id: Cluster::ORDERS,
-                partition_id: 0,
-                isr: Some(vec![51]),
-                ..PartitionChangeRecord::default()
-            };
+            let alone = alone();
             let moved = PartitionChangeRecord {
                 replicas: Some(replicas.to_vec()),
                 adding_replicas: Some(adding.to_vec()),
