@@ -10,11 +10,12 @@ use sordini_protocol::batch::Batch;
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use sordini_protocol::messages::delete_topics_request::DeleteTopicState;
+use sordini_protocol::messages::describe_topic_partitions_request::TopicRequest;
 use sordini_protocol::messages::metadata_request::MetadataRequestTopic;
 use sordini_protocol::messages::metadata_response::MetadataResponsePartition;
 use sordini_protocol::messages::{
-    CreateTopicsRequest, DeleteTopicsRequest, DescribeQuorumRequest, FetchRequest, InitProducerIdRequest,
-    MetadataRequest, MetadataResponse, fetch_request,
+    CreateTopicsRequest, DeleteTopicsRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest,
+    FetchRequest, InitProducerIdRequest, MetadataRequest, MetadataResponse, fetch_request,
 };
 use sordini_protocol::records::MetadataRecord;
 use sordini_protocol::request::{AnyRequest, AnyResponse};
@@ -59,6 +60,20 @@ impl Cluster {
     /// The only partition of a topic, as a broker knows it.
     fn partition(&mut self, at: usize, topic: &'static str) -> MetadataResponsePartition {
         self.metadata(at, Some(&[topic])).topics[0].partitions[0].clone()
+    }
+
+    /// Who besides those in sync may lead the only partition of a topic.
+    fn eligible(&mut self, at: usize, topic: &'static str) -> Vec<i32> {
+        let request = DescribeTopicPartitionsRequest {
+            topics: vec![TopicRequest { name: Str::from_static(topic), ..TopicRequest::default() }],
+            response_partition_limit: 10,
+            ..DescribeTopicPartitionsRequest::default()
+        };
+        let request = AnyRequest::DescribeTopicPartitions(request);
+        let AnyResponse::DescribeTopicPartitions(response) = self.ask(at, 0, request) else {
+            panic!("a response is of its request's API")
+        };
+        response.topics[0].partitions[0].eligible_leader_replicas.clone().unwrap_or_default()
     }
 
     /// Creates a topic of one partition with these replicas.
@@ -347,6 +362,81 @@ fn a_broker_that_stops_gives_away_what_it_leads_and_takes_its_leave() {
     cluster.run_for(1_000);
     assert!(cluster.is_running(2), "its number was free at once");
     assert_eq!(cluster.partition(1, "alone").leader_id, 3);
+}
+
+/// A controller and two brokers, the second of which has stopped cleanly and is eligible to lead what needs two in sync.
+fn with_a_clean_stop() -> Cluster {
+    let mut cluster = Cluster::of_roles(&["controller", "broker", "broker"], &[]);
+    cluster.run_for(5_000);
+    assert_eq!(cluster.create(1, "orders", &[3, 2]), ErrorCode::None);
+    cluster.configure(1, "orders", "min.insync.replicas", "2");
+    cluster.run_for(1_000);
+    cluster.stop(2);
+    cluster.run_for(4_000);
+    assert_eq!(cluster.state(2), Some(NodeState::Stopped));
+    assert_eq!(cluster.eligible(1, "orders"), [3]);
+    cluster
+}
+
+fn marker(cluster: &Cluster) -> Option<Vec<u8>> {
+    cluster.machines[2].disk.files.get("0/.kafka_cleanshutdown").cloned()
+}
+
+/// Starts the second broker, which is registered and does not know yet that the marker is gone.
+fn begin_to_open(cluster: &mut Cluster) {
+    cluster.slow = Some((2, ".kafka_cleanshutdown"));
+    cluster.start(2);
+    // The first answer is what the marker says.
+    cluster.answer_held();
+    cluster.slow = Some((2, ".kafka_cleanshutdown"));
+    cluster.run_for(1_000);
+    assert_eq!(marker(cluster), None);
+}
+
+#[test]
+fn a_broker_that_gave_up_before_it_joined_is_as_clean_as_it_was() {
+    let mut cluster = with_a_clean_stop();
+    cluster.kill(0);
+    cluster.start(2);
+    cluster.run_for(1_000);
+    assert_eq!(cluster.state(2), Some(NodeState::Joining));
+    cluster.kill(2);
+    cluster.start(2);
+    cluster.run_for(1_000);
+    cluster.stop(2);
+    assert_eq!(cluster.state(2), Some(NodeState::Stopped));
+    cluster.start(0);
+    cluster.start(2);
+    cluster.run_for(20_000);
+    assert!(cluster.is_running(2));
+    assert_eq!(cluster.eligible(1, "orders"), [3]);
+}
+
+#[test]
+fn a_broker_that_is_stopped_before_it_opens_its_logs_says_in_which_epoch() {
+    let mut cluster = with_a_clean_stop();
+    let before = marker(&cluster);
+    begin_to_open(&mut cluster);
+    cluster.stop(2);
+    cluster.answer_held();
+    assert_eq!(cluster.state(2), Some(NodeState::Stopped));
+    assert_ne!(marker(&cluster), before, "it has another epoch");
+    cluster.start(2);
+    cluster.run_for(20_000);
+    assert!(cluster.is_running(2));
+    assert_eq!(cluster.eligible(1, "orders"), [3]);
+}
+
+#[test]
+fn a_broker_that_is_killed_while_it_opens_its_logs_was_not_stopped_cleanly() {
+    let mut cluster = with_a_clean_stop();
+    begin_to_open(&mut cluster);
+    cluster.kill(2);
+    (cluster.slow, cluster.held) = (None, Vec::new());
+    cluster.start(2);
+    cluster.run_for(20_000);
+    assert!(cluster.is_running(2));
+    assert_eq!(cluster.eligible(1, "orders"), [0; 0]);
 }
 
 #[test]

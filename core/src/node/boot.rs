@@ -1,12 +1,13 @@
 //! From a directory to a broker: what a node reads before it serves, in order, each look at the disk an effect.
 //!
 //! ```text
-//! Files ──▶ Markers ──▶ MetadataLog ──▶ Replay ──▶ (Broker)
+//! Files ──▶ MetadataLog ──▶ Replay ──▶ (Broker)
 //! ```
 //!
-//! `Files` reads the small files of every log directory; `Markers` removes the markers of a clean stop, so that a crash
-//! from here on is known as one; `MetadataLog` opens and `Replay` reads what this node has of what the cluster is. The
-//! logs of partitions are opened when the node has learned from the quorum which of them are its own.
+//! `Files` reads the small files of every log directory; `MetadataLog` opens and `Replay` reads what this node has of what
+//! the cluster is. The logs of partitions are opened when the node has learned from the quorum which of them are its own,
+//! and the marker of a clean stop, which vouches for them alone, stays until then: whoever gives up before has stopped as
+//! cleanly as the life before.
 
 use super::broker::{
     Broker, Found, LogDir, OWNER_ELECTION, OWNER_NODE, OWNER_QUORUM, OWNER_SNAPSHOTS, clean_stop_marker,
@@ -20,7 +21,7 @@ use crate::log::checkpoint;
 use crate::log::loader::{LoadRequest, LoadStep, LogLoader};
 use crate::log::partition_log::PartitionLog;
 use crate::mark::Mark;
-use crate::museum::{Exhibit, Museum};
+use crate::museum::Museum;
 use crate::node::Output;
 use crate::outbox::Outbox;
 use crate::properties::Properties;
@@ -65,9 +66,6 @@ enum DirFile {
 enum Stage {
     Files {
         waiting: BTreeMap<u64, (usize, DirFile)>,
-    },
-    Markers {
-        waiting: usize,
     },
     MetadataLog(LogLoader),
     /// Reading a file of batches whole: the newest snapshot, then each segment.
@@ -200,20 +198,6 @@ impl Boot {
                 self.on_file(dir, what, result, out)?;
                 if is_last {
                     self.check_identity()?;
-                    // From here on a crash has to be known as one.
-                    if self.museum.has(Exhibit::A42MarkerDeletedAfterLoad) {
-                        self.load_metadata_log(out);
-                    } else {
-                        self.remove_markers(out);
-                    }
-                }
-            }
-            Stage::Markers { waiting } => {
-                result.map_err(|fault| {
-                    format!("the marker of the last clean stop cannot be removed: {fault}")
-                })?;
-                *waiting -= 1;
-                if *waiting == 0 {
                     self.load_metadata_log(out);
                 }
             }
@@ -243,11 +227,7 @@ impl Boot {
     fn open_log(&mut self, owner: u32) -> Option<&mut PartitionLog> {
         match &mut self.stage {
             Stage::Replay { log, .. } if owner == OWNER_QUORUM => Some(log),
-            Stage::Files { .. }
-            | Stage::Markers { .. }
-            | Stage::MetadataLog(_)
-            | Stage::Replay { .. }
-            | Stage::Over => None,
+            Stage::Files { .. } | Stage::MetadataLog(_) | Stage::Replay { .. } | Stage::Over => None,
         }
     }
 
@@ -344,26 +324,13 @@ impl Boot {
         Ok(())
     }
 
-    fn remove_markers(&mut self, out: &mut Outbox) {
-        let marked: Vec<usize> = (0..self.dirs.len()).filter(|dir| self.dirs[*dir].clean.is_some()).collect();
-        for dir in &marked {
-            self.push(StorageOp::Remove { path: clean_stop_marker(*dir) }, out);
-        }
-        if marked.is_empty() {
-            self.load_metadata_log(out);
-        } else {
-            self.stage = Stage::Markers { waiting: marked.len() };
-        }
-    }
-
     fn load_metadata_log(&mut self, out: &mut Outbox) {
-        let dir = metadata_log_dir(self.metadata_dir);
-        let facts = &self.dirs[self.metadata_dir];
         let request = LoadRequest {
-            dir,
+            dir: metadata_log_dir(self.metadata_dir),
             owner: OWNER_QUORUM,
             jitter: 0,
-            clean: facts.clean.is_some(),
+            // It is short, and no marker speaks for it: that of the directory is of a broker's partitions.
+            clean: false,
             recovery_point: Offset(0),
             log_start: self.metadata_log_start(),
             high_watermark: Offset(i64::MAX),

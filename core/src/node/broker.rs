@@ -222,8 +222,6 @@ pub(crate) struct Broker {
     /// Who waits for a block of producer ids to be reserved.
     pub(super) waiting_for_producer_ids: VecDeque<ReplyTo>,
     pub(super) producer_ids_requested: bool,
-    /// Log directories of which nobody but this process knows anything that a clean stop could vouch for.
-    is_all_known: Vec<bool>,
     /// Files of the node itself that are being written, and what is left to be written before it has stopped.
     node_writes: BTreeSet<u64>,
     /// Counts on from booting, which does not wait for everything that it begins.
@@ -258,10 +256,7 @@ impl Broker {
         let broker_epoch = stopped_in(&dirs).unwrap_or(BrokerEpoch(-1));
         let registered_by = now.monotonic.plus_millis(config.initial_broker_registration_timeout_ms);
         let lifecycle = config.process_roles.broker.then(|| Lifecycle::new(rng.uuid(), registered_by, now));
-        let is_all_known =
-            dirs.iter().map(|facts| config.process_roles.broker || !facts.has_partitions()).collect();
         let mut broker = Self {
-            is_all_known,
             cluster_id,
             log_dirs,
             rng,
@@ -338,7 +333,7 @@ impl Broker {
         out: &mut Outbox,
     ) {
         match token.owner {
-            OWNER_NODE => self.on_node_write(token, result, out),
+            OWNER_NODE => self.on_node_write(token, result, now, out),
             OWNER_QUORUM => {
                 if let Err(fault) = self.quorum.on_storage_completed(token.sequence, result, now, out) {
                     self.fail(format!("the metadata log cannot be written: {fault}"));
@@ -961,6 +956,7 @@ impl Broker {
         &mut self,
         token: StorageToken,
         result: Result<Completion, StorageFault>,
+        now: Now,
         out: &mut Outbox,
     ) {
         if !self.node_writes.remove(&token.sequence) {
@@ -971,9 +967,20 @@ impl Broker {
             return;
         }
         if let Err(fault) = result {
-            self.fail(format!("a checkpoint cannot be written: {fault}"));
+            let what = if matches!(self.logs, Logs::Unmarking(_)) {
+                "the marker of the last clean stop cannot be removed"
+            } else {
+                "a checkpoint cannot be written"
+            };
+            return self.fail(format!("{what}: {fault}"));
         }
+        self.on_unmarked(now, out);
         self.maybe_mark_clean(out);
+    }
+
+    /// Whether every file of the node is as it is to be.
+    pub(super) fn has_written(&self) -> bool {
+        self.node_writes.is_empty()
     }
 
     fn write_checkpoint(
@@ -1069,20 +1076,17 @@ impl Broker {
         let all_closed = || {
             self.partitions.values().filter(|partition| !partition.is_offline()).all(|p| is_idle(p.log()))
                 && self.quorum.is_settled()
-                && self.node_writes.is_empty()
+                && self.has_written()
         };
         match self.stage {
-            // Of logs that were not opened all the way nothing can be said.
-            Stage::Closing if all_closed() && !matches!(self.logs, Logs::Open) => self.stage = Stage::Stopped,
             Stage::Closing if all_closed() => {
                 self.stage = Stage::Marking;
-                self.write_recovery_points(out);
-                self.write_log_starts(out);
-                self.write_high_watermarks(out);
-                for dir in 0..self.log_dirs.len() {
-                    if self.log_dirs[dir].failed || !self.is_all_known[dir] {
-                        continue;
-                    }
+                if matches!(self.logs, Logs::Open) {
+                    self.write_recovery_points(out);
+                    self.write_log_starts(out);
+                    self.write_high_watermarks(out);
+                }
+                for dir in self.clean_dirs() {
                     let file = clean_stop_marker(dir);
                     let text = format!("{{\"version\":0,\"brokerEpoch\":{}}}", self.broker_epoch);
                     self.push_node_write(
@@ -1090,14 +1094,30 @@ impl Broker {
                         out,
                     );
                 }
+                self.maybe_mark_clean(out);
             }
-            Stage::Marking if self.node_writes.is_empty() => self.stage = Stage::Stopped,
+            Stage::Marking if self.has_written() => self.stage = Stage::Stopped,
             Stage::Joining
             | Stage::Running
             | Stage::Leaving
             | Stage::Closing
             | Stage::Marking
             | Stage::Stopped => {}
+        }
+    }
+
+    /// The log directories in which every log of a partition is whole and durable, now that all is closed.
+    fn clean_dirs(&self) -> Vec<usize> {
+        match &self.logs {
+            // A controller has opened no log of a partition, and can vouch for none.
+            Logs::Open if self.lifecycle.is_none() => Vec::new(),
+            Logs::Open => (0..self.log_dirs.len()).filter(|dir| !self.log_dirs[*dir].failed).collect(),
+            // They are as the life before left them. The broker may be registered anew since then.
+            Logs::Unopened(dirs) | Logs::Unmarking(dirs) => {
+                (0..dirs.len()).filter(|dir| dirs[*dir].clean.is_some()).collect()
+            }
+            // Some may be half recovered.
+            Logs::Opening(_) => Vec::new(),
         }
     }
 

@@ -11,14 +11,16 @@
 //!
 //! Heartbeats are what it asks with. A controller that hears none for `broker.session.timeout.ms` fences the broker.
 
-use super::broker::{Broker, Stage, Timer};
+use super::broker::{Broker, Stage, Timer, clean_stop_marker};
 use super::loading::{LogLoading, Logs, OpenedLog, topic_config};
 use super::to_controller::Question;
 use crate::controller::cluster::FEATURES;
 use crate::ids::{BrokerEpoch, TopicIdPartition};
 use crate::mark::Mark;
+use crate::museum::Exhibit;
 use crate::outbox::Outbox;
 use crate::partition::Partition;
+use crate::storage_op::StorageOp;
 use crate::time::{Instant, Now};
 use alloc::format;
 use alloc::string::String;
@@ -302,12 +304,29 @@ impl Broker {
 
     // ---- logs ----
 
-    /// Opens the logs when it is known what the cluster was when the broker was registered.
+    /// Begins to open the logs when it is known what the cluster was when the broker was registered.
     fn open_logs(&mut self, now: Now, out: &mut Outbox) {
         let epoch = self.lifecycle.as_ref().and_then(|lifecycle| lifecycle.epoch);
         let is_known = epoch.is_some_and(|epoch| self.quorum.high_watermark().0 > epoch.0);
         let Logs::Unopened(dirs) = &mut self.logs else { return };
         if !is_known || self.stage != Stage::Joining {
+            return;
+        }
+        let dirs = core::mem::take(dirs);
+        if !self.museum.has(Exhibit::A42MarkerDeletedAfterLoad) {
+            for (dir, _) in dirs.iter().enumerate().filter(|(_, facts)| facts.clean.is_some()) {
+                self.push_node_write(StorageOp::Remove { path: clean_stop_marker(dir) }, out);
+            }
+        }
+        self.logs = Logs::Unmarking(dirs);
+        self.on_unmarked(now, out);
+    }
+
+    /// Opens the logs when their life is no longer one that a marker calls clean.
+    pub(super) fn on_unmarked(&mut self, now: Now, out: &mut Outbox) {
+        let is_unmarked = self.has_written() && self.stage == Stage::Joining;
+        let Logs::Unmarking(dirs) = &mut self.logs else { return };
+        if !is_unmarked {
             return;
         }
         let dirs = core::mem::take(dirs);

@@ -36,19 +36,13 @@ pub(super) struct DirFacts {
     pub(super) entries: Vec<DirectoryEntry>,
 }
 
-impl DirFacts {
-    /// Whether there is a directory of some partition beside that of the metadata log.
-    pub(super) fn has_partitions(&self) -> bool {
-        let is_partition = |entry: &DirectoryEntry| entry.is_directory && &*entry.name != METADATA_LOG_NAME;
-        self.entries.iter().any(is_partition)
-    }
-}
-
 /// How far a node's logs are.
 #[derive(Clone, Debug)]
 pub(super) enum Logs {
     /// What the cluster is, and so whose the directories are, is not known yet.
     Unopened(Vec<DirFacts>),
+    /// The markers of the last clean stop are being removed, so that a crash from here on is known as one.
+    Unmarking(Vec<DirFacts>),
     Opening(LogLoading),
     Open,
 }
