@@ -262,6 +262,10 @@ marks! {
     ControllerPartitionsAdded = "controller.partitions_added";
     /// A configuration was changed.
     ControllerConfigChanged = "controller.config_changed";
+    /// Access control entries were created.
+    ControllerAclsCreated = "controller.acls_created";
+    /// Access control entries were deleted.
+    ControllerAclsDeleted = "controller.acls_deleted";
     /// A request named something more than once.
     ControllerNameRepeated = "controller.name_repeated";
     /// A second block of producer ids was reserved.

@@ -4,6 +4,7 @@
 mod support;
 
 use bytes::Bytes;
+use sordini_core::node::RequestBody;
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
 use sordini_protocol::messages::alter_partition_reassignments_request::{
@@ -16,6 +17,8 @@ use sordini_protocol::messages::api_versions_response::FinalizedFeatureKey;
 use sordini_protocol::messages::create_acls_request::AclCreation;
 use sordini_protocol::messages::create_topics_request::CreatableTopic;
 use sordini_protocol::messages::delete_acls_request::DeleteAclsFilter;
+use sordini_protocol::messages::delete_acls_response::DeleteAclsFilterResult;
+use sordini_protocol::messages::describe_acls_response::{AclDescription, DescribeAclsResource};
 use sordini_protocol::messages::describe_client_quotas_request::ComponentData;
 use sordini_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use sordini_protocol::messages::describe_user_scram_credentials_request::UserName;
@@ -289,27 +292,336 @@ fn credentials_that_cannot_be_are_refused() {
     assert_eq!(describe_scram(&mut host, None), [("bob".to_owned(), 0, vec![(1, 4096)])]);
 }
 
+/// The authorizer that keeps access control entries.
+const WITH_ACLS: (&str, &str) =
+    ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer");
+
+const ANY: i8 = 1;
+const MATCH: i8 = 2;
+const LITERAL: i8 = 3;
+const PREFIXED: i8 = 4;
+const CLUSTER: i8 = 4;
+const READ: i8 = 3;
+const WRITE: i8 = 4;
+const DENY: i8 = 2;
+const ALLOW: i8 = 3;
+
+/// An entry of a topic, or of what else it is made to be about, that lets a principal read.
+fn acl(name: &str, resource_pattern_type: i8, principal: &str) -> AclCreation {
+    AclCreation {
+        resource_type: TOPIC,
+        resource_name: Str::from(name),
+        resource_pattern_type,
+        principal: Str::from(principal),
+        host: Str::from_static("*"),
+        operation: READ,
+        permission_type: ALLOW,
+        ..AclCreation::default()
+    }
+}
+
+fn create_acls(host: &mut Host, creations: Vec<AclCreation>) -> Vec<(i16, String)> {
+    let request = CreateAclsRequest { creations, ..CreateAclsRequest::default() };
+    let AnyResponse::CreateAcls(response) = host.ask(3, AnyRequest::CreateAcls(request)) else {
+        panic!("a response is of its request's API")
+    };
+    let results = response.results.into_iter();
+    results.map(|it| (it.error_code, it.error_message.as_deref().unwrap_or_default().to_owned())).collect()
+}
+
+/// The filter that matches everything.
+fn any_acl() -> DeleteAclsFilter {
+    DeleteAclsFilter {
+        resource_type_filter: ANY,
+        resource_name_filter: None,
+        pattern_type_filter: ANY,
+        principal_filter: None,
+        host_filter: None,
+        operation: ANY,
+        permission_type: ANY,
+        ..DeleteAclsFilter::default()
+    }
+}
+
+/// What a filter matches of topics that have a name.
+fn of_topic(name: &str, pattern_type_filter: i8) -> DeleteAclsFilter {
+    let resource_name_filter = Some(Str::from(name));
+    DeleteAclsFilter { resource_type_filter: TOPIC, resource_name_filter, pattern_type_filter, ..any_acl() }
+}
+
+/// The entries that a filter matches, each as words, by their patterns.
+fn describe_acls(host: &mut Host, filter: DeleteAclsFilter) -> Vec<String> {
+    let request = DescribeAclsRequest {
+        resource_type_filter: filter.resource_type_filter,
+        resource_name_filter: filter.resource_name_filter,
+        pattern_type_filter: filter.pattern_type_filter,
+        principal_filter: filter.principal_filter,
+        host_filter: filter.host_filter,
+        operation: filter.operation,
+        permission_type: filter.permission_type,
+        ..DescribeAclsRequest::default()
+    };
+    let AnyResponse::DescribeAcls(response) = host.ask(3, AnyRequest::DescribeAcls(request)) else {
+        panic!("a response is of its request's API")
+    };
+    assert_eq!((response.error_code, response.error_message), (0, None));
+    let resource = |resource: &DescribeAclsResource| {
+        let entry = |acl: &AclDescription| {
+            format!(" {}@{}:{}:{}", acl.principal, acl.host, acl.operation, acl.permission_type)
+        };
+        let entries: String = resource.acls.iter().map(entry).collect();
+        format!("{} {} {}{entries}", resource.resource_type, resource.resource_name, resource.pattern_type)
+    };
+    response.resources.iter().map(resource).collect()
+}
+
+/// How many entries each filter has deleted, or why it has deleted none.
+fn delete_acls(host: &mut Host, filters: Vec<DeleteAclsFilter>) -> Vec<Result<Vec<String>, (i16, String)>> {
+    let request = DeleteAclsRequest { filters, ..DeleteAclsRequest::default() };
+    let AnyResponse::DeleteAcls(response) = host.ask(3, AnyRequest::DeleteAcls(request)) else {
+        panic!("a response is of its request's API")
+    };
+    let result = |result: DeleteAclsFilterResult| match (result.error_code, result.error_message) {
+        (0, None) => {
+            assert!(
+                result.matching_acls.iter().all(|acl| (acl.error_code, &acl.error_message) == (0, &None))
+            );
+            let acls = result.matching_acls.into_iter();
+            let mut acls: Vec<String> =
+                acls.map(|acl| format!("{} {}", acl.resource_name, acl.principal)).collect();
+            acls.sort();
+            Ok(acls)
+        }
+        (code, message) => Err((code, message.expect("a refusal says why").to_string())),
+    };
+    response.filter_results.into_iter().map(result).collect()
+}
+
+fn fine(count: usize) -> Vec<(i16, String)> {
+    vec![(0, String::new()); count]
+}
+
+#[test]
+fn access_control_entries_are_created_described_and_deleted() {
+    let mut host = Host::formatted(&[WITH_ACLS]);
+    let ada = acl("orders", LITERAL, "User:ada");
+    let write = AclCreation { operation: WRITE, permission_type: DENY, ..ada.clone() };
+    let cluster = AclCreation {
+        resource_type: CLUSTER,
+        host: Str::from_static("::1"),
+        ..acl("kafka-cluster", LITERAL, "User:*")
+    };
+    let bob = acl("ord", PREFIXED, "Role:bob:builder");
+    assert_eq!(create_acls(&mut host, vec![ada.clone(), write, cluster, ada, bob.clone()]), fine(5));
+    let all = [
+        "2 ord 4 Role:bob:builder@*:3:3",
+        "2 orders 3 User:ada@*:3:3 User:ada@*:4:2",
+        "4 kafka-cluster 3 User:*@::1:3:3",
+    ];
+    assert_eq!(describe_acls(&mut host, any_acl()), all, "what is wanted twice is there once");
+    assert_eq!(create_acls(&mut host, vec![bob]), fine(1));
+    host.restart();
+    assert_eq!(describe_acls(&mut host, any_acl()), all, "and survives");
+
+    let of_ada = DeleteAclsFilter { principal_filter: Some(Str::from_static("User:ada")), ..any_acl() };
+    let denied = DeleteAclsFilter { permission_type: DENY, ..any_acl() };
+    let of_nobody = DeleteAclsFilter { principal_filter: Some(Str::from_static("User:eve")), ..any_acl() };
+    let deleted = delete_acls(&mut host, vec![denied, of_nobody, of_ada]);
+    let orders = || "orders User:ada".to_owned();
+    assert_eq!(deleted, [Ok(vec![orders()]), Ok(vec![]), Ok(vec![orders(), orders()])]);
+    assert_eq!(describe_acls(&mut host, any_acl()), [all[0], all[2]]);
+    host.restart();
+    assert_eq!(describe_acls(&mut host, any_acl()), [all[0], all[2]]);
+    assert_eq!(delete_acls(&mut host, vec![]), []);
+}
+
+#[test]
+fn access_control_entries_are_found_by_every_part() {
+    let mut host = Host::formatted(&[WITH_ACLS]);
+    let group = AclCreation { resource_type: 3, ..acl("orders", LITERAL, "User:ada") };
+    let local = AclCreation { host: Str::from_static("::1"), ..acl("orders", LITERAL, "User:bob") };
+    let created = vec![
+        acl("orders", LITERAL, "User:ada"),
+        acl("orders", PREFIXED, "User:ada"),
+        acl("ord", PREFIXED, "User:ada"),
+        acl("*", LITERAL, "User:ada"),
+        acl("*", PREFIXED, "User:ada"),
+        acl("orders-2", LITERAL, "User:ada"),
+        group,
+        local,
+    ];
+    assert_eq!(create_acls(&mut host, created), fine(8));
+    let literal = "2 orders 3 User:ada@*:3:3 User:bob@::1:3:3";
+    let prefixed = "2 orders 4 User:ada@*:3:3";
+    let (prefix, star) = ("2 ord 4 User:ada@*:3:3", "2 * 3 User:ada@*:3:3");
+    let (other, star_prefixed) = ("2 orders-2 3 User:ada@*:3:3", "2 * 4 User:ada@*:3:3");
+    let topics = DeleteAclsFilter { resource_type_filter: TOPIC, ..any_acl() };
+    let every = vec![star, star_prefixed, prefix, literal, prefixed, other];
+    let with = |pattern_type_filter| DeleteAclsFilter { pattern_type_filter, ..topics.clone() };
+    let table = [
+        (topics.clone(), every.clone()),
+        (with(MATCH), every),
+        (with(LITERAL), vec![star, literal, other]),
+        (with(PREFIXED), vec![star_prefixed, prefix, prefixed]),
+        (of_topic("orders", ANY), vec![literal, prefixed]),
+        (of_topic("orders", LITERAL), vec![literal]),
+        (of_topic("orders", PREFIXED), vec![prefixed]),
+        (of_topic("orders", MATCH), vec![star, prefix, literal, prefixed]),
+        (of_topic("orders-2", MATCH), vec![star, prefix, prefixed, other]),
+        (of_topic("or", MATCH), vec![star]),
+        (of_topic("*", MATCH), vec![star, star_prefixed]),
+        (of_topic("*", LITERAL), vec![star]),
+        // An empty name is a name.
+        (of_topic("", ANY), vec![]),
+        (
+            DeleteAclsFilter { host_filter: Some(Str::from_static("::1")), ..topics.clone() },
+            vec!["2 orders 3 User:bob@::1:3:3"],
+        ),
+        (
+            DeleteAclsFilter { principal_filter: Some(Str::from_static("User:bob")), ..any_acl() },
+            vec!["2 orders 3 User:bob@::1:3:3"],
+        ),
+        (DeleteAclsFilter { resource_type_filter: 3, ..any_acl() }, vec!["3 orders 3 User:ada@*:3:3"]),
+        // What reads is not what writes, nor what does everything.
+        (DeleteAclsFilter { operation: WRITE, ..any_acl() }, vec![]),
+        (DeleteAclsFilter { operation: 2, ..any_acl() }, vec![]),
+        (DeleteAclsFilter { permission_type: DENY, ..any_acl() }, vec![]),
+        // Codes that are too new match nothing.
+        (DeleteAclsFilter { resource_type_filter: 77, ..any_acl() }, vec![]),
+        (DeleteAclsFilter { pattern_type_filter: 77, ..any_acl() }, vec![]),
+    ];
+    for (filter, expected) in table {
+        assert_eq!(describe_acls(&mut host, filter.clone()), expected, "{filter:?}");
+    }
+    let deleted = delete_acls(&mut host, vec![of_topic("orders-2", MATCH)]);
+    let expected = ["* User:ada", "ord User:ada", "orders User:ada", "orders-2 User:ada"];
+    assert_eq!(deleted, [Ok(expected.map(str::to_owned).to_vec())]);
+    assert_eq!(describe_acls(&mut host, topics), [star_prefixed, literal]);
+}
+
+#[test]
+fn access_control_entries_that_cannot_be_are_refused() {
+    let mut host = Host::formatted(&[WITH_ACLS]);
+    let ada = acl("orders", LITERAL, "User:ada");
+    let table = [
+        (AclCreation { resource_type: ANY, ..ada.clone() }, "Invalid resourceType ANY"),
+        (AclCreation { resource_type: 8, ..ada.clone() }, "Invalid resourceType UNKNOWN"),
+        (AclCreation { resource_type: -1, ..ada.clone() }, "Invalid resourceType UNKNOWN"),
+        (AclCreation { resource_pattern_type: ANY, ..ada.clone() }, "Invalid patternType ANY"),
+        (AclCreation { resource_pattern_type: MATCH, ..ada.clone() }, "Invalid patternType MATCH"),
+        (AclCreation { resource_pattern_type: 5, ..ada.clone() }, "Invalid patternType UNKNOWN"),
+        (AclCreation { operation: ANY, ..ada.clone() }, "Invalid operation ANY"),
+        (AclCreation { operation: 16, ..ada.clone() }, "Invalid operation UNKNOWN"),
+        (AclCreation { permission_type: ANY, ..ada.clone() }, "Invalid permissionType ANY"),
+        (AclCreation { permission_type: 4, ..ada.clone() }, "Invalid permissionType UNKNOWN"),
+        (acl("", LITERAL, "User:ada"), "Invalid empty resource name"),
+        (
+            AclCreation { resource_type: CLUSTER, ..ada.clone() },
+            "The only valid name for the CLUSTER resource is kafka-cluster",
+        ),
+        (
+            acl("orders", LITERAL, "ada"),
+            "Could not parse principal from `ada` (no colon is present separating the principal type from the \
+             principal name)",
+        ),
+    ];
+    for (creation, message) in table {
+        let outcomes = create_acls(&mut host, vec![creation, ada.clone()]);
+        assert_eq!(outcomes, [(INVALID_REQUEST, message.to_owned()), (0, String::new())]);
+    }
+    // Kinds of resource, operations and names that are as far as they go.
+    let token = AclCreation { resource_type: 7, operation: 15, ..acl("x", PREFIXED, ":") };
+    assert_eq!(create_acls(&mut host, vec![AclCreation { host: Str::new(), ..token }]), fine(1));
+    let all = ["2 orders 3 User:ada@*:3:3", "7 x 4 :@:15:3"];
+    assert_eq!(describe_acls(&mut host, any_acl()), all);
+
+    let unknown = |part: &str| Err((INVALID_REQUEST, format!("Unknown {part}.")));
+    let filters = vec![
+        DeleteAclsFilter { resource_type_filter: 8, ..any_acl() },
+        DeleteAclsFilter { pattern_type_filter: 5, ..any_acl() },
+        DeleteAclsFilter { operation: 16, ..any_acl() },
+        DeleteAclsFilter { permission_type: -1, ..any_acl() },
+        of_topic("orders", LITERAL),
+    ];
+    let deleted = Ok(vec!["orders User:ada".to_owned()]);
+    let (of_pattern, of_entry) = (unknown("patternFilter"), unknown("entryFilter"));
+    let expected = [of_pattern.clone(), of_pattern, of_entry.clone(), of_entry, deleted];
+    assert_eq!(delete_acls(&mut host, filters), expected);
+    assert_eq!(describe_acls(&mut host, any_acl()), all[1..]);
+}
+
+#[test]
+fn one_request_changes_so_many_access_control_entries_and_no_more() {
+    const MAX: usize = 10_000;
+    let mut host = Host::formatted(&[WITH_ACLS]);
+    let many = |count: usize| (0..count).map(|at| acl(&format!("topic-{at}"), LITERAL, "User:ada"));
+    let mut too_many: Vec<AclCreation> = many(MAX + 1).collect();
+    too_many.push(acl("", LITERAL, "User:ada"));
+    let outcomes = create_acls(&mut host, too_many);
+    let too_large = "Unable to perform excessively large batch operation.".to_owned();
+    let refused = (ErrorCode::PolicyViolation.as_i16(), too_large);
+    assert!(outcomes[..=MAX].iter().all(|outcome| *outcome == refused));
+    assert_eq!(outcomes[MAX + 1], (INVALID_REQUEST, "Invalid empty resource name".to_owned()));
+    assert_eq!(describe_acls(&mut host, any_acl()).len(), 0);
+
+    let repeated = many(MAX).chain(many(1)).collect();
+    assert_eq!(create_acls(&mut host, repeated), fine(MAX + 1), "what is named twice is one");
+    assert_eq!(
+        create_acls(&mut host, many(MAX + 1).collect()),
+        fine(MAX + 1),
+        "what is there is not counted"
+    );
+    let message = "Cannot remove more than 10000 acls in a single delete operation.".to_owned();
+    let refused = Err((INVALID_REQUEST, message));
+    let deleted = delete_acls(&mut host, vec![of_topic("topic-0", LITERAL), any_acl()]);
+    assert_eq!(deleted, [refused.clone(), refused], "nothing of it is done");
+    assert_eq!(describe_acls(&mut host, any_acl()).len(), MAX + 1);
+    assert_eq!(delete_acls(&mut host, vec![of_topic("topic-0", LITERAL)]).len(), 1);
+    let deleted = delete_acls(&mut host, vec![any_acl(), of_topic("topic-1", LITERAL)]);
+    assert_eq!(deleted.iter().map(|it| it.as_ref().map(Vec::len)).collect::<Vec<_>>(), [Ok(MAX), Ok(1)]);
+    assert_eq!(describe_acls(&mut host, any_acl()).len(), 0);
+}
+
+#[test]
+fn a_connection_that_asks_for_what_is_unknown_by_name_is_closed() {
+    let unknown = [
+        AnyRequest::CreateAcls(CreateAclsRequest {
+            creations: vec![AclCreation { operation: 0, ..acl("orders", LITERAL, "User:ada") }],
+            ..CreateAclsRequest::default()
+        }),
+        AnyRequest::DescribeAcls(DescribeAclsRequest::default()),
+        AnyRequest::DeleteAcls(DeleteAclsRequest {
+            filters: vec![any_acl(), DeleteAclsFilter { permission_type: 0, ..any_acl() }],
+            ..DeleteAclsRequest::default()
+        }),
+    ];
+    for request in unknown {
+        let mut host = Host::formatted(&[WITH_ACLS]);
+        host.send(3, RequestBody::Other(request));
+        assert_eq!(host.closed.len(), 1);
+    }
+}
+
 #[test]
 fn access_control_entries_are_refused_while_there_is_no_authorizer() {
     let mut host = Host::formatted(&[]);
     let disabled = ErrorCode::SecurityDisabled.as_i16();
-    let request = CreateAclsRequest { creations: vec![AclCreation::default(); 2], ..Default::default() };
-    let AnyResponse::CreateAcls(response) = host.ask(3, AnyRequest::CreateAcls(request)) else {
-        panic!("a response is of its request's API")
+    let refused = (disabled, "No Authorizer is configured.".to_owned());
+    let created = create_acls(&mut host, vec![acl("orders", LITERAL, "User:ada"), acl("", LITERAL, "ada")]);
+    assert_eq!(created, [refused.clone(), refused.clone()]);
+    assert_eq!(delete_acls(&mut host, vec![any_acl()]), [Err(refused)]);
+    let filter = DescribeAclsRequest {
+        resource_type_filter: ANY,
+        pattern_type_filter: ANY,
+        operation: ANY,
+        permission_type: ANY,
+        ..DescribeAclsRequest::default()
     };
-    let codes: Vec<i16> = response.results.iter().map(|result| result.error_code).collect();
-    assert_eq!(codes, [disabled, disabled]);
-    let AnyResponse::DescribeAcls(response) =
-        host.ask(3, AnyRequest::DescribeAcls(DescribeAclsRequest::default()))
-    else {
+    let AnyResponse::DescribeAcls(response) = host.ask(3, AnyRequest::DescribeAcls(filter)) else {
         panic!("a response is of its request's API")
     };
     assert_eq!((response.error_code, response.resources.len()), (disabled, 0));
-    let request = DeleteAclsRequest { filters: vec![DeleteAclsFilter::default()], ..Default::default() };
-    let AnyResponse::DeleteAcls(response) = host.ask(3, AnyRequest::DeleteAcls(request)) else {
-        panic!("a response is of its request's API")
-    };
-    assert_eq!(response.filter_results[0].error_code, disabled);
+    assert_eq!(response.error_message.as_deref(), Some("No Authorizer is configured on the broker"));
 }
 
 const TOPIC: i8 = 2;

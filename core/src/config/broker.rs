@@ -242,6 +242,9 @@ pub struct QuorumConfig {
     pub file_delete_delay_ms: i64,
 }
 
+/// The authorizer that keeps access control lists in the metadata log.
+const STANDARD_AUTHORIZER: &str = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+
 /// The effective configuration of one node. Sizes are bytes, durations milliseconds; none is negative unless said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerConfig {
@@ -328,6 +331,8 @@ pub struct BrokerConfig {
     pub unclean_leader_election_interval_ms: i64,
     /// `metadata.max.idle.interval.ms`; `None` lets the metadata log be silent.
     pub metadata_max_idle_interval_ms: Option<i64>,
+    /// Whether `authorizer.class.name` is the authorizer that keeps access control lists.
+    pub keeps_acls: bool,
     /// What holds for a topic without overrides.
     pub topic_defaults: TopicConfig,
     /// The static entries as they were written, for descriptions and for building layers.
@@ -554,9 +559,10 @@ pub enum Unsupported {
         /// Its protocol.
         protocol: &'static str,
     },
-    /// Access control.
+    /// An authorizer that is not Kafka's own.
     #[error(
-        "access control lists are not enforced yet; remove the key to run with everything allowed to everybody"
+        "there is no authorizer but {STANDARD_AUTHORIZER}, which keeps access control lists; \
+         remove the key to keep none"
     )]
     Authorizer,
 }
@@ -594,6 +600,9 @@ pub enum Note {
     /// Meant for a plugin.
     #[error("a key for a plugin of Kafka, ignored")]
     Plugin,
+    /// Access control lists are kept and change nothing.
+    #[error("access control lists are kept and not enforced yet: everything is allowed to everybody")]
+    AclsNotEnforced,
     /// Set more than once in a file.
     #[error("set twice; the value of {first} is not used")]
     Repeated {
@@ -691,8 +700,12 @@ fn judge_entry(key: &str, entry: &Entry) -> Result<Option<Note>, Reason> {
     let Some(definition) = definitions::broker_static(key) else { return judge_stranger(key, entry) };
     let value = definition.parse(&entry.value).map_err(Reason::Invalid)?;
     topic::check_as_topic_default(key, &value).map_err(Reason::Invalid)?;
-    if key == "authorizer.class.name" && value.as_str() != Some("") {
-        return Err(Reason::Unsupported(Unsupported::Authorizer));
+    if key == "authorizer.class.name" {
+        return match value.as_str() {
+            Some("") => Ok(None),
+            Some(STANDARD_AUTHORIZER) => Ok(Some(Note::AclsNotEnforced)),
+            Some(_) | None => Err(Reason::Unsupported(Unsupported::Authorizer)),
+        };
     }
     let changes_something = definition.effect == Effect::Effective || is_judged_by_rules(key);
     let is_default = definition.default_value().is_some_and(|default| default == value);
@@ -934,6 +947,7 @@ impl Rules<'_> {
             unclean_leader_election_interval_ms: read.i64("unclean.leader.election.interval.ms"),
             metadata_max_idle_interval_ms: Some(read.i64("metadata.max.idle.interval.ms"))
                 .filter(|millis| *millis > 0),
+            keeps_acls: read.text("authorizer.class.name").is_some_and(|name| name == STANDARD_AUTHORIZER),
             topic_defaults: TopicConfig::of_broker(&self.layers),
             entries: StaticEntries::new(),
         })
@@ -1467,10 +1481,7 @@ mod tests {
             ("group.consumer.session.timeout.ms=70000", "group.consumer.session.timeout.ms"),
             ("group.share.heartbeat.interval.ms=4000", "group.share.heartbeat.interval.ms"),
             ("cordoned.log.dirs=/elsewhere", "cordoned.log.dirs"),
-            (
-                "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-                "authorizer.class.name",
-            ),
+            ("authorizer.class.name=com.example.Authorizer", "authorizer.class.name"),
         ];
         for (addition, key) in table {
             let file = alloc::format!("{SMALLEST}\n{addition}");

@@ -4,7 +4,7 @@
 //! that image at once so that the next decision sees them, and the response leaves when the high watermark of the log has
 //! passed them. A decision without records waits in the same way: what it was based on must be committed first.
 
-mod acls;
+pub(crate) mod acls;
 mod alter_partition;
 pub(crate) mod brokers;
 pub(crate) mod client_quotas;
@@ -45,13 +45,13 @@ use sordini_protocol::messages::{
     AlterConfigsResponse, AlterPartitionReassignmentsRequest, AlterPartitionRequest, AlterPartitionResponse,
     AlterUserScramCredentialsRequest, AssignReplicasToDirsRequest, AssignReplicasToDirsResponse,
     BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
-    ControllerRegistrationRequest, ControllerRegistrationResponse, CreatePartitionsRequest,
-    CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
-    DeleteTopicsResponse, ElectLeadersRequest, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse, UnregisterBrokerRequest, UnregisterBrokerResponse,
-    UpdateFeaturesRequest, UpdateFeaturesResponse, alter_configs_request, alter_configs_response,
-    create_partitions_request, create_topics_request, incremental_alter_configs_request,
-    incremental_alter_configs_response,
+    ControllerRegistrationRequest, ControllerRegistrationResponse, CreateAclsRequest,
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DeleteAclsRequest, DeleteTopicsRequest, DeleteTopicsResponse, ElectLeadersRequest,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, UnregisterBrokerRequest,
+    UnregisterBrokerResponse, UpdateFeaturesRequest, UpdateFeaturesResponse, alter_configs_request,
+    alter_configs_response, create_partitions_request, create_topics_request,
+    incremental_alter_configs_request, incremental_alter_configs_response,
 };
 use sordini_protocol::records::MetadataRecord;
 use sordini_protocol::request::{AnyRequest, AnyResponse};
@@ -83,6 +83,8 @@ pub(crate) enum ControllerRequest {
     AlterConfigs(AlterConfigsRequest),
     AlterClientQuotas(AlterClientQuotasRequest),
     AlterUserScramCredentials(AlterUserScramCredentialsRequest),
+    CreateAcls(CreateAclsRequest),
+    DeleteAcls(DeleteAclsRequest),
     UpdateFeatures(UpdateFeaturesRequest),
     ElectLeaders(ElectLeadersRequest),
     AlterPartitionReassignments(AlterPartitionReassignmentsRequest),
@@ -111,6 +113,8 @@ impl ControllerRequest {
             AnyRequest::AlterConfigs(request) => Ok(Self::AlterConfigs(request)),
             AnyRequest::AlterClientQuotas(request) => Ok(Self::AlterClientQuotas(request)),
             AnyRequest::AlterUserScramCredentials(request) => Ok(Self::AlterUserScramCredentials(request)),
+            AnyRequest::CreateAcls(request) => Ok(Self::CreateAcls(request)),
+            AnyRequest::DeleteAcls(request) => Ok(Self::DeleteAcls(request)),
             AnyRequest::UpdateFeatures(request) => Ok(Self::UpdateFeatures(request)),
             AnyRequest::ElectLeaders(request) => Ok(Self::ElectLeaders(request)),
             AnyRequest::AlterPartitionReassignments(request) => {
@@ -243,6 +247,13 @@ impl Controller {
             ControllerRequest::AlterUserScramCredentials(request) => {
                 (None, self.alter_user_scram_credentials(request).map(AnyResponse::AlterUserScramCredentials))
             }
+            ControllerRequest::CreateAcls(request) => (
+                Some(Mark::ControllerAclsCreated),
+                self.create_acls(request, rng).map(AnyResponse::CreateAcls),
+            ),
+            ControllerRequest::DeleteAcls(request) => {
+                (Some(Mark::ControllerAclsDeleted), self.delete_acls(request).map(AnyResponse::DeleteAcls))
+            }
             ControllerRequest::UpdateFeatures(request) => {
                 (None, self.update_features(request, version, asked.kraft).map(AnyResponse::UpdateFeatures))
             }
@@ -355,6 +366,12 @@ impl Controller {
             }
             ControllerRequest::AlterUserScramCredentials(request) => {
                 AnyResponse::AlterUserScramCredentials(scram::refuse(request, code))
+            }
+            ControllerRequest::CreateAcls(request) => {
+                AnyResponse::CreateAcls(acls::refuse_create(request, code, None))
+            }
+            ControllerRequest::DeleteAcls(request) => {
+                AnyResponse::DeleteAcls(acls::refuse_delete(request, code, None))
             }
             ControllerRequest::ElectLeaders(request) => {
                 AnyResponse::ElectLeaders(elections::refuse(request, code))

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use sordini_protocol::records::register_broker_record::BrokerFeature;
 use sordini_protocol::records::register_controller_record::ControllerFeature;
 use sordini_protocol::records::{
-    AccessControlEntryRecord, ConfigRecord, DelegationTokenRecord, FeatureLevelRecord, MetadataRecord,
-    PartitionRecord, ProducerIdsRecord, RegisterBrokerRecord, RegisterControllerRecord, TopicRecord,
+    ConfigRecord, DelegationTokenRecord, FeatureLevelRecord, MetadataRecord, PartitionRecord,
+    ProducerIdsRecord, RegisterBrokerRecord, RegisterControllerRecord, TopicRecord,
     UserScramCredentialRecord,
 };
 use sordini_protocol::wire::Uuid;
@@ -83,18 +83,7 @@ impl MetadataImage {
 
     fn push_security(&self, records: &mut Vec<MetadataRecord>) {
         for (id, acl) in self.acls() {
-            let record = AccessControlEntryRecord {
-                id: *id,
-                resource_type: acl.resource_type,
-                resource_name: acl.resource_name.clone(),
-                pattern_type: acl.pattern_type,
-                principal: acl.principal.clone(),
-                host: acl.host.clone(),
-                operation: acl.operation,
-                permission_type: acl.permission,
-                ..AccessControlEntryRecord::default()
-            };
-            records.push(record.into());
+            records.push(acl.record(*id).into());
         }
         for (user, credential) in self.scram_credentials() {
             let record = UserScramCredentialRecord {
@@ -201,10 +190,11 @@ mod tests {
     use sordini_protocol::records::register_broker_record::BrokerEndpoint;
     use sordini_protocol::records::register_controller_record::ControllerEndpoint;
     use sordini_protocol::records::{
-        AbortTransactionRecord, BeginTransactionRecord, BrokerRegistrationChangeRecord, ClearElrRecord,
-        EndTransactionRecord, FenceBrokerRecord, NoOpRecord, PartitionChangeRecord,
-        RemoveAccessControlEntryRecord, RemoveDelegationTokenRecord, RemoveTopicRecord,
-        RemoveUserScramCredentialRecord, UnfenceBrokerRecord, UnregisterBrokerRecord, ZkMigrationStateRecord,
+        AbortTransactionRecord, AccessControlEntryRecord, BeginTransactionRecord,
+        BrokerRegistrationChangeRecord, ClearElrRecord, EndTransactionRecord, FenceBrokerRecord, NoOpRecord,
+        PartitionChangeRecord, RemoveAccessControlEntryRecord, RemoveDelegationTokenRecord,
+        RemoveTopicRecord, RemoveUserScramCredentialRecord, UnfenceBrokerRecord, UnregisterBrokerRecord,
+        ZkMigrationStateRecord,
     };
     use sordini_protocol::wire::Str;
 

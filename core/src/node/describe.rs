@@ -19,8 +19,6 @@ use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::api_versions_response::{
     ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
 };
-use sordini_protocol::messages::create_acls_response::AclCreationResult;
-use sordini_protocol::messages::delete_acls_response::DeleteAclsFilterResult;
 use sordini_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use sordini_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
@@ -31,7 +29,6 @@ use sordini_protocol::messages::describe_log_dirs_response::{
 use sordini_protocol::messages::list_config_resources_response::ConfigResource as ListedResource;
 use sordini_protocol::messages::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse, ApiVersionsRequest, ApiVersionsResponse,
-    CreateAclsRequest, CreateAclsResponse, DeleteAclsRequest, DeleteAclsResponse, DescribeAclsResponse,
     DescribeConfigsRequest, DescribeConfigsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse,
     FindCoordinatorResponse, InitProducerIdRequest, InitProducerIdResponse, ListConfigResourcesRequest,
     ListConfigResourcesResponse,
@@ -151,40 +148,6 @@ fn announced(api: ApiKey) -> ApiVersion {
     // that cannot compress (KAFKA-18659).
     let min_version = if api == ApiKey::Produce { 0 } else { *versions.start() };
     ApiVersion { api_key: api.as_i16(), min_version, max_version: *versions.end(), ..ApiVersion::default() }
-}
-
-/// Why nothing is done with access control entries: there is no authorizer to obey them.
-const NO_AUTHORIZER: Str = Str::from_static("No authorizer is configured.");
-
-/// The answer to DescribeAcls of a cluster without authorizer.
-pub(super) fn acls_disabled() -> AnyResponse {
-    AnyResponse::DescribeAcls(DescribeAclsResponse {
-        error_code: ErrorCode::SecurityDisabled.as_i16(),
-        error_message: Some(NO_AUTHORIZER),
-        ..DescribeAclsResponse::default()
-    })
-}
-
-/// The same to CreateAcls.
-pub(super) fn acl_creation_disabled(request: &CreateAclsRequest) -> AnyResponse {
-    let refused = |_: &_| AclCreationResult {
-        error_code: ErrorCode::SecurityDisabled.as_i16(),
-        error_message: Some(NO_AUTHORIZER),
-        ..AclCreationResult::default()
-    };
-    let results = request.creations.iter().map(refused).collect();
-    AnyResponse::CreateAcls(CreateAclsResponse { results, ..CreateAclsResponse::default() })
-}
-
-/// The same to DeleteAcls.
-pub(super) fn acl_deletion_disabled(request: &DeleteAclsRequest) -> AnyResponse {
-    let refused = |_: &_| DeleteAclsFilterResult {
-        error_code: ErrorCode::SecurityDisabled.as_i16(),
-        error_message: Some(NO_AUTHORIZER),
-        ..DeleteAclsFilterResult::default()
-    };
-    let filter_results = request.filters.iter().map(refused).collect();
-    AnyResponse::DeleteAcls(DeleteAclsResponse { filter_results, ..DeleteAclsResponse::default() })
 }
 
 /// Whether a client's name for its software has the form that KIP-511 asks for.

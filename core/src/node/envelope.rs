@@ -3,6 +3,7 @@
 use super::broker::{Broker, ReplyTo};
 use super::metadata::ParkedMetadata;
 use super::{RequestContext, describe};
+use crate::controller::acls;
 use crate::ids::ConnectionId;
 use crate::time::Instant;
 use alloc::vec::Vec;
@@ -44,10 +45,9 @@ const FORWARDABLE: [ApiKey; 17] = [
     ApiKey::RemoveRaftVoter,
 ];
 
-/// Whether a broker has the active controller answer requests of this API. Access control entries are not among them: there
-/// is no authorizer, on whichever node.
+/// Whether a broker has the active controller answer requests of this API.
 pub(super) fn is_forwarded(api: ApiKey) -> bool {
-    FORWARDABLE.contains(&api) && !matches!(api, ApiKey::CreateAcls | ApiKey::DeleteAcls)
+    FORWARDABLE.contains(&api)
 }
 
 /// Who waits for the answer to what is forwarded.
@@ -177,8 +177,8 @@ pub(super) fn refuse(code: ErrorCode) -> AnyResponse {
 impl Broker {
     /// Takes a request out of its envelope.
     ///
-    /// Who sent it must be readable, and is not asked for more: there is no authorizer that could refuse it anything. The
-    /// same holds for the address.
+    /// Who sent it must be readable, and is not asked for more: nothing is refused to anybody. The same holds for the
+    /// address.
     pub(super) fn unwrap(
         &self,
         reply_to: &ReplyTo,
@@ -204,7 +204,7 @@ impl Broker {
                 ErrorCode::InvalidRequest
             }
         })?;
-        if !FORWARDABLE.contains(&body.api_key()) {
+        if !is_forwarded(body.api_key()) || acls::is_unreadable(&body) {
             return Err(ErrorCode::InvalidRequest);
         }
         let version = header.request_api_version;

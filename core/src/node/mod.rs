@@ -27,7 +27,7 @@ pub use input::{Input, RequestBody, RequestContext};
 pub use output::Output;
 
 use crate::config::broker::BrokerConfig;
-use crate::controller::{ControllerRequest, client_quotas, reassignment, scram};
+use crate::controller::{ControllerRequest, acls, client_quotas, reassignment, scram};
 use crate::ids::{BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, TopicIdPartition};
 use crate::mark::Mark;
 use crate::museum::Museum;
@@ -346,6 +346,9 @@ fn on_request(
     if !served.contains(&api) || !describe::served_versions(api).contains(&reply_to.version) {
         return false;
     }
+    if acls::is_unreadable(&body) {
+        return false;
+    }
     if !is_peer && broker.active_epoch.is_none() && envelope::is_forwarded(api) {
         broker.forward(Asker::Client(reply_to), context, body, now, out);
         return true;
@@ -409,12 +412,9 @@ fn on_request(
             let response = scram::describe(&broker.image, &request);
             reply_to.respond(AnyResponse::DescribeUserScramCredentials(response), out);
         }
-        AnyRequest::DescribeAcls(_) => reply_to.respond(describe::acls_disabled(), out),
-        AnyRequest::CreateAcls(request) => {
-            reply_to.respond(describe::acl_creation_disabled(&request), out);
-        }
-        AnyRequest::DeleteAcls(request) => {
-            reply_to.respond(describe::acl_deletion_disabled(&request), out);
+        AnyRequest::DescribeAcls(request) => {
+            let response = acls::describe(&broker.image, broker.config.keeps_acls, &request);
+            reply_to.respond(AnyResponse::DescribeAcls(response), out);
         }
         AnyRequest::ApiVersions(request) => broker.on_api_versions(&reply_to, is_peer, &request, out),
         AnyRequest::FindCoordinator(_) => Broker::on_find_coordinator(&reply_to, out),

@@ -24,7 +24,7 @@ pub static BROKER: [Definition; 360] = [
     define("alter.log.dirs.replication.quota.window.num", Int, Is("11"), AtLeast(1), ReadOnly, Low),
     define("alter.log.dirs.replication.quota.window.size.seconds", Int, Is("1"), AtLeast(1), ReadOnly, Low),
     define("authorizer.class.name", String, Is(""), Any, ReadOnly, Low)
-        .documented("Authorizer that judges requests; none can be chosen yet."),
+        .effective("Who keeps access control lists, Kafka's StandardAuthorizer or nobody; they are not enforced yet."),
     define("auto.create.topics.enable", Boolean, Is("true"), Any, ReadOnly, High)
         .effective("Whether a metadata request may create a topic that does not exist."),
     define("auto.leader.rebalance.enable", Boolean, Is("true"), Any, ReadOnly, High).effective(

@@ -210,11 +210,6 @@ impl Definition {
         self
     }
 
-    const fn documented(mut self, doc: &'static str) -> Self {
-        self.doc = doc;
-        self
-    }
-
     const fn internal(mut self) -> Self {
         self.internal = true;
         self
