@@ -69,6 +69,13 @@ pub enum Operation {
     UnregisterBroker,
     /// The leader of a partition says who is in sync. It is told the partition's epoch, which stands in the place of the offset.
     AlterIsr,
+    /// Creates access control entries, whose numbers stand in the place of the values.
+    CreateAcls,
+    /// Deletes the access control entries that a filter matches. Its number stands in the place of the offset, and in that of
+    /// the values those of what it is told to have deleted.
+    DeleteAcls,
+    /// Asks which access control entries there are that a filter matches, in the same form.
+    DescribeAcls,
 }
 
 /// Which records a read may return.

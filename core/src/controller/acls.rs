@@ -101,7 +101,7 @@ impl Acl {
     }
 
     /// That there is the entry, with this id.
-    pub(super) fn record(&self, id: Uuid) -> AccessControlEntryRecord {
+    pub(crate) fn record(&self, id: Uuid) -> AccessControlEntryRecord {
         AccessControlEntryRecord {
             id,
             resource_type: self.resource_type,

@@ -40,6 +40,7 @@ use broker::{Broker, Stage};
 use envelope::Asker;
 use metadata::ParkedMetadata;
 use sordini_protocol::api_key::ApiKey;
+use sordini_protocol::records::AccessControlEntryRecord;
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 
 /// What a node is told at its birth; all else it reads from its disk.
@@ -267,6 +268,12 @@ impl Node {
             is_fenced: broker.fenced,
             in_controlled_shutdown: broker.in_controlled_shutdown,
         })
+    }
+
+    /// All access control entries that the node knows of, each as it was written, for observers.
+    pub fn known_acls(&self) -> impl Iterator<Item = AccessControlEntryRecord> {
+        let acls = self.serving().into_iter().flat_map(|broker| broker.image.acls());
+        acls.map(|(id, acl)| acl.record(*id))
     }
 
     fn serving(&self) -> Option<&Broker> {

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use sordini_core::storage_op::StoragePath;
 use sordini_protocol::batch::Batch;
 use sordini_protocol::records::{
-    BrokerRegistrationChangeRecord, MetadataRecord, PartitionChangeRecord, PartitionRecord,
-    RegisterBrokerRecord, RegisterControllerRecord,
+    AccessControlEntryRecord, BrokerRegistrationChangeRecord, MetadataRecord, PartitionChangeRecord,
+    PartitionRecord, RegisterBrokerRecord, RegisterControllerRecord,
 };
 use sordini_protocol::wire::{Str, Uuid};
 use std::collections::BTreeMap;
@@ -128,6 +128,7 @@ struct Image {
     partitions: BTreeMap<(Uuid, i32), PartitionRecord>,
     configs: BTreeMap<(i8, Str, Str), Str>,
     next_producer_id: i64,
+    acls: BTreeMap<Uuid, AccessControlEntryRecord>,
 }
 
 impl Image {
@@ -174,6 +175,12 @@ impl Image {
                 };
             }
             MetadataRecord::ProducerIds(record) => self.next_producer_id = record.next_producer_id,
+            MetadataRecord::AccessControlEntry(record) => {
+                self.acls.insert(record.id, record);
+            }
+            MetadataRecord::RemoveAccessControlEntry(record) => {
+                self.acls.remove(&record.id);
+            }
             _ => {}
         }
     }
@@ -262,6 +269,9 @@ impl Image {
         }
         for ((kind, of, key), value) in &self.configs {
             fact(format!("{key} of {kind} {of}"), value);
+        }
+        for (id, record) in &self.acls {
+            fact(format!("the access control entry {id:?}"), record);
         }
         fact("the next producer id".to_owned(), &self.next_producer_id);
         facts

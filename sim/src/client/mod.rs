@@ -4,6 +4,7 @@
 mod admin;
 mod configurator;
 mod consumer;
+mod gatekeeper;
 mod known;
 mod observer;
 mod pretend_broker;
@@ -13,6 +14,7 @@ mod voter_changer;
 pub use admin::Admin;
 pub use configurator::{ConfigReader, Configurator};
 pub use consumer::Consumer;
+pub use gatekeeper::Gatekeeper;
 pub use known::Known;
 pub use observer::Observer;
 pub use pretend_broker::PretendBroker;
@@ -233,6 +235,8 @@ pub enum Client {
     Consumer(Consumer),
     /// Sets configurations.
     Configurator(Configurator),
+    /// Creates and deletes access control entries.
+    Gatekeeper(Box<Gatekeeper>),
     /// Registers with controllers, and hosts nothing.
     PretendBroker(Box<PretendBroker>),
     /// Changes the voters.
@@ -251,6 +255,7 @@ impl Client {
             Self::Producer(producer) => producer.on_wake(now, out),
             Self::Consumer(consumer) => consumer.on_wake(now, out),
             Self::Configurator(configurator) => configurator.on_wake(now, out),
+            Self::Gatekeeper(gatekeeper) => gatekeeper.on_wake(now, out),
             Self::PretendBroker(broker) => broker.on_wake(now, out),
             Self::VoterChanger(changer) => changer.on_wake(now, out),
             Self::ConfigReader(reader) => reader.on_wake(now, out),
@@ -265,6 +270,7 @@ impl Client {
             Self::Producer(producer) => producer.on_response(now, request, &body, out),
             Self::Consumer(consumer) => consumer.on_response(now, request, body, out),
             Self::Configurator(configurator) => configurator.on_response(now, request, &body, out),
+            Self::Gatekeeper(gatekeeper) => gatekeeper.on_response(now, request, &body, out),
             Self::PretendBroker(broker) => broker.on_response(now, request, &body, out),
             Self::VoterChanger(changer) => changer.on_response(now, request, &body, out),
             Self::ConfigReader(reader) => reader.on_response(now, request, &body),
@@ -279,6 +285,7 @@ impl Client {
             Self::Producer(producer) => producer.on_disconnected(now, out),
             Self::Consumer(consumer) => consumer.on_disconnected(now, out),
             Self::Configurator(configurator) => configurator.on_disconnected(now, out),
+            Self::Gatekeeper(gatekeeper) => gatekeeper.on_disconnected(now, out),
             Self::PretendBroker(broker) => broker.on_disconnected(now, out),
             Self::VoterChanger(changer) => changer.on_disconnected(now, out),
             Self::ConfigReader(reader) => reader.on_disconnected(now),
@@ -294,6 +301,7 @@ impl Client {
             Self::Producer(producer) => producer.next_wake(),
             Self::Consumer(consumer) => consumer.next_wake(),
             Self::Configurator(configurator) => configurator.next_wake(),
+            Self::Gatekeeper(gatekeeper) => gatekeeper.next_wake(),
             Self::PretendBroker(broker) => broker.next_wake(),
             Self::VoterChanger(changer) => changer.next_wake(),
             Self::ConfigReader(reader) => reader.next_wake(),
@@ -310,6 +318,7 @@ impl Client {
             Self::Producer(producer) => producer.is_finished(),
             Self::Consumer(consumer) => quiet_since.is_some_and(|since| consumer.is_at_end_since(since)),
             Self::Configurator(configurator) => configurator.is_finished(),
+            Self::Gatekeeper(gatekeeper) => gatekeeper.is_finished(),
             Self::PretendBroker(broker) => broker.is_finished(),
             Self::VoterChanger(changer) => changer.is_finished(),
             Self::ConfigReader(reader) => reader.is_finished(),
@@ -325,6 +334,7 @@ impl Client {
             Self::Producer(producer) => producer.waits_for(),
             Self::Consumer(consumer) => consumer.waits_for(),
             Self::Configurator(configurator) => configurator.waits_for(),
+            Self::Gatekeeper(gatekeeper) => gatekeeper.waits_for(),
             Self::PretendBroker(broker) => broker.waits_for(),
             Self::VoterChanger(changer) => changer.waits_for(),
             Self::ConfigReader(_) => "what is set".to_owned(),

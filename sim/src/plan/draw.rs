@@ -273,6 +273,7 @@ impl Plan {
             producers,
             consumers,
             configurators: Vec::new(),
+            gatekeepers: Vec::new(),
             brokers: Vec::new(),
             first_voters: None,
             voter_changers: Vec::new(),

@@ -35,6 +35,13 @@ pub enum Item {
         /// The place among its deeds.
         index: usize,
     },
+    /// Something that a gatekeeper does. One that does nothing is no part of a plan.
+    GatekeeperDeed {
+        /// The gatekeeper's number.
+        client: u64,
+        /// The place among its deeds.
+        index: usize,
+    },
     /// A change of the voters. Who changes none is no part of a plan.
     VoterChange {
         /// The client's number.
@@ -90,6 +97,10 @@ impl Plan {
             let client = broker.client;
             (0..broker.deeds.len()).map(move |index| Item::BrokerDeed { client, index })
         });
+        let acls = self.gatekeepers.iter().flat_map(|gatekeeper| {
+            let client = gatekeeper.client;
+            (0..gatekeeper.deeds.len()).map(move |index| Item::GatekeeperDeed { client, index })
+        });
         let changes = self.voter_changers.iter().flat_map(|changer| {
             let client = changer.client;
             (0..changer.changes.len()).map(move |index| Item::VoterChange { client, index })
@@ -104,7 +115,8 @@ impl Plan {
             planned.properties.keys().map(move |key| Item::Property { node, key: key.clone() })
         });
         let weather = (0..self.weather.len()).map(|index| Item::Weather { index });
-        let clients = sends.chain(consumers).chain(sets).chain(deeds).chain(changes).chain(administration);
+        let of_quorums = sets.chain(deeds).chain(acls).chain(changes);
+        let clients = sends.chain(consumers).chain(of_quorums).chain(administration);
         clients.chain(faults).chain(weather).chain(properties).collect()
     }
 
@@ -128,6 +140,13 @@ impl Plan {
             retain_places(&mut broker.deeds, |index| kept.contains(&Item::BrokerDeed { client, index }));
         }
         plan.brokers.retain(|broker| !broker.deeds.is_empty());
+        for gatekeeper in &mut plan.gatekeepers {
+            let client = gatekeeper.client;
+            retain_places(&mut gatekeeper.deeds, |index| {
+                kept.contains(&Item::GatekeeperDeed { client, index })
+            });
+        }
+        plan.gatekeepers.retain(|gatekeeper| !gatekeeper.deeds.is_empty());
         for changer in &mut plan.voter_changers {
             let client = changer.client;
             retain_places(&mut changer.changes, |index| kept.contains(&Item::VoterChange { client, index }));
@@ -167,6 +186,10 @@ impl Plan {
                 let broker = self.brokers.iter().find(|it| it.client == *client);
                 broker.and_then(|it| it.deeds.get(*index)).map(|deed| deed.at_us)
             }
+            Item::GatekeeperDeed { client, index } => {
+                let gatekeeper = self.gatekeepers.iter().find(|it| it.client == *client);
+                gatekeeper.and_then(|it| it.deeds.get(*index)).map(|deed| deed.at_us)
+            }
             Item::VoterChange { client, index } => {
                 let changer = self.voter_changers.iter().find(|it| it.client == *client);
                 changer.and_then(|it| it.changes.get(*index)).map(|change| change.at_us)
@@ -194,6 +217,7 @@ impl Plan {
                 Item::Consumer { .. } => of("consumers", 0),
                 Item::Set { client, .. } => of("configurator", *client),
                 Item::BrokerDeed { client, .. } => of("broker", *client),
+                Item::GatekeeperDeed { client, .. } => of("gatekeeper", *client),
                 Item::VoterChange { client, .. } => of("voter changer", *client),
                 Item::Administration { .. } => of("administration", 0),
                 Item::Fault { index } => {
@@ -287,6 +311,7 @@ mod tests {
             whole.producers.retain(|producer| !producer.sends.is_empty());
             whole.configurators.retain(|configurator| !configurator.sets.is_empty());
             whole.brokers.retain(|broker| !broker.deeds.is_empty());
+            whole.gatekeepers.retain(|gatekeeper| !gatekeeper.deeds.is_empty());
             whole.voter_changers.retain(|changer| !changer.changes.is_empty());
             assert_eq!(plan.keeping(&kept), whole, "seed {seed}");
         }
@@ -336,6 +361,7 @@ mod tests {
                 | Item::Consumer { .. }
                 | Item::Set { .. }
                 | Item::BrokerDeed { .. }
+                | Item::GatekeeperDeed { .. }
                 | Item::VoterChange { .. }
                 | Item::Administration { .. }
                 | Item::Fault { .. }

@@ -3,6 +3,7 @@
 //!
 //! Everything that chance decides while the run is under way is the [`crate::field::Field`] of `field_seed`.
 
+mod acls;
 mod draw;
 mod fault;
 mod items;
@@ -11,6 +12,7 @@ mod quorum;
 mod reference;
 mod simplify;
 
+pub use acls::{GatekeeperDeed, GatekeeperDeedPlan, GatekeeperPlan, PlannedAcl, PlannedFilter};
 pub use fault::{
     CrashKind, DiskAfter, DiskFault, End, Fault, FaultPlan, FileKind, RecoveryFaultPlan, WriteError,
 };
@@ -42,6 +44,9 @@ pub struct Plan {
     /// Who sets configurations of the quorum's cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub configurators: Vec<ConfiguratorPlan>,
+    /// Who says who may do what in the quorum's cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gatekeepers: Vec<GatekeeperPlan>,
     /// Brokers in name only, of the quorum's cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub brokers: Vec<BrokerPlan>,
@@ -895,7 +900,8 @@ impl Plan {
         let sets = self.configurators.iter().filter_map(|it| it.sets.last()).map(|set| set.at_us);
         let deeds = self.brokers.iter().filter_map(|it| it.deeds.last()).map(|deed| deed.at_us);
         let changes = self.voter_changers.iter().filter_map(|it| it.changes.last()).map(|it| it.at_us);
-        let of_quorums = sets.chain(deeds).chain(changes);
+        let acls = self.gatekeepers.iter().filter_map(|it| it.deeds.last()).map(|it| it.at_us);
+        let of_quorums = sets.chain(deeds).chain(changes).chain(acls);
         sends.chain(consumers).chain(administration).chain(of_quorums).chain(faults).max().unwrap_or(0)
     }
 

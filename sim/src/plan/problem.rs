@@ -2,8 +2,9 @@
 //! and what it gets wrong must not be taken for a failure of the core.
 
 use super::{
-    AdminDeed, BrokerDeed, BrokerPlan, Codec, ConfiguratorPlan, ConsumerPlan, DiskAfter, End, Fault, Plan,
-    ProducerPlan, Range, SendPlan, TopicPlan, VoterChangerPlan, exhibit,
+    AdminDeed, BrokerDeed, BrokerPlan, Codec, ConfiguratorPlan, ConsumerPlan, DiskAfter, End, Fault,
+    GatekeeperDeed, GatekeeperPlan, Plan, PlannedAcl, PlannedFilter, ProducerPlan, Range, SendPlan,
+    TopicPlan, VoterChangerPlan, exhibit,
 };
 use serde_json::Value;
 use sordini_core::config::broker::Origin;
@@ -96,6 +97,9 @@ impl Plan {
         for (index, broker) in self.brokers.iter().enumerate() {
             self.judge_broker(&format!("brokers[{index}]"), broker)?;
         }
+        for (index, gatekeeper) in self.gatekeepers.iter().enumerate() {
+            self.judge_gatekeeper(&format!("gatekeepers[{index}]"), gatekeeper)?;
+        }
         for (index, changer) in self.voter_changers.iter().enumerate() {
             self.judge_voter_changer(&format!("voter_changers[{index}]"), changer)?;
         }
@@ -131,12 +135,14 @@ impl Plan {
             None => {}
         }
         if controllers == 0 {
-            return match (self.configurators.is_empty(), self.brokers.is_empty()) {
-                (true, true) => Ok(()),
-                (false, _) => {
-                    Err("configurators: they talk to a quorum, and no node is a controller".to_owned())
-                }
-                (_, false) => Err("brokers: they talk to a quorum, and no node is a controller".to_owned()),
+            let of_quorums = [
+                ("configurators", self.configurators.is_empty()),
+                ("gatekeepers", self.gatekeepers.is_empty()),
+                ("brokers", self.brokers.is_empty()),
+            ];
+            return match of_quorums.iter().find(|(_, is_empty)| !is_empty) {
+                None => Ok(()),
+                Some((what, _)) => Err(format!("{what}: they talk to a quorum, and no node is a controller")),
             };
         }
         if !self.nodes.iter().all(|node| node.role.is_member()) {
@@ -168,6 +174,32 @@ impl Plan {
         }
         if !configurator.sets.is_sorted_by_key(|set| set.at_us) {
             return Err(format!("{place}.sets: they are not in the order of times"));
+        }
+        Ok(())
+    }
+
+    fn judge_gatekeeper(&self, place: &str, gatekeeper: &GatekeeperPlan) -> Judgement {
+        self.judge_node_of(place, gatekeeper.node)?;
+        at_least(&format!("{place}.request_timeout_us"), gatekeeper.request_timeout_us, 1)?;
+        let GatekeeperPlan { deeds, .. } = gatekeeper;
+        at_most(&format!("{place}.deeds: their number"), deeds.len(), GatekeeperPlan::DEEDS_MAX)?;
+        for (index, planned) in deeds.iter().enumerate() {
+            let place = format!("{place}.deeds[{index}]");
+            match &planned.deed {
+                GatekeeperDeed::Create { acls } => {
+                    at_least(&format!("{place}.acls: their number"), acls.len(), 1)?;
+                    at_most(&format!("{place}.acls: their number"), acls.len(), GatekeeperPlan::ACLS_MAX)?;
+                    for acl in acls {
+                        at_most(&format!("{place}.acls"), *acl, PlannedAcl::COUNT - 1)?;
+                    }
+                }
+                GatekeeperDeed::Delete { filter } | GatekeeperDeed::Describe { filter } => {
+                    at_most(&format!("{place}.filter"), *filter, PlannedFilter::COUNT - 1)?;
+                }
+            }
+        }
+        if !deeds.is_sorted_by_key(|planned| planned.at_us) {
+            return Err(format!("{place}.deeds: they are not in the order of times"));
         }
         Ok(())
     }
@@ -349,7 +381,8 @@ impl Plan {
         let of_configurators = self.configurators.iter().map(|configurator| configurator.client);
         let of_brokers = self.brokers.iter().map(|broker| broker.client);
         let of_voter_changers = self.voter_changers.iter().map(|changer| changer.client);
-        let of_quorums = of_configurators.chain(of_brokers).chain(of_voter_changers);
+        let of_gatekeepers = self.gatekeepers.iter().map(|gatekeeper| gatekeeper.client);
+        let of_quorums = of_configurators.chain(of_brokers).chain(of_voter_changers).chain(of_gatekeepers);
         for number in of_admins.chain(of_producers).chain(of_consumers).chain(of_quorums) {
             at_most("the number of a client", number, CLIENT_MAX)?;
             if !taken.insert(number) {

@@ -4,8 +4,9 @@
 use super::draw::Draw;
 use super::{
     BrokerDeed, BrokerDeedPlan, BrokerPlan, ClockPlan, ConfiguratorPlan, CrashKind, DiskAfter, DiskFault,
-    DiskPlan, End, Fault, FaultPlan, FileKind, MinIsrOf, NetworkPlan, NodePlan, NodeRole, Plan, Range,
-    SetPlan, StaleEpoch, VoterChange, VoterChangePlan, VoterChangerPlan, WantedIsr, WriteError,
+    DiskPlan, End, Fault, FaultPlan, FileKind, GatekeeperDeed, GatekeeperDeedPlan, GatekeeperPlan, MinIsrOf,
+    NetworkPlan, NodePlan, NodeRole, Plan, PlannedAcl, PlannedFilter, Range, SetPlan, StaleEpoch,
+    VoterChange, VoterChangePlan, VoterChangerPlan, WantedIsr, WriteError,
 };
 use crate::field::mix;
 use std::collections::BTreeMap;
@@ -53,6 +54,12 @@ const AUTO_JOIN: &str = "controller.quorum.auto.join.enable";
 const UNHEARD_CANDIDATE_EVERY: u64 = 12;
 /// What is drawn of it: nothing else of a plan changes with it.
 const UNHEARD_CANDIDATE_SALT: u64 = 0x756e_6865_6172_6431;
+/// One plan about a quorum in so many has gatekeepers, and an authorizer.
+const GATEKEEPERS_EVERY: u64 = 3;
+/// What is drawn of them: nothing else of a plan changes with it.
+const GATEKEEPERS_SALT: u64 = 0x6761_7465_6b65_6570;
+/// The number of the first of them.
+const GATEKEEPER: u64 = 80;
 /// How long it waits at least before it stands, in milliseconds.
 const HASTY_MS: u64 = 200;
 /// How long the others wait at least.
@@ -186,6 +193,7 @@ impl Plan {
             ..Self::of_nobody()
         };
         plan.draw_unheard_candidate(&mut Draw::new(seed ^ UNHEARD_CANDIDATE_SALT));
+        plan.draw_gatekeepers(&mut Draw::new(seed ^ GATEKEEPERS_SALT), duration_us);
         plan
     }
 
@@ -214,6 +222,21 @@ impl Plan {
         self.faults.sort_by_key(|planned| planned.at_us);
     }
 
+    /// Has clients create, delete and describe access control entries, all of them the same few.
+    fn draw_gatekeepers(&mut self, draw: &mut Draw, duration_us: u64) {
+        if !draw.chance(1, GATEKEEPERS_EVERY) {
+            return;
+        }
+        let (key, authorizer) = GatekeeperPlan::AUTHORIZER;
+        for node in &mut self.nodes {
+            node.properties.insert(key.to_owned(), authorizer.to_owned());
+        }
+        let nodes = self.nodes.len();
+        self.gatekeepers = (0..draw.between(1, 3))
+            .map(|index| draw_gatekeeper(draw, nodes, duration_us, GATEKEEPER + index))
+            .collect();
+    }
+
     /// A plan in which there is nothing yet.
     const fn of_nobody() -> Self {
         Self {
@@ -230,6 +253,7 @@ impl Plan {
             producers: Vec::new(),
             consumers: Vec::new(),
             configurators: Vec::new(),
+            gatekeepers: Vec::new(),
             brokers: Vec::new(),
             first_voters: None,
             voter_changers: Vec::new(),
@@ -599,6 +623,36 @@ fn draw_configurator(draw: &mut Draw, nodes: usize, duration_us: u64, client: u6
         node: draw.index(nodes),
         request_timeout_us: draw.one_of(&[300_000, 2_000_000, 30_000_000]),
         sets: times.into_iter().map(|at_us| SetPlan { at_us, key: draw.index(keys) }).collect(),
+    }
+}
+
+fn draw_gatekeeper(draw: &mut Draw, nodes: usize, duration_us: u64, client: u64) -> GatekeeperPlan {
+    let mut times: Vec<u64> = (0..draw.between(1, 30)).map(|_| draw.between(0, duration_us)).collect();
+    times.sort_unstable();
+    let deeds = times.into_iter().map(|at_us| GatekeeperDeedPlan { at_us, deed: draw_gatekeeper_deed(draw) });
+    let deeds = deeds.collect();
+    GatekeeperPlan {
+        client,
+        node: draw.index(nodes),
+        request_timeout_us: draw.one_of(&[300_000, 2_000_000, 30_000_000]),
+        deeds,
+    }
+}
+
+fn draw_gatekeeper_deed(draw: &mut Draw) -> GatekeeperDeed {
+    // Every other filter matches whatever there is, of one type or of both.
+    let filter = |draw: &mut Draw| {
+        if draw.chance(1, 2) { draw.between(0, 2) } else { draw.between(0, PlannedFilter::COUNT - 1) }
+    };
+    match draw.between(0, 7) {
+        0..=3 => {
+            let count = draw.one_of(&[1, 2, 5, 20]);
+            GatekeeperDeed::Create {
+                acls: (0..count).map(|_| draw.between(0, PlannedAcl::COUNT - 1)).collect(),
+            }
+        }
+        4 | 5 => GatekeeperDeed::Delete { filter: filter(draw) },
+        _ => GatekeeperDeed::Describe { filter: filter(draw) },
     }
 }
 

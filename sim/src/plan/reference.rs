@@ -93,6 +93,7 @@ impl Plan {
             producers: vec![producer(10, true), producer(11, false)],
             consumers: vec![consumer(20, true), consumer(21, false)],
             configurators: Vec::new(),
+            gatekeepers: Vec::new(),
             brokers: Vec::new(),
             first_voters: None,
             voter_changers: Vec::new(),

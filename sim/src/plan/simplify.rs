@@ -53,6 +53,7 @@ impl Plan {
         self.consumers.iter_mut().for_each(|consumer| visit(&mut consumer.start_us));
         self.configurators.iter_mut().flat_map(|it| &mut it.sets).for_each(|set| visit(&mut set.at_us));
         self.brokers.iter_mut().flat_map(|it| &mut it.deeds).for_each(|deed| visit(&mut deed.at_us));
+        self.gatekeepers.iter_mut().flat_map(|it| &mut it.deeds).for_each(|deed| visit(&mut deed.at_us));
         self.voter_changers
             .iter_mut()
             .flat_map(|it| &mut it.changes)
@@ -64,6 +65,7 @@ impl Plan {
         self.producers.iter_mut().for_each(|producer| producer.sends.sort_by_key(|send| send.at_us));
         self.configurators.iter_mut().for_each(|it| it.sets.sort_by_key(|set| set.at_us));
         self.brokers.iter_mut().for_each(|it| it.deeds.sort_by_key(|deed| deed.at_us));
+        self.gatekeepers.iter_mut().for_each(|it| it.deeds.sort_by_key(|deed| deed.at_us));
         self.voter_changers.iter_mut().for_each(|it| it.changes.sort_by_key(|change| change.at_us));
         self.administration.sort_by_key(|planned| planned.at_us);
         self.faults.sort_by_key(|planned| planned.at_us);

@@ -16,14 +16,16 @@ mod traffic;
 
 use crate::check::{Checks, Hosted, Image, QuorumChecks, Violation};
 use crate::client::{
-    Admin, Client, ClientOutbox, ConfigReader, Configurator, Consumer, Observer, PretendBroker, Producer,
-    Surroundings, VoterChanger,
+    Admin, Client, ClientOutbox, ConfigReader, Configurator, Consumer, Gatekeeper, Observer, PretendBroker,
+    Producer, Surroundings, VoterChanger,
 };
 use crate::disk::Disk;
 use crate::field::{Field, Place};
 use crate::history::Entry;
 use crate::marks::{Marks, WorldMark};
-use crate::plan::{BrokerPlan, ConsumerPlan, Fault, Mutation, NodeRole, Plan, WeatherChange};
+use crate::plan::{
+    BrokerPlan, ConsumerPlan, Fault, GatekeeperPlan, Mutation, NodePlan, NodeRole, Plan, WeatherChange,
+};
 use crate::trace::{Kind, Line, Telling, Trace};
 use crate::transcript;
 use links::LinkMessage;
@@ -381,6 +383,14 @@ impl World {
             let client = Configurator::new(configurator.clone(), plan.nodes.len(), surroundings.clone());
             self.seat(configurator.client, configurator.node, Client::Configurator(client));
         }
+        let (key, authorizer) = GatekeeperPlan::AUTHORIZER;
+        let keeps = |node: &NodePlan| node.properties.get(key).is_some_and(|value| value == authorizer);
+        let are_kept = plan.nodes.iter().all(keeps);
+        for gatekeeper in &plan.gatekeepers {
+            let client =
+                Gatekeeper::new(gatekeeper.clone(), plan.nodes.len(), are_kept, surroundings.clone());
+            self.seat(gatekeeper.client, gatekeeper.node, Client::Gatekeeper(Box::new(client)));
+        }
         let cluster_id = Str::from(self.cluster_id.to_string());
         for changer in &plan.voter_changers {
             let client = VoterChanger::new(
@@ -717,6 +727,7 @@ impl World {
             | Client::Producer(_)
             | Client::Consumer(_)
             | Client::Configurator(_)
+            | Client::Gatekeeper(_)
             | Client::PretendBroker(_)
             | Client::VoterChanger(_)
             | Client::Observer(_) => None,

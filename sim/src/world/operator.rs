@@ -63,6 +63,7 @@ impl World {
             | Client::Producer(_)
             | Client::Consumer(_)
             | Client::Configurator(_)
+            | Client::Gatekeeper(_)
             | Client::PretendBroker(_)
             | Client::ConfigReader(_)
             | Client::Observer(_) => false,

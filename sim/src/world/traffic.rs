@@ -565,6 +565,7 @@ impl World {
             Client::Consumer(consumer) => consumer.take_refusals(),
             Client::Admin(admin) => admin.take_refusals(),
             Client::Configurator(configurator) => configurator.take_refusals(),
+            Client::Gatekeeper(gatekeeper) => gatekeeper.take_refusals(),
             Client::PretendBroker(broker) => broker.take_refusals(),
             Client::VoterChanger(changer) => changer.take_refusals(),
             Client::ConfigReader(_) | Client::Observer(_) => Vec::new(),

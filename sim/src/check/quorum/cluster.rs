@@ -1,6 +1,7 @@
 //! The cluster as the committed metadata log says that it is, for an observer that replays it by itself. What a record must not
 //! say is for the checks of the files beside this one.
 
+use super::access_control::AccessControl;
 use super::eligible_replicas::NewLife;
 use super::voter_log::VoterBatch;
 use super::{
@@ -132,6 +133,7 @@ pub(super) struct Cluster {
     /// Where the batches end that it has taken.
     pub(super) end: i64,
     pub(super) next_producer_id: i64,
+    pub(super) access_control: AccessControl,
     /// The blocks of producer ids by their first, each with the first behind it and the broker and epoch it went to.
     pub(super) blocks: BTreeMap<i64, (i64, i32, i64)>,
 }
@@ -171,6 +173,7 @@ impl Cluster {
             _ => None,
         });
         let judged_anew: Vec<Option<String>> = judged_anew.collect();
+        self.access_control.replay(batch.end, &records)?;
         let mut concerns_partitions = false;
         let mut created = Vec::new();
         for (offset, record) in (batch.base..).zip(records) {

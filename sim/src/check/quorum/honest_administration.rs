@@ -138,6 +138,9 @@ impl Administration {
                 let is_done = cluster.unregistrations.iter().any(is_so);
                 (is_done, format!("it was not since offset {since}: {:?}", cluster.unregistrations))
             }
+            Operation::CreateAcls | Operation::DeleteAcls | Operation::DescribeAcls => {
+                return cluster.access_control.check_told(entry, since);
+            }
             Operation::AlterIsr => ever_was(entry, cluster, |partition| {
                 partition.isr == entry.replicas
                     && Some(partition.leader_epoch) == entry.leader_epoch

@@ -1,5 +1,5 @@
-//! `metadata_images`: what every controller says at the end, and what every node knows of partitions and brokers, is what the
-//! committed log says, replayed from its beginning (K9, K13).
+//! `metadata_images`: what every controller says at the end, and what every node knows of partitions, brokers and access control
+//! entries, is what the committed log says, replayed from its beginning (K9, K13).
 
 use super::Reading;
 use super::cluster::{Cluster, Partition};
@@ -7,6 +7,8 @@ use crate::check::Violation;
 use crate::plan::BrokerPlan;
 use sordini_core::ids::NodeId;
 use sordini_core::node::{Node, PartitionStateView};
+use sordini_protocol::records::AccessControlEntryRecord;
+use sordini_protocol::wire::Uuid;
 use std::collections::BTreeMap;
 
 /// What a node knows of partitions and brokers.
@@ -18,6 +20,7 @@ pub struct Image {
     partitions: BTreeMap<(String, i32), Partition>,
     /// By number: epoch, whether it is fenced, whether it is about to go.
     brokers: BTreeMap<i32, (i64, bool, bool)>,
+    acls: BTreeMap<Uuid, AccessControlEntryRecord>,
 }
 
 impl Image {
@@ -47,6 +50,7 @@ impl Image {
             node: place,
             partitions: node.known_partitions().map(partition).collect(),
             brokers: brokers.collect(),
+            acls: node.known_acls().map(|record| (record.id, record)).collect(),
         }
     }
 }
@@ -77,6 +81,13 @@ pub(super) fn check_images(images: &[Image], cluster: &Cluster) -> Result<(), Vi
                 "at the end node {node} knows of the brokers {:?}, each with its epoch, whether it is fenced and whether it is \
                  about to go, and by the log they are {brokers:?}",
                 image.brokers
+            ));
+        }
+        let acls = &cluster.access_control.entries;
+        if image.acls != *acls {
+            return violation(format!(
+                "at the end node {node} knows of the access control entries {:?}, and by the log they are {acls:?}",
+                image.acls
             ));
         }
     }
@@ -126,6 +137,7 @@ mod tests {
             node: 2,
             partitions: BTreeMap::from([(("orders".to_owned(), 0), orders.clone())]),
             brokers: BTreeMap::from([(51, (10, false, false)), (52, (12, false, false))]),
+            acls: BTreeMap::new(),
         };
         let judge = |image: &Image| {
             check_images(std::slice::from_ref(image), &cluster).map_err(|violation| violation.sentence)
@@ -141,7 +153,10 @@ mod tests {
             assert!(wrong.is_err_and(|why| why.contains("node 2 knows of the partitions")));
         }
         let brokers = BTreeMap::from([(51, (10, false, false)), (52, (12, true, false))]);
-        let wrong = judge(&Image { brokers, ..image });
+        let wrong = judge(&Image { brokers, ..image.clone() });
         assert!(wrong.is_err_and(|why| why.contains("node 2 knows of the brokers")));
+        let acls = BTreeMap::from([(Uuid::from_u64s(5, 1), AccessControlEntryRecord::default())]);
+        let wrong = judge(&Image { acls, ..image });
+        assert!(wrong.is_err_and(|why| why.contains("node 2 knows of the access control entries")));
     }
 }

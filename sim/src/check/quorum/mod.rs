@@ -1,6 +1,7 @@
 //! What must hold of a quorum, one property per file. An observer of the whole world sees what every voter asks of its disk and
 //! what the disk made of it, what voters ask and answer each other, and what each says of itself.
 
+mod access_control;
 mod broker_epochs;
 mod check_quorum;
 mod clean_elections;
