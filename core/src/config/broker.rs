@@ -1517,6 +1517,22 @@ mod tests {
     }
 
     #[test]
+    fn the_authorizer_of_kafka_keeps_lists_and_no_other_is_taken() {
+        let with = |name: &str| read(&alloc::format!("{SMALLEST}\nauthorizer.class.name={name}"));
+        let (config, warnings) = with(STANDARD_AUTHORIZER).expect("it is taken");
+        assert!(config.keeps_acls);
+        assert_eq!(warnings.iter().map(|it| it.note.clone()).collect::<Vec<_>>(), [Note::AclsNotEnforced]);
+        assert!(
+            warnings[0].to_string().contains("authorizer.class.name: access control lists are kept and not")
+        );
+        let (config, warnings) = with("").expect("there need be none");
+        assert!(!config.keeps_acls && warnings.is_empty());
+        let problems = with("com.example.Authorizer").expect_err("it is not taken");
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].to_string().contains(STANDARD_AUTHORIZER), "{}", problems[0]);
+    }
+
+    #[test]
     fn keys_of_plugins_of_other_releases_and_of_listeners_are_taken_with_a_note() {
         let (_, warnings) = read(&alloc::format!(
             "{SMALLEST}\nsuper.users=User:a\nzookeeper.connect=h\nrsm.config.x=1\n\

@@ -129,6 +129,14 @@ impl Acl {
         }
     }
 
+    /// Whether a part of it is what only filters say.
+    const fn is_filter(&self) -> bool {
+        self.resource_type == ANY
+            || matches!(self.pattern_type, ANY | pattern_type::MATCH)
+            || self.operation == ANY
+            || self.permission == ANY
+    }
+
     /// Whether the entry can be kept. The first thing that is wrong with it is told, in Kafka's order and words.
     fn judge(&self) -> Result<(), Refusal> {
         if self.resource_type == resource_type::CLUSTER && self.resource_name != CLUSTER_NAME {
@@ -138,18 +146,16 @@ impl Acl {
             return Err(invalid("Invalid empty resource name"));
         }
         if !(ANY + 1..=resource_type::LAST).contains(&self.resource_type) {
-            return Err(invalid(format!("Invalid resourceType {}", any_or_unknown(self.resource_type))));
+            return Err(invalid("Invalid resourceType UNKNOWN"));
         }
         if !matches!(self.pattern_type, pattern_type::LITERAL | pattern_type::PREFIXED) {
-            let is_match = self.pattern_type == pattern_type::MATCH;
-            let name = if is_match { "MATCH" } else { any_or_unknown(self.pattern_type) };
-            return Err(invalid(format!("Invalid patternType {name}")));
+            return Err(invalid("Invalid patternType UNKNOWN"));
         }
         if !(ANY + 1..=OPERATION_LAST).contains(&self.operation) {
-            return Err(invalid(format!("Invalid operation {}", any_or_unknown(self.operation))));
+            return Err(invalid("Invalid operation UNKNOWN"));
         }
         if !matches!(self.permission, permission::DENY | permission::ALLOW) {
-            return Err(invalid(format!("Invalid permissionType {}", any_or_unknown(self.permission))));
+            return Err(invalid("Invalid permissionType UNKNOWN"));
         }
         if !self.principal.contains(':') {
             return Err(invalid(format!(
@@ -164,11 +170,6 @@ impl Acl {
 
 fn invalid(message: impl Into<alloc::string::String>) -> Refusal {
     Refusal::new(ErrorCode::InvalidRequest, message)
-}
-
-/// Kafka's name for a code that no entry can have.
-const fn any_or_unknown(code: i8) -> &'static str {
-    if code == ANY { "ANY" } else { "UNKNOWN" }
 }
 
 /// What entries are asked for. A name, a principal or a host that is absent is any.
@@ -273,22 +274,25 @@ pub(crate) fn is_unreadable(request: &AnyRequest) -> bool {
     }
 }
 
+/// An entry that was created has an empty message, as in Kafka, and what was deleted has none.
 fn created(outcome: Result<(), Refusal>) -> AclCreationResult {
-    let (error_code, error_message) = answer(outcome);
-    AclCreationResult { error_code, error_message, ..AclCreationResult::default() }
+    outcome.map_or_else(
+        |refusal| AclCreationResult {
+            error_code: refusal.code.as_i16(),
+            error_message: text(&refusal.message),
+            ..AclCreationResult::default()
+        },
+        |()| AclCreationResult::default(),
+    )
 }
 
 fn deleted(outcome: Result<Vec<DeleteAclsMatchingAcl>, Refusal>) -> DeleteAclsFilterResult {
-    let mut matching_acls = Vec::new();
-    let (error_code, error_message) = answer(outcome.map(|mut acls| matching_acls.append(&mut acls)));
+    let (error_code, error_message, matching_acls) = match outcome {
+        Ok(matching_acls) => (ErrorCode::None, None, matching_acls),
+        Err(refusal) => (refusal.code, text(&refusal.message), Vec::new()),
+    };
+    let error_code = error_code.as_i16();
     DeleteAclsFilterResult { error_code, error_message, matching_acls, ..DeleteAclsFilterResult::default() }
-}
-
-fn answer(outcome: Result<(), Refusal>) -> (i16, Option<Str>) {
-    match outcome {
-        Ok(()) => (ErrorCode::None.as_i16(), None),
-        Err(refusal) => (refusal.code.as_i16(), text(&refusal.message)),
-    }
 }
 
 /// The answer to a request that is not decided on.
@@ -332,6 +336,11 @@ impl Controller {
             return Decision { records: Vec::new(), response };
         }
         let wanted: Vec<Acl> = request.creations.iter().map(Acl::of_creation).collect();
+        // Kafka trips over such an entry while it reads the request, and creates none of the others either.
+        if wanted.iter().any(Acl::is_filter) {
+            let response = refuse_create(request, ErrorCode::UnknownServerError, None);
+            return Decision { records: Vec::new(), response };
+        }
         let outcomes: Vec<Result<(), Refusal>> = wanted.iter().map(Acl::judge).collect();
         let fitting = wanted.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok()).map(|(acl, _)| acl);
         let mut missing: BTreeSet<&Acl> = fitting.clone().collect();
@@ -365,17 +374,23 @@ impl Controller {
         let mut filter_results = Vec::new();
         for filter in &request.filters {
             let filter = Filter::of_deletion(filter);
-            let outcome = filter.judge().map(|()| {
-                let matching = self.image.acls().iter().filter(|(_, acl)| filter.matches(acl));
-                matching.inspect(|(id, _)| _ = ids.insert(**id)).map(|(_, acl)| acl.matching()).collect()
-            });
-            if ids.len() > RECORDS_PER_REQUEST_MAX {
-                let message = format!(
-                    "Cannot remove more than {RECORDS_PER_REQUEST_MAX} acls in a single delete operation."
-                );
-                return refused(ErrorCode::InvalidRequest, &message);
+            if let Err(refusal) = filter.judge() {
+                filter_results.push(deleted(Err(refusal)));
+                continue;
             }
-            filter_results.push(deleted(outcome));
+            let mut matching = Vec::new();
+            for (id, acl) in self.image.acls().iter().filter(|(_, acl)| filter.matches(acl)) {
+                // With so many, Kafka does not look whether one more is among them.
+                if ids.len() == RECORDS_PER_REQUEST_MAX {
+                    let message = format!(
+                        "Cannot remove more than {RECORDS_PER_REQUEST_MAX} acls in a single delete operation."
+                    );
+                    return refused(ErrorCode::InvalidRequest, &message);
+                }
+                ids.insert(*id);
+                matching.push(acl.matching());
+            }
+            filter_results.push(deleted(Ok(matching)));
         }
         let removal = |id| RemoveAccessControlEntryRecord { id, ..Default::default() }.into();
         let records: Vec<MetadataRecord> = ids.into_iter().map(removal).collect();
@@ -418,5 +433,5 @@ pub(crate) fn describe(
         ..DescribeAclsResource::default()
     };
     let resources = by_pattern.into_iter().map(resource).collect();
-    DescribeAclsResponse { error_message: None, resources, ..DescribeAclsResponse::default() }
+    DescribeAclsResponse { resources, ..DescribeAclsResponse::default() }
 }
