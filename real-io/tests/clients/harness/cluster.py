@@ -73,11 +73,11 @@ class Cluster:
         return {int(node): state for node, state in found}
 
 
-def controllers_and_brokers(directory, apache_controllers, apache_brokers):
-    """Controllers 1 to 3 and brokers 4 to 6, each a process of its own."""
+def controllers_and_brokers(directory, apache_controllers, apache_brokers, settings=()):
+    """Controllers 1 to 3 and brokers 4 to 6, each a process of its own, all of them with `settings`."""
     ports = [free_port() for _ in range(6)]
-    controllers = [Controller(node, ports[:3], directory, CONTROLLER, apache_controllers) for node in (1, 2, 3)]
+    controllers = [Controller(node, ports[:3], directory, {**CONTROLLER, **dict(settings)}, apache_controllers) for node in (1, 2, 3)]
     brokers = {
-        node: BrokerAlone(node, ports[node - 1], ports[:3], directory, BROKER, apache_brokers) for node in (4, 5, 6)
+        node: BrokerAlone(node, ports[node - 1], ports[:3], directory, {**BROKER, **dict(settings)}, apache_brokers) for node in (4, 5, 6)
     }
     return controllers, brokers
