@@ -21,7 +21,8 @@ pub struct Signature(
 );
 
 /// The properties: the files of [`crate::check`], and what the world itself sees.
-const PROPERTIES: [&str; 40] = [
+const PROPERTIES: [&str; 41] = [
+    "access_control",
     "acknowledged_data",
     "answers",
     "append_after_error",
