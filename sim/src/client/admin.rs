@@ -1,6 +1,6 @@
 //! The client that creates the topics of the plan, and then does what the plan has for an administrator.
 
-use super::{Action, ClientOutbox, Link, METADATA_VERSION, Surroundings};
+use super::{ClientOutbox, Link, METADATA_VERSION, Surroundings, with_last_answer};
 use crate::history::{Entry, Operation, Stage};
 use crate::plan::{AdminDeed, AdminPlan, Spoiled, TopicPlan};
 use bytes::Bytes;
@@ -44,7 +44,7 @@ const TIMEOUT_US: u64 = 5_000_000;
 /// Does one thing after the other, each again and again until the answer says that it is done.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    link: Link,
+    pub(super) link: Link,
     topics: Vec<TopicPlan>,
     /// Topics that are not known to exist.
     missing: Vec<TopicPlan>,
@@ -97,10 +97,7 @@ impl Admin {
     }
 
     pub(super) fn on_wake(&mut self, now: u64, out: &mut ClientOutbox) {
-        if self.link.is_overdue(now) {
-            out.actions.push(Action::Close);
-            self.on_disconnected(now, out);
-        } else if self.link.deadlines.is_empty() && self.link.backoff_until <= now {
+        if self.link.deadlines.is_empty() && self.link.backoff_until <= now {
             let next = if self.missing.is_empty() { self.next_deed(now) } else { Some(self.creation()) };
             if let Some((version, request)) = next {
                 self.asked = self.asked_by(now, &request);
@@ -485,9 +482,6 @@ impl Admin {
         let names: Vec<&str> = self.missing.iter().map(|topic| &*topic.name).collect();
         let left = self.deeds.len() - self.done;
         let what = format!("topics {names:?} to be created and {left} administrative deeds");
-        match &self.last_error {
-            None => what,
-            Some((error, text)) => format!("{what}; last answer {error} {text:?}"),
-        }
+        with_last_answer(what, self.last_error.as_ref())
     }
 }

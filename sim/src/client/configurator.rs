@@ -1,7 +1,7 @@
 //! Clients of a quorum: one sets configurations that hold for all brokers, one value after the other, and one reads at the
 //! end what became of them and of the topics.
 
-use super::{Action, ClientOutbox, Link, Surroundings};
+use super::{ClientOutbox, Link, Surroundings, Turn, with_last_answer};
 use crate::check::Reading;
 use crate::history::{Entry, Operation, Stage};
 use crate::plan::{BrokerPlan, ConfiguratorPlan, SetPlan};
@@ -10,13 +10,12 @@ use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use sordini_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use sordini_protocol::messages::{
-    ApiVersionsRequest, DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest,
+    DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest,
 };
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::Str;
 use std::collections::BTreeMap;
 
-const API_VERSIONS_VERSION: i16 = 3;
 const DESCRIBE_CONFIGS_VERSION: i16 = 4;
 const INCREMENTAL_ALTER_CONFIGS_VERSION: i16 = 1;
 /// What configurations call a broker; the one without a name is all of them.
@@ -32,16 +31,11 @@ const READ_TIMEOUT_US: u64 = 5_000_000;
 /// yet.
 #[derive(Clone, Debug)]
 pub struct Configurator {
-    link: Link,
+    pub(super) link: Link,
     plan: ConfiguratorPlan,
-    /// How many controllers there are.
-    nodes: usize,
-    /// The controller that it talks to.
-    node: usize,
+    turn: Turn,
     /// How many of its values it has done with.
     done: usize,
-    /// Whether the controller has answered on this connection, so that it is one that answers.
-    is_connected: bool,
     /// What it asks for, once it has asked.
     asked: Option<Entry>,
     refusals: Vec<String>,
@@ -54,11 +48,9 @@ impl Configurator {
     pub const fn new(plan: ConfiguratorPlan, nodes: usize, surroundings: Surroundings) -> Self {
         Self {
             link: Link::new(plan.client, surroundings),
-            node: plan.node,
+            turn: Turn::new(plan.node, nodes),
             plan,
-            nodes,
             done: 0,
-            is_connected: false,
             asked: None,
             refusals: Vec::new(),
             last_error: None,
@@ -80,18 +72,13 @@ impl Configurator {
     }
 
     pub(super) fn on_wake(&mut self, now: u64, out: &mut ClientOutbox) {
-        if self.link.is_overdue(now) {
-            out.actions.push(Action::Close);
-            self.on_disconnected(now, out);
-            return;
-        }
         let Some(set) = self.next_set().filter(|set| set.at_us <= now) else { return };
         if !self.link.deadlines.is_empty() || self.link.backoff_until > now {
             return;
         }
         let deadline = Some(now + self.plan.request_timeout_us);
-        if !self.is_connected {
-            self.link.send(API_VERSIONS_VERSION, ApiVersionsRequest::default().into(), deadline, out);
+        if !self.turn.is_connected {
+            self.link.greet(deadline, out);
             return;
         }
         let key = Str::from_static(ConfiguratorPlan::KEYS[set.key]);
@@ -126,7 +113,7 @@ impl Configurator {
     ) {
         self.link.deadlines.remove(&request);
         if let AnyResponse::ApiVersions(_) = body {
-            self.is_connected = true;
+            self.turn.is_connected = true;
         } else if let AnyResponse::IncrementalAlterConfigs(response) = body {
             let Some(resource) = response.responses.first() else { return };
             let error = ErrorCode::from_i16(resource.error_code);
@@ -137,11 +124,11 @@ impl Configurator {
                 // What a controller had begun when it lost its office is in the log before all that the next one writes: to
                 // ask for the same once more changes nothing.
                 self.last_error = Some((error, text));
-                self.turn_to_the_next(now, out);
+                self.turn.to_the_next(&mut self.link, now, out);
             } else if error == ErrorCode::RequestTimedOut {
                 self.last_error = Some((error, text));
                 self.end(now, Stage::Info, error, out);
-                self.turn_to_the_next(now, out);
+                self.turn.to_the_next(&mut self.link, now, out);
             } else {
                 self.refusals.push(format!("{error:?} {text:?} to a value that every controller takes"));
                 self.end(now, Stage::Fail, error, out);
@@ -155,19 +142,12 @@ impl Configurator {
         self.done += 1;
     }
 
-    fn turn_to_the_next(&mut self, now: u64, out: &mut ClientOutbox) {
-        self.node = (self.node + 1) % self.nodes;
-        out.actions.push(Action::TurnTo { node: self.node });
-        self.is_connected = false;
-        self.link.on_disconnected(now);
-    }
-
     pub(super) fn on_disconnected(&mut self, now: u64, out: &mut ClientOutbox) {
-        let was_asked = self.is_connected && !self.link.deadlines.is_empty();
+        let was_asked = self.turn.is_connected && !self.link.deadlines.is_empty();
         if was_asked {
             self.end(now, Stage::Info, ErrorCode::None, out);
         }
-        self.turn_to_the_next(now, out);
+        self.turn.to_the_next(&mut self.link, now, out);
     }
 
     pub(super) fn next_wake(&self) -> Option<u64> {
@@ -182,17 +162,14 @@ impl Configurator {
     pub(super) fn waits_for(&self) -> String {
         let left = self.plan.sets.len() - self.done;
         let what = format!("{left} configurations to be set");
-        match &self.last_error {
-            None => what,
-            Some((error, text)) => format!("{what}; last answer {error} {text:?}"),
-        }
+        with_last_answer(what, self.last_error.as_ref())
     }
 }
 
 /// Reads what is set for all brokers, in the words of one controller, once it is told to.
 #[derive(Clone, Debug)]
 pub struct ConfigReader {
-    link: Link,
+    pub(super) link: Link,
     /// Topics that may exist.
     asks_for: Vec<String>,
     begins_at: Option<u64>,
@@ -234,10 +211,7 @@ impl ConfigReader {
     }
 
     pub(super) fn on_wake(&mut self, now: u64, out: &mut ClientOutbox) {
-        if self.link.is_overdue(now) {
-            out.actions.push(Action::Close);
-            self.link.on_disconnected(now);
-        } else if self.next_wake().is_some_and(|at| at <= now) {
+        if self.next_wake().is_some_and(|at| at <= now) {
             let keys = ConfiguratorPlan::KEYS.map(Str::from_static);
             let resource = DescribeConfigsResource {
                 resource_type: RESOURCE_BROKER,

@@ -1,7 +1,7 @@
 //! A consumer of assigned partitions: asks where they begin, then fetches from there to the end, with a fetch session or
 //! without. When a partition has another leader epoch, it asks whether the log still has what it read last (KIP-320).
 
-use super::{Action, ClientOutbox, Link, Surroundings};
+use super::{ClientOutbox, Link, Surroundings};
 use crate::history::{Entry, Isolation, Operation, Stage};
 use crate::marks::WorldMark;
 use crate::plan::ConsumerPlan;
@@ -60,7 +60,7 @@ struct Assigned {
 /// Reads its partitions to their end, and goes on doing so.
 #[derive(Clone, Debug)]
 pub struct Consumer {
-    link: Link,
+    pub(super) link: Link,
     plan: ConsumerPlan,
     assigned: BTreeMap<(usize, i32), Assigned>,
     list_request: Option<RequestId>,
@@ -116,10 +116,6 @@ impl Consumer {
     }
 
     pub(super) fn on_wake(&mut self, now: u64, out: &mut ClientOutbox) {
-        if self.link.is_overdue(now) {
-            out.actions.push(Action::Close);
-            self.on_disconnected(now, out);
-        }
         self.ask_what_is_next(now, out);
     }
 

@@ -1,6 +1,6 @@
 //! A client of a quorum that says who may do what: it creates access control entries, deletes them, and asks which there are.
 
-use super::{Action, ClientOutbox, Link, Surroundings};
+use super::{ClientOutbox, Link, Surroundings, Turn, with_last_answer};
 use crate::history::{Entry, Operation, Stage};
 use crate::plan::{GatekeeperDeed, GatekeeperDeedPlan, GatekeeperPlan, PlannedAcl, PlannedFilter};
 use sordini_core::ids::RequestId;
@@ -9,12 +9,11 @@ use sordini_protocol::messages::create_acls_request::AclCreation;
 use sordini_protocol::messages::delete_acls_request::DeleteAclsFilter;
 use sordini_protocol::messages::delete_acls_response::DeleteAclsMatchingAcl;
 use sordini_protocol::messages::{
-    ApiVersionsRequest, CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest, DescribeAclsResponse,
+    CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest, DescribeAclsResponse,
 };
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::Str;
 
-const API_VERSIONS_VERSION: i16 = 3;
 const ACLS_VERSION: i16 = 3;
 const ANY_HOST: &str = "*";
 const PERMISSION_ANY: i8 = 1;
@@ -24,18 +23,13 @@ const PERMISSION_ALLOW: i8 = 3;
 /// yet.
 #[derive(Clone, Debug)]
 pub struct Gatekeeper {
-    link: Link,
+    pub(super) link: Link,
     plan: GatekeeperPlan,
-    /// How many nodes there are.
-    nodes: usize,
+    turn: Turn,
     /// Whether every node keeps entries.
     are_kept: bool,
-    /// The node that it talks to.
-    node: usize,
     /// How many of its deeds it has done with.
     done: usize,
-    /// Whether the node has answered on this connection, so that it is one that answers.
-    is_connected: bool,
     /// What it asks for, once it has asked.
     asked: Option<Entry>,
     refusals: Vec<String>,
@@ -48,12 +42,10 @@ impl Gatekeeper {
     pub const fn new(plan: GatekeeperPlan, nodes: usize, are_kept: bool, surroundings: Surroundings) -> Self {
         Self {
             link: Link::new(plan.client, surroundings),
-            node: plan.node,
+            turn: Turn::new(plan.node, nodes),
             plan,
-            nodes,
             are_kept,
             done: 0,
-            is_connected: false,
             asked: None,
             refusals: Vec::new(),
             last_error: None,
@@ -70,19 +62,14 @@ impl Gatekeeper {
     }
 
     pub(super) fn on_wake(&mut self, now: u64, out: &mut ClientOutbox) {
-        if self.link.is_overdue(now) {
-            out.actions.push(Action::Close);
-            self.on_disconnected(now, out);
-            return;
-        }
         let Some(planned) = self.next_deed().filter(|planned| planned.at_us <= now) else { return };
         if !self.link.deadlines.is_empty() || self.link.backoff_until > now {
             return;
         }
         let deadline = Some(now + self.plan.request_timeout_us);
         let (asked, request) = ask(now, self.link.client, &planned.deed);
-        if !self.is_connected {
-            self.link.send(API_VERSIONS_VERSION, ApiVersionsRequest::default().into(), deadline, out);
+        if !self.turn.is_connected {
+            self.link.greet(deadline, out);
             return;
         }
         if self.asked.is_none() {
@@ -101,7 +88,7 @@ impl Gatekeeper {
     ) {
         self.link.deadlines.remove(&request);
         if let AnyResponse::ApiVersions(_) = body {
-            self.is_connected = true;
+            self.turn.is_connected = true;
             return;
         }
         let Some(mut asked) = self.asked.clone() else { return };
@@ -122,12 +109,12 @@ impl Gatekeeper {
                 // What a controller had begun when it lost its office is in the log before all that the next one writes: to
                 // ask for the same once more changes nothing.
                 self.last_error = Some((error, text));
-                self.turn_to_the_next(now, out);
+                self.turn.to_the_next(&mut self.link, now, out);
             }
             Some((error @ ErrorCode::RequestTimedOut, text, _)) => {
                 self.last_error = Some((error, text));
                 self.end(now, Stage::Info, error, out);
-                self.turn_to_the_next(now, out);
+                self.turn.to_the_next(&mut self.link, now, out);
             }
             Some((error @ ErrorCode::SecurityDisabled, ..)) if !self.are_kept => {
                 self.end(now, Stage::Fail, error, out);
@@ -149,19 +136,12 @@ impl Gatekeeper {
         self.done += 1;
     }
 
-    fn turn_to_the_next(&mut self, now: u64, out: &mut ClientOutbox) {
-        self.node = (self.node + 1) % self.nodes;
-        out.actions.push(Action::TurnTo { node: self.node });
-        self.is_connected = false;
-        self.link.on_disconnected(now);
-    }
-
     pub(super) fn on_disconnected(&mut self, now: u64, out: &mut ClientOutbox) {
-        let was_asked = self.is_connected && !self.link.deadlines.is_empty();
+        let was_asked = self.turn.is_connected && !self.link.deadlines.is_empty();
         if was_asked {
             self.end(now, Stage::Info, ErrorCode::None, out);
         }
-        self.turn_to_the_next(now, out);
+        self.turn.to_the_next(&mut self.link, now, out);
     }
 
     pub(super) fn next_wake(&self) -> Option<u64> {
@@ -176,10 +156,7 @@ impl Gatekeeper {
     pub(super) fn waits_for(&self) -> String {
         let left = self.plan.deeds.len() - self.done;
         let what = format!("{left} requests about access control entries");
-        match &self.last_error {
-            None => what,
-            Some((error, text)) => format!("{what}; last answer {error} {text:?}"),
-        }
+        with_last_answer(what, self.last_error.as_ref())
     }
 }
 

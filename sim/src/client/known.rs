@@ -96,6 +96,7 @@ impl Known {
     }
 
     /// What somebody asks for who does this deed, if there is something to ask for. `entry` says who and when.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "no other deed depends on the cluster")]
     pub(super) fn wish(&self, deed: BrokerDeed, asker: Asker<'_>, entry: Entry) -> Option<Wish> {
         match deed {
             BrokerDeed::Reassign { partition, replicas, first } => {
@@ -138,15 +139,10 @@ impl Known {
                 let partition = led.get(partition % led.len().max(1))?;
                 self.isr_change(partition, wanted, stale, asker, entry)
             }
-            BrokerDeed::Restart
-            | BrokerDeed::FallSilent { .. }
-            | BrokerDeed::Leave
-            | BrokerDeed::AllocateProducerIds
-            | BrokerDeed::CreateTopic { .. }
-            | BrokerDeed::DeleteTopic
-            | BrokerDeed::AddPartition
-            | BrokerDeed::SetTopicConfig
-            | BrokerDeed::SetMinIsr { .. } => None,
+            _ => {
+                assert!(!deed.depends_on_cluster(), "{deed:?} depends on the cluster");
+                None
+            }
         }
     }
 

@@ -7,9 +7,9 @@ mod consumer;
 mod gatekeeper;
 mod known;
 mod observer;
+mod operator;
 mod pretend_broker;
 mod producer;
-mod voter_changer;
 
 pub use admin::Admin;
 pub use configurator::{ConfigReader, Configurator};
@@ -17,9 +17,9 @@ pub use consumer::Consumer;
 pub use gatekeeper::Gatekeeper;
 pub use known::Known;
 pub use observer::Observer;
+pub use operator::{Operator, Outlook};
 pub use pretend_broker::PretendBroker;
 pub use producer::Producer;
-pub use voter_changer::{Outlook, VoterChanger};
 
 use crate::field::{Field, Place};
 use crate::history::{Entry, Operation, Stage};
@@ -27,7 +27,7 @@ use crate::marks::WorldMark;
 use sordini_core::ids::RequestId;
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::metadata_response::MetadataResponsePartition;
-use sordini_protocol::messages::{MetadataRequest, MetadataResponse};
+use sordini_protocol::messages::{ApiVersionsRequest, MetadataRequest, MetadataResponse};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Str, Uuid};
 use std::collections::BTreeMap;
@@ -98,6 +98,7 @@ struct Link {
 
 /// The version of the metadata requests: the newest that names topics by id.
 const METADATA_VERSION: i16 = 13;
+const API_VERSIONS_VERSION: i16 = 3;
 
 impl Link {
     const fn new(client: u64, surroundings: Surroundings) -> Self {
@@ -128,6 +129,11 @@ impl Link {
         }
         out.actions.push(Action::Send { request, version, body });
         request
+    }
+
+    /// Asks a node what it serves, to learn whether it is one that answers.
+    fn greet(&mut self, deadline: Option<u64>, out: &mut ClientOutbox) {
+        self.send(API_VERSIONS_VERSION, ApiVersionsRequest::default().into(), deadline, out);
     }
 
     /// Waits some tens of milliseconds before the next attempt.
@@ -224,6 +230,38 @@ impl Link {
     }
 }
 
+/// Whom a client talks to that asks one node after the other.
+#[derive(Clone, Debug)]
+struct Turn {
+    /// Its place in the plan.
+    node: usize,
+    /// How many there are to ask.
+    nodes: usize,
+    /// Whether it has answered on this connection, so that it is one that answers.
+    is_connected: bool,
+}
+
+impl Turn {
+    const fn new(node: usize, nodes: usize) -> Self {
+        Self { node, nodes, is_connected: false }
+    }
+
+    fn to_the_next(&mut self, link: &mut Link, now: u64, out: &mut ClientOutbox) {
+        self.node = (self.node + 1) % self.nodes;
+        out.actions.push(Action::TurnTo { node: self.node });
+        self.is_connected = false;
+        link.on_disconnected(now);
+    }
+}
+
+/// What a client waits for, with the answer that it got last.
+fn with_last_answer(what: String, last: Option<&(ErrorCode, String)>) -> String {
+    match last {
+        None => what,
+        Some((error, text)) => format!("{what}; last answer {error} {text:?}"),
+    }
+}
+
 /// Any client.
 #[derive(Clone, Debug)]
 pub enum Client {
@@ -240,7 +278,7 @@ pub enum Client {
     /// Registers with controllers, and hosts nothing.
     PretendBroker(Box<PretendBroker>),
     /// Changes the voters.
-    VoterChanger(Box<VoterChanger>),
+    Operator(Box<Operator>),
     /// Reads what was set.
     ConfigReader(ConfigReader),
     /// Looks, and is no part of any plan.
@@ -248,8 +286,26 @@ pub enum Client {
 }
 
 impl Client {
+    const fn link(&self) -> &Link {
+        match self {
+            Self::Admin(admin) => &admin.link,
+            Self::Producer(producer) => &producer.link,
+            Self::Consumer(consumer) => &consumer.link,
+            Self::Configurator(configurator) => &configurator.link,
+            Self::Gatekeeper(gatekeeper) => &gatekeeper.link,
+            Self::PretendBroker(broker) => &broker.link,
+            Self::Operator(operator) => &operator.link,
+            Self::ConfigReader(reader) => &reader.link,
+            Self::Observer(observer) => &observer.link,
+        }
+    }
+
     /// Reacts to the time it asked for by [`Self::next_wake`].
     pub fn on_wake(&mut self, now: u64, out: &mut ClientOutbox) {
+        if self.link().is_overdue(now) {
+            out.actions.push(Action::Close);
+            self.on_disconnected(now, out);
+        }
         match self {
             Self::Admin(admin) => admin.on_wake(now, out),
             Self::Producer(producer) => producer.on_wake(now, out),
@@ -257,7 +313,7 @@ impl Client {
             Self::Configurator(configurator) => configurator.on_wake(now, out),
             Self::Gatekeeper(gatekeeper) => gatekeeper.on_wake(now, out),
             Self::PretendBroker(broker) => broker.on_wake(now, out),
-            Self::VoterChanger(changer) => changer.on_wake(now, out),
+            Self::Operator(operator) => operator.on_wake(now, out),
             Self::ConfigReader(reader) => reader.on_wake(now, out),
             Self::Observer(observer) => observer.on_wake(now, out),
         }
@@ -272,7 +328,7 @@ impl Client {
             Self::Configurator(configurator) => configurator.on_response(now, request, &body, out),
             Self::Gatekeeper(gatekeeper) => gatekeeper.on_response(now, request, &body, out),
             Self::PretendBroker(broker) => broker.on_response(now, request, &body, out),
-            Self::VoterChanger(changer) => changer.on_response(now, request, &body, out),
+            Self::Operator(operator) => operator.on_response(now, request, &body, out),
             Self::ConfigReader(reader) => reader.on_response(now, request, &body),
             Self::Observer(observer) => observer.on_response(request),
         }
@@ -287,7 +343,7 @@ impl Client {
             Self::Configurator(configurator) => configurator.on_disconnected(now, out),
             Self::Gatekeeper(gatekeeper) => gatekeeper.on_disconnected(now, out),
             Self::PretendBroker(broker) => broker.on_disconnected(now, out),
-            Self::VoterChanger(changer) => changer.on_disconnected(now, out),
+            Self::Operator(operator) => operator.on_disconnected(now, out),
             Self::ConfigReader(reader) => reader.on_disconnected(now),
             Self::Observer(observer) => observer.on_disconnected(now),
         }
@@ -303,7 +359,7 @@ impl Client {
             Self::Configurator(configurator) => configurator.next_wake(),
             Self::Gatekeeper(gatekeeper) => gatekeeper.next_wake(),
             Self::PretendBroker(broker) => broker.next_wake(),
-            Self::VoterChanger(changer) => changer.next_wake(),
+            Self::Operator(operator) => operator.next_wake(),
             Self::ConfigReader(reader) => reader.next_wake(),
             Self::Observer(observer) => observer.next_wake(),
         }
@@ -320,7 +376,7 @@ impl Client {
             Self::Configurator(configurator) => configurator.is_finished(),
             Self::Gatekeeper(gatekeeper) => gatekeeper.is_finished(),
             Self::PretendBroker(broker) => broker.is_finished(),
-            Self::VoterChanger(changer) => changer.is_finished(),
+            Self::Operator(operator) => operator.is_finished(),
             Self::ConfigReader(reader) => reader.is_finished(),
             Self::Observer(_) => true,
         }
@@ -336,7 +392,7 @@ impl Client {
             Self::Configurator(configurator) => configurator.waits_for(),
             Self::Gatekeeper(gatekeeper) => gatekeeper.waits_for(),
             Self::PretendBroker(broker) => broker.waits_for(),
-            Self::VoterChanger(changer) => changer.waits_for(),
+            Self::Operator(operator) => operator.waits_for(),
             Self::ConfigReader(_) => "what is set".to_owned(),
             Self::Observer(_) => "nothing".to_owned(),
         }

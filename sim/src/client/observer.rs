@@ -1,6 +1,6 @@
 //! A client that only looks: it asks its node again and again how full its disks are and who else is there.
 
-use super::{Action, ClientOutbox, Link, Surroundings};
+use super::{ClientOutbox, Link, Surroundings};
 use crate::field::Place;
 use sordini_core::ids::RequestId;
 use sordini_protocol::messages::{DescribeClusterRequest, DescribeLogDirsRequest};
@@ -13,7 +13,7 @@ const TIMEOUT_US: u64 = 5_000_000;
 /// Asks from the beginning of the run to its end, changes nothing and waits for nothing.
 #[derive(Clone, Debug)]
 pub struct Observer {
-    link: Link,
+    pub(super) link: Link,
     /// When it asks next.
     next_look: u64,
 }
@@ -26,10 +26,7 @@ impl Observer {
     }
 
     pub(super) fn on_wake(&mut self, now: u64, out: &mut ClientOutbox) {
-        if self.link.is_overdue(now) {
-            out.actions.push(Action::Close);
-            self.link.on_disconnected(now);
-        } else if self.link.deadlines.is_empty() && self.next_wake().is_some_and(|at| at <= now) {
+        if self.link.deadlines.is_empty() && self.next_wake().is_some_and(|at| at <= now) {
             let (version, request) = if self.link.next_request.is_multiple_of(2) {
                 let all = DescribeLogDirsRequest { topics: None, ..Default::default() };
                 (DESCRIBE_LOG_DIRS_VERSION, AnyRequest::from(all))

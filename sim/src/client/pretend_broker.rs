@@ -2,7 +2,7 @@
 //! active controller for what brokers ask for and forward.
 
 use super::known::{Asker, Known, Wish};
-use super::{Action, ClientOutbox, Link, Surroundings};
+use super::{ClientOutbox, Link, Surroundings, Turn};
 use crate::history::{Entry, Operation, Stage};
 use crate::plan::{BrokerDeed, BrokerPlan, MinIsrOf};
 use sordini_core::ids::RequestId;
@@ -13,13 +13,12 @@ use sordini_protocol::messages::create_topics_request::CreatableTopic;
 use sordini_protocol::messages::delete_topics_request::DeleteTopicState;
 use sordini_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use sordini_protocol::messages::{
-    AllocateProducerIdsRequest, ApiVersionsRequest, BrokerHeartbeatRequest, BrokerRegistrationRequest,
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, IncrementalAlterConfigsRequest,
+    AllocateProducerIdsRequest, BrokerHeartbeatRequest, BrokerRegistrationRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteTopicsRequest, IncrementalAlterConfigsRequest,
 };
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Str, Uuid};
 
-const API_VERSIONS_VERSION: i16 = 3;
 const BROKER_REGISTRATION_VERSION: i16 = 4;
 const BROKER_HEARTBEAT_VERSION: i16 = 1;
 const ALLOCATE_PRODUCER_IDS_VERSION: i16 = 0;
@@ -61,15 +60,10 @@ struct OwnTopic {
 /// heartbeats.
 #[derive(Clone, Debug)]
 pub struct PretendBroker {
-    link: Link,
+    pub(super) link: Link,
     plan: BrokerPlan,
     cluster_id: Str,
-    /// How many controllers there are.
-    nodes: usize,
-    /// The controller that it talks to.
-    node: usize,
-    /// Whether the controller has answered on this connection, so that it is one that answers.
-    is_connected: bool,
+    turn: Turn,
     in_flight: Option<InFlight>,
     /// How often its process has begun anew.
     life: u64,
@@ -107,11 +101,9 @@ impl PretendBroker {
     pub const fn new(plan: BrokerPlan, cluster_id: Str, nodes: usize, surroundings: Surroundings) -> Self {
         Self {
             link: Link::new(plan.client, surroundings),
-            node: plan.node,
+            turn: Turn::new(plan.node, nodes),
             plan,
             cluster_id,
-            nodes,
-            is_connected: false,
             in_flight: None,
             life: 0,
             epoch: None,
@@ -155,7 +147,9 @@ impl PretendBroker {
     #[must_use]
     pub fn is_about_to_learn(&self, now: u64) -> bool {
         let next = self.next_deed().filter(|(at_us, _)| *at_us <= now);
-        self.asked.is_none() && self.is_connected && next.is_some_and(|(_, deed)| depends_on_cluster(deed))
+        self.asked.is_none()
+            && self.turn.is_connected
+            && next.is_some_and(|(_, deed)| deed.depends_on_cluster())
     }
 
     fn next_deed(&self) -> Option<(u64, BrokerDeed)> {
@@ -171,11 +165,6 @@ impl PretendBroker {
     }
 
     pub(super) fn on_wake(&mut self, now: u64, out: &mut ClientOutbox) {
-        if self.link.is_overdue(now) {
-            out.actions.push(Action::Close);
-            self.on_disconnected(now, out);
-            return;
-        }
         if self.in_flight.is_some() || self.link.backoff_until > now || self.is_finished() {
             return;
         }
@@ -183,8 +172,9 @@ impl PretendBroker {
             && let Some((_, deed)) = self.next_deed().filter(|(at_us, _)| *at_us <= now)
             && self.begin(now, deed)
         {}
-        if !self.is_connected {
-            self.send(now, InFlight::ApiVersions, API_VERSIONS_VERSION, ApiVersionsRequest::default(), out);
+        if !self.turn.is_connected {
+            self.in_flight = Some(InFlight::ApiVersions);
+            self.link.greet(Some(now + self.plan.request_timeout_us), out);
         } else if self.epoch.is_none() && !self.is_gone {
             self.register(now, out);
         } else if self.next_heartbeat <= now && !self.is_gone {
@@ -414,7 +404,7 @@ impl PretendBroker {
             return;
         }
         match (self.in_flight.take(), body) {
-            (Some(InFlight::ApiVersions), AnyResponse::ApiVersions(_)) => self.is_connected = true,
+            (Some(InFlight::ApiVersions), AnyResponse::ApiVersions(_)) => self.turn.is_connected = true,
             (Some(InFlight::Registration), AnyResponse::BrokerRegistration(response)) => {
                 self.on_registration(
                     now,
@@ -633,11 +623,8 @@ impl PretendBroker {
     }
 
     fn turn_to_the_next(&mut self, now: u64, out: &mut ClientOutbox) {
-        self.node = (self.node + 1) % self.nodes;
-        out.actions.push(Action::TurnTo { node: self.node });
-        self.is_connected = false;
         self.in_flight = None;
-        self.link.on_disconnected(now);
+        self.turn.to_the_next(&mut self.link, now, out);
     }
 
     pub(super) fn on_disconnected(&mut self, now: u64, out: &mut ClientOutbox) {
@@ -676,27 +663,6 @@ impl PretendBroker {
             self.epoch,
             self.last_error
         )
-    }
-}
-
-/// Whether what is asked for depends on what is known of the cluster.
-const fn depends_on_cluster(deed: BrokerDeed) -> bool {
-    match deed {
-        BrokerDeed::Reassign { .. }
-        | BrokerDeed::CancelReassignment { .. }
-        | BrokerDeed::ListReassignments
-        | BrokerDeed::ElectLeader { .. }
-        | BrokerDeed::UnregisterBroker { .. }
-        | BrokerDeed::AlterIsr { .. } => true,
-        BrokerDeed::Restart
-        | BrokerDeed::FallSilent { .. }
-        | BrokerDeed::Leave
-        | BrokerDeed::AllocateProducerIds
-        | BrokerDeed::CreateTopic { .. }
-        | BrokerDeed::DeleteTopic
-        | BrokerDeed::AddPartition
-        | BrokerDeed::SetTopicConfig
-        | BrokerDeed::SetMinIsr { .. } => false,
     }
 }
 

@@ -3,7 +3,7 @@
 //! are answered, and raises its epoch when the numbers cannot go on. Another one that has several requests under way may
 //! have its batches appended in another order than theirs when one has to be sent again.
 
-use super::{Action, ClientOutbox, Link, Surroundings};
+use super::{ClientOutbox, Link, Surroundings};
 use crate::history::{Entry, Numbering as Numbered, Operation, Stage};
 use crate::plan::{Codec, Mutation, ProducerPlan, SendPlan};
 use bytes::Bytes;
@@ -62,7 +62,7 @@ impl Batch {
 /// Sends the batches of its plan and does not rest before each is answered.
 #[derive(Clone, Debug)]
 pub struct Producer {
-    link: Link,
+    pub(super) link: Link,
     plan: ProducerPlan,
     mutation: Option<Mutation>,
     /// How many of the plan's batches the application has handed over.
@@ -109,10 +109,6 @@ impl Producer {
     }
 
     pub(super) fn on_wake(&mut self, now: u64, out: &mut ClientOutbox) {
-        if self.link.is_overdue(now) {
-            out.actions.push(Action::Close);
-            self.on_disconnected(now, out);
-        }
         self.take_over(now, out);
         self.send_what_is_due(now, out);
     }

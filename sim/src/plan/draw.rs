@@ -276,7 +276,7 @@ impl Plan {
             gatekeepers: Vec::new(),
             brokers: Vec::new(),
             first_voters: None,
-            voter_changers: Vec::new(),
+            operators: Vec::new(),
             administration,
             liveness_bound_us: 120_000_000,
             without_elr: false,

@@ -43,7 +43,7 @@ pub enum Item {
         index: usize,
     },
     /// A change of the voters. Who changes none is no part of a plan.
-    VoterChange {
+    QuorumChange {
         /// The client's number.
         client: u64,
         /// The place among its changes.
@@ -101,9 +101,9 @@ impl Plan {
             let client = gatekeeper.client;
             (0..gatekeeper.deeds.len()).map(move |index| Item::GatekeeperDeed { client, index })
         });
-        let changes = self.voter_changers.iter().flat_map(|changer| {
-            let client = changer.client;
-            (0..changer.changes.len()).map(move |index| Item::VoterChange { client, index })
+        let changes = self.operators.iter().flat_map(|operator| {
+            let client = operator.client;
+            (0..operator.changes.len()).map(move |index| Item::QuorumChange { client, index })
         });
         let administration = (0..self.administration.len()).map(|index| Item::Administration { index });
         let faults = self.faults.iter().enumerate().flat_map(|(fault, planned)| {
@@ -147,11 +147,13 @@ impl Plan {
             });
         }
         plan.gatekeepers.retain(|gatekeeper| !gatekeeper.deeds.is_empty());
-        for changer in &mut plan.voter_changers {
-            let client = changer.client;
-            retain_places(&mut changer.changes, |index| kept.contains(&Item::VoterChange { client, index }));
+        for operator in &mut plan.operators {
+            let client = operator.client;
+            retain_places(&mut operator.changes, |index| {
+                kept.contains(&Item::QuorumChange { client, index })
+            });
         }
-        plan.voter_changers.retain(|changer| !changer.changes.is_empty());
+        plan.operators.retain(|operator| !operator.changes.is_empty());
         retain_places(&mut plan.administration, |index| kept.contains(&Item::Administration { index }));
         for (fault, planned) in plan.faults.iter_mut().enumerate() {
             if let Fault::Crash { while_recovering, .. } = &mut planned.fault {
@@ -190,9 +192,9 @@ impl Plan {
                 let gatekeeper = self.gatekeepers.iter().find(|it| it.client == *client);
                 gatekeeper.and_then(|it| it.deeds.get(*index)).map(|deed| deed.at_us)
             }
-            Item::VoterChange { client, index } => {
-                let changer = self.voter_changers.iter().find(|it| it.client == *client);
-                changer.and_then(|it| it.changes.get(*index)).map(|change| change.at_us)
+            Item::QuorumChange { client, index } => {
+                let operator = self.operators.iter().find(|it| it.client == *client);
+                operator.and_then(|it| it.changes.get(*index)).map(|change| change.at_us)
             }
             Item::Administration { index } => self.administration.get(*index).map(|planned| planned.at_us),
             Item::Fault { index } | Item::RecoveryFault { fault: index, .. } => {
@@ -218,7 +220,7 @@ impl Plan {
                 Item::Set { client, .. } => of("configurator", *client),
                 Item::BrokerDeed { client, .. } => of("broker", *client),
                 Item::GatekeeperDeed { client, .. } => of("gatekeeper", *client),
-                Item::VoterChange { client, .. } => of("voter changer", *client),
+                Item::QuorumChange { client, .. } => of("operator", *client),
                 Item::Administration { .. } => of("administration", 0),
                 Item::Fault { index } => {
                     let fault = &self.faults[*index].fault;
@@ -312,7 +314,7 @@ mod tests {
             whole.configurators.retain(|configurator| !configurator.sets.is_empty());
             whole.brokers.retain(|broker| !broker.deeds.is_empty());
             whole.gatekeepers.retain(|gatekeeper| !gatekeeper.deeds.is_empty());
-            whole.voter_changers.retain(|changer| !changer.changes.is_empty());
+            whole.operators.retain(|operator| !operator.changes.is_empty());
             assert_eq!(plan.keeping(&kept), whole, "seed {seed}");
         }
     }
@@ -362,7 +364,7 @@ mod tests {
                 | Item::Set { .. }
                 | Item::BrokerDeed { .. }
                 | Item::GatekeeperDeed { .. }
-                | Item::VoterChange { .. }
+                | Item::QuorumChange { .. }
                 | Item::Administration { .. }
                 | Item::Fault { .. }
                 | Item::Weather { .. }

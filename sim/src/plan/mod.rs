@@ -56,7 +56,7 @@ pub struct Plan {
     pub first_voters: Option<usize>,
     /// Who changes the voters of such a quorum.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub voter_changers: Vec<VoterChangerPlan>,
+    pub operators: Vec<OperatorPlan>,
     /// What administrators do beside creating the topics, in the order of times.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub administration: Vec<AdminPlan>,
@@ -510,6 +510,22 @@ pub enum BrokerDeed {
     },
 }
 
+impl BrokerDeed {
+    /// Whether what is asked for depends on what is known of the cluster.
+    #[must_use]
+    pub const fn depends_on_cluster(self) -> bool {
+        matches!(
+            self,
+            Self::Reassign { .. }
+                | Self::CancelReassignment { .. }
+                | Self::ListReassignments
+                | Self::ElectLeader { .. }
+                | Self::UnregisterBroker { .. }
+                | Self::AlterIsr { .. }
+        )
+    }
+}
+
 /// What `min.insync.replicas` is set of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -586,7 +602,7 @@ impl BrokerPlan {
 /// What an operator does who makes controllers voters, and takes their votes from them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct VoterChangerPlan {
+pub struct OperatorPlan {
     /// Its number among all clients.
     pub client: u64,
     /// The place in the plan of the controller that it asks first.
@@ -594,24 +610,24 @@ pub struct VoterChangerPlan {
     /// How long it waits for an answer before it asks another.
     pub request_timeout_us: u64,
     /// The changes, in the order of the times.
-    pub changes: Vec<VoterChangePlan>,
+    pub changes: Vec<QuorumChangePlan>,
 }
 
 /// One change of the voters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct VoterChangePlan {
+pub struct QuorumChangePlan {
     /// When, at the earliest.
     pub at_us: u64,
     /// What.
-    pub change: VoterChange,
+    pub change: QuorumChange,
 }
 
 /// A change of the voters. It is left out where there is nothing to change, or where too few voters would be left that still
 /// have their disks: an operator looks before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum VoterChange {
+pub enum QuorumChange {
     /// A controller, with the disk that it has, becomes a voter.
     Add {
         /// Its place in the plan.
@@ -624,7 +640,7 @@ pub enum VoterChange {
     },
 }
 
-impl VoterChange {
+impl QuorumChange {
     /// The place in the plan of the node that it is about.
     #[must_use]
     pub const fn node(self) -> usize {
@@ -899,7 +915,7 @@ impl Plan {
         let faults = self.faults.iter().map(|planned| planned.at_us + planned.fault.lasts_us());
         let sets = self.configurators.iter().filter_map(|it| it.sets.last()).map(|set| set.at_us);
         let deeds = self.brokers.iter().filter_map(|it| it.deeds.last()).map(|deed| deed.at_us);
-        let changes = self.voter_changers.iter().filter_map(|it| it.changes.last()).map(|it| it.at_us);
+        let changes = self.operators.iter().filter_map(|it| it.changes.last()).map(|it| it.at_us);
         let acls = self.gatekeepers.iter().filter_map(|it| it.deeds.last()).map(|it| it.at_us);
         let of_quorums = sets.chain(deeds).chain(changes).chain(acls);
         sends.chain(consumers).chain(administration).chain(of_quorums).chain(faults).max().unwrap_or(0)

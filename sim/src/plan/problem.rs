@@ -3,8 +3,8 @@
 
 use super::{
     AdminDeed, BrokerDeed, BrokerPlan, Codec, ConfiguratorPlan, ConsumerPlan, DiskAfter, End, Fault,
-    GatekeeperDeed, GatekeeperPlan, Plan, PlannedAcl, PlannedFilter, ProducerPlan, Range, SendPlan,
-    TopicPlan, VoterChangerPlan, exhibit,
+    GatekeeperDeed, GatekeeperPlan, OperatorPlan, Plan, PlannedAcl, PlannedFilter, ProducerPlan, Range,
+    SendPlan, TopicPlan, exhibit,
 };
 use serde_json::Value;
 use sordini_core::config::broker::Origin;
@@ -100,8 +100,8 @@ impl Plan {
         for (index, gatekeeper) in self.gatekeepers.iter().enumerate() {
             self.judge_gatekeeper(&format!("gatekeepers[{index}]"), gatekeeper)?;
         }
-        for (index, changer) in self.voter_changers.iter().enumerate() {
-            self.judge_voter_changer(&format!("voter_changers[{index}]"), changer)?;
+        for (index, operator) in self.operators.iter().enumerate() {
+            self.judge_operator(&format!("operators[{index}]"), operator)?;
         }
         self.judge_client_numbers()?;
         for (index, planned) in self.administration.iter().enumerate() {
@@ -122,8 +122,8 @@ impl Plan {
     fn judge_quorum(&self) -> Judgement {
         let controllers = self.controllers().count();
         match self.first_voters {
-            None if !self.voter_changers.is_empty() => {
-                return Err("voter_changers: the voters are configured, and nobody changes them".to_owned());
+            None if !self.operators.is_empty() => {
+                return Err("operators: the voters are configured, and nobody changes them".to_owned());
             }
             Some(_) if controllers == 0 => {
                 return Err("first_voters: no node is a controller".to_owned());
@@ -232,7 +232,7 @@ impl Plan {
         Ok(())
     }
 
-    fn judge_voter_changer(&self, place: &str, changer: &VoterChangerPlan) -> Judgement {
+    fn judge_operator(&self, place: &str, operator: &OperatorPlan) -> Judgement {
         let judge_controller = |place: &str, node: usize| {
             self.judge_node_of(place, node)?;
             if self.nodes[node].role.is_voter() {
@@ -240,12 +240,12 @@ impl Plan {
             }
             Err(format!("{place}: it is about controllers, and node {node} is none"))
         };
-        judge_controller(place, changer.node)?;
-        at_least(&format!("{place}.request_timeout_us"), changer.request_timeout_us, 1)?;
-        for (index, planned) in changer.changes.iter().enumerate() {
+        judge_controller(place, operator.node)?;
+        at_least(&format!("{place}.request_timeout_us"), operator.request_timeout_us, 1)?;
+        for (index, planned) in operator.changes.iter().enumerate() {
             judge_controller(&format!("{place}.changes[{index}]"), planned.change.node())?;
         }
-        if !changer.changes.is_sorted_by_key(|planned| planned.at_us) {
+        if !operator.changes.is_sorted_by_key(|planned| planned.at_us) {
             return Err(format!("{place}.changes: they are not in the order of times"));
         }
         Ok(())
@@ -380,9 +380,9 @@ impl Plan {
         let mut taken = BTreeSet::new();
         let of_configurators = self.configurators.iter().map(|configurator| configurator.client);
         let of_brokers = self.brokers.iter().map(|broker| broker.client);
-        let of_voter_changers = self.voter_changers.iter().map(|changer| changer.client);
+        let of_operators = self.operators.iter().map(|operator| operator.client);
         let of_gatekeepers = self.gatekeepers.iter().map(|gatekeeper| gatekeeper.client);
-        let of_quorums = of_configurators.chain(of_brokers).chain(of_voter_changers).chain(of_gatekeepers);
+        let of_quorums = of_configurators.chain(of_brokers).chain(of_operators).chain(of_gatekeepers);
         for number in of_admins.chain(of_producers).chain(of_consumers).chain(of_quorums) {
             at_most("the number of a client", number, CLIENT_MAX)?;
             if !taken.insert(number) {

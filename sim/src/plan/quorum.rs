@@ -5,8 +5,8 @@ use super::draw::Draw;
 use super::{
     BrokerDeed, BrokerDeedPlan, BrokerPlan, ClockPlan, ConfiguratorPlan, CrashKind, DiskAfter, DiskFault,
     DiskPlan, End, Fault, FaultPlan, FileKind, GatekeeperDeed, GatekeeperDeedPlan, GatekeeperPlan, MinIsrOf,
-    NetworkPlan, NodePlan, NodeRole, Plan, PlannedAcl, PlannedFilter, Range, SetPlan, StaleEpoch,
-    VoterChange, VoterChangePlan, VoterChangerPlan, WantedIsr, WriteError,
+    NetworkPlan, NodePlan, NodeRole, OperatorPlan, Plan, PlannedAcl, PlannedFilter, QuorumChange,
+    QuorumChangePlan, Range, SetPlan, StaleEpoch, WantedIsr, WriteError,
 };
 use crate::field::mix;
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ const LOGGED_VOTERS_EVERY: u64 = 3;
 /// What is drawn of them: no plan without them changes with it.
 const LOGGED_VOTERS_SALT: u64 = 0x766f_7465_7273_3835;
 /// The number of the client that changes them.
-const VOTER_CHANGER: u64 = 70;
+const OPERATOR: u64 = 70;
 const AUTO_JOIN: &str = "controller.quorum.auto.join.enable";
 
 /// One plan about a quorum in so many has a candidate that nobody hears, unless it has fewer than three voters.
@@ -187,7 +187,7 @@ impl Plan {
             configurators,
             brokers,
             first_voters: logged.first,
-            voter_changers: logged.changer.into_iter().collect(),
+            operators: logged.changer.into_iter().collect(),
             faults,
             without_elr: mix(seed ^ WITHOUT_ELR_SALT).is_multiple_of(WITHOUT_ELR_EVERY),
             ..Self::of_nobody()
@@ -256,7 +256,7 @@ impl Plan {
             gatekeepers: Vec::new(),
             brokers: Vec::new(),
             first_voters: None,
-            voter_changers: Vec::new(),
+            operators: Vec::new(),
             administration: Vec::new(),
             faults: Vec::new(),
             weather: Vec::new(),
@@ -399,7 +399,7 @@ struct LoggedVoters {
     more: Vec<NodePlan>,
     /// Controllers that ask to be voters when they are none.
     joining: Vec<usize>,
-    changer: Option<VoterChangerPlan>,
+    changer: Option<OperatorPlan>,
     faults: Vec<FaultPlan>,
 }
 
@@ -438,8 +438,8 @@ impl LoggedVoters {
                 let node = draw.index(all);
                 let is_addition = draw.chance(1, 2);
                 let change =
-                    if is_addition { VoterChange::Add { node } } else { VoterChange::Remove { node } };
-                changes.push(VoterChangePlan { at_us, change });
+                    if is_addition { QuorumChange::Add { node } } else { QuorumChange::Remove { node } };
+                changes.push(QuorumChangePlan { at_us, change });
                 if draw.chance(1, 3) {
                     // If it is the leader that is cut off, it writes a change that nobody has.
                     let (before_us, apart) = (draw.one_of(&[0, 3_000, 50_000]), draw.index(all));
@@ -462,16 +462,16 @@ impl LoggedVoters {
                     let removed_us = at_us + draw.one_of(&[1_000, 200_000, 3_000_000]);
                     let added_us = removed_us + draw.one_of(&[1_000, 3_000_000]);
                     for (at_us, change) in
-                        [(removed_us, VoterChange::Remove { node }), (added_us, VoterChange::Add { node })]
+                        [(removed_us, QuorumChange::Remove { node }), (added_us, QuorumChange::Add { node })]
                     {
-                        changes.push(VoterChangePlan { at_us, change });
+                        changes.push(QuorumChangePlan { at_us, change });
                     }
                 }
             }
         }
         changes.sort_by_key(|planned| planned.at_us);
-        logged.changer = (!changes.is_empty()).then(|| VoterChangerPlan {
-            client: VOTER_CHANGER,
+        logged.changer = (!changes.is_empty()).then(|| OperatorPlan {
+            client: OPERATOR,
             node: draw.index(all),
             request_timeout_us: draw.one_of(&[300_000, 2_000_000, 6_000_000]),
             changes,

@@ -96,7 +96,7 @@ impl Plan {
             gatekeepers: Vec::new(),
             brokers: Vec::new(),
             first_voters: None,
-            voter_changers: Vec::new(),
+            operators: Vec::new(),
             administration: Vec::new(),
             faults,
             weather: Vec::new(),

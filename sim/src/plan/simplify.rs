@@ -54,10 +54,7 @@ impl Plan {
         self.configurators.iter_mut().flat_map(|it| &mut it.sets).for_each(|set| visit(&mut set.at_us));
         self.brokers.iter_mut().flat_map(|it| &mut it.deeds).for_each(|deed| visit(&mut deed.at_us));
         self.gatekeepers.iter_mut().flat_map(|it| &mut it.deeds).for_each(|deed| visit(&mut deed.at_us));
-        self.voter_changers
-            .iter_mut()
-            .flat_map(|it| &mut it.changes)
-            .for_each(|change| visit(&mut change.at_us));
+        self.operators.iter_mut().flat_map(|it| &mut it.changes).for_each(|change| visit(&mut change.at_us));
         self.administration.iter_mut().for_each(|planned| visit(&mut planned.at_us));
         self.faults.iter_mut().for_each(|planned| visit(&mut planned.at_us));
         self.weather.iter_mut().for_each(|change| visit(&mut change.at_us));
@@ -66,7 +63,7 @@ impl Plan {
         self.configurators.iter_mut().for_each(|it| it.sets.sort_by_key(|set| set.at_us));
         self.brokers.iter_mut().for_each(|it| it.deeds.sort_by_key(|deed| deed.at_us));
         self.gatekeepers.iter_mut().for_each(|it| it.deeds.sort_by_key(|deed| deed.at_us));
-        self.voter_changers.iter_mut().for_each(|it| it.changes.sort_by_key(|change| change.at_us));
+        self.operators.iter_mut().for_each(|it| it.changes.sort_by_key(|change| change.at_us));
         self.administration.sort_by_key(|planned| planned.at_us);
         self.faults.sort_by_key(|planned| planned.at_us);
         self.weather.sort_by_key(|change| change.at_us);

@@ -16,8 +16,8 @@ mod traffic;
 
 use crate::check::{Checks, Hosted, Image, QuorumChecks, Violation};
 use crate::client::{
-    Admin, Client, ClientOutbox, ConfigReader, Configurator, Consumer, Gatekeeper, Observer, PretendBroker,
-    Producer, Surroundings, VoterChanger,
+    Admin, Client, ClientOutbox, ConfigReader, Configurator, Consumer, Gatekeeper, Observer, Operator,
+    PretendBroker, Producer, Surroundings,
 };
 use crate::disk::Disk;
 use crate::field::{Field, Place};
@@ -392,14 +392,14 @@ impl World {
             self.seat(gatekeeper.client, gatekeeper.node, Client::Gatekeeper(Box::new(client)));
         }
         let cluster_id = Str::from(self.cluster_id.to_string());
-        for changer in &plan.voter_changers {
-            let client = VoterChanger::new(
-                changer.clone(),
+        for operator in &plan.operators {
+            let client = Operator::new(
+                operator.clone(),
                 cluster_id.clone(),
                 plan.controllers().count(),
                 surroundings.clone(),
             );
-            self.seat(changer.client, changer.node, Client::VoterChanger(Box::new(client)));
+            self.seat(operator.client, operator.node, Client::Operator(Box::new(client)));
         }
         for broker in &plan.brokers {
             let client = PretendBroker::new(
@@ -729,7 +729,7 @@ impl World {
             | Client::Configurator(_)
             | Client::Gatekeeper(_)
             | Client::PretendBroker(_)
-            | Client::VoterChanger(_)
+            | Client::Operator(_)
             | Client::Observer(_) => None,
         });
         let is_broker = |node: &usize| self.plan.nodes[*node].role.is_broker();

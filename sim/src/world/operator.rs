@@ -58,7 +58,7 @@ impl World {
         let mut outlook = self.outlook();
         outlook.ghosts += usize::from(self.becomes_ghost(node, &outlook));
         let may_remove = |client: &Client| match client {
-            Client::VoterChanger(changer) => changer.may_remove(self.now),
+            Client::Operator(operator) => operator.may_remove(self.now),
             Client::Admin(_)
             | Client::Producer(_)
             | Client::Consumer(_)

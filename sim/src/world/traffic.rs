@@ -115,7 +115,7 @@ impl World {
             )
         });
         let asks_controllers =
-            matches!(self.seats[seat].client, Client::PretendBroker(_) | Client::VoterChanger(_));
+            matches!(self.seats[seat].client, Client::PretendBroker(_) | Client::Operator(_));
         let listener = Str::from_static(self.plan.listener_of(node, asks_controllers));
         let context = RequestContext {
             api_version: version,
@@ -489,12 +489,12 @@ impl World {
         }
         taken.wake_at = None;
         if taken.client.next_wake().is_some_and(|at| at <= self.now) {
-            if let Client::VoterChanger(changer) = &taken.client
-                && changer.looks_around(self.now)
+            if let Client::Operator(operator) = &taken.client
+                && operator.looks_around(self.now)
             {
                 let outlook = self.outlook();
-                if let Client::VoterChanger(changer) = &mut self.seats[seat].client {
-                    changer.see(outlook);
+                if let Client::Operator(operator) = &mut self.seats[seat].client {
+                    operator.see(outlook);
                 }
             }
             let taken = &mut self.seats[seat];
@@ -567,7 +567,7 @@ impl World {
             Client::Configurator(configurator) => configurator.take_refusals(),
             Client::Gatekeeper(gatekeeper) => gatekeeper.take_refusals(),
             Client::PretendBroker(broker) => broker.take_refusals(),
-            Client::VoterChanger(changer) => changer.take_refusals(),
+            Client::Operator(operator) => operator.take_refusals(),
             Client::ConfigReader(_) | Client::Observer(_) => Vec::new(),
         };
         let node = self.seats[seat].node;

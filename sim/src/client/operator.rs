@@ -1,18 +1,17 @@
 //! An operator of a quorum whose voters stand in its log (KIP-853): it makes controllers voters, and takes their votes from
 //! them, and looks before whether the quorum stands it.
 
-use super::{Action, ClientOutbox, Link, Surroundings};
+use super::{ClientOutbox, Link, Surroundings, Turn, with_last_answer};
 use crate::check::VoterSet;
 use crate::history::{Entry, Operation, Stage};
-use crate::plan::{Plan, VoterChange, VoterChangePlan, VoterChangerPlan};
+use crate::plan::{OperatorPlan, Plan, QuorumChange, QuorumChangePlan};
 use sordini_core::ids::RequestId;
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::add_raft_voter_request::Listener;
-use sordini_protocol::messages::{AddRaftVoterRequest, ApiVersionsRequest, RemoveRaftVoterRequest};
+use sordini_protocol::messages::{AddRaftVoterRequest, RemoveRaftVoterRequest};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Str, Uuid};
 
-const API_VERSIONS_VERSION: i16 = 3;
 const ADD_RAFT_VOTER_VERSION: i16 = 1;
 const REMOVE_RAFT_VOTER_VERSION: i16 = 0;
 /// How long a change whose outcome was not told may still come about: no fault of a plan holds a request back for longer.
@@ -51,18 +50,13 @@ impl Outlook {
 
 /// Makes one change after the other. It asks again until it is told what has become of one.
 #[derive(Clone, Debug)]
-pub struct VoterChanger {
-    link: Link,
-    plan: VoterChangerPlan,
+pub struct Operator {
+    pub(super) link: Link,
+    plan: OperatorPlan,
     cluster_id: Str,
-    /// How many controllers there are.
-    nodes: usize,
-    /// The controller that it talks to.
-    node: usize,
+    turn: Turn,
     /// How many of its changes it has done with.
     done: usize,
-    /// Whether the controller has answered on this connection, so that it is one that answers.
-    is_connected: bool,
     /// What it asks for, once it has asked.
     asked: Option<Entry>,
     outlook: Outlook,
@@ -72,18 +66,16 @@ pub struct VoterChanger {
     last_error: Option<(ErrorCode, String)>,
 }
 
-impl VoterChanger {
+impl Operator {
     /// A client that does what `plan` says, of a cluster with `nodes` controllers.
     #[must_use]
-    pub fn new(plan: VoterChangerPlan, cluster_id: Str, nodes: usize, surroundings: Surroundings) -> Self {
+    pub fn new(plan: OperatorPlan, cluster_id: Str, nodes: usize, surroundings: Surroundings) -> Self {
         Self {
             link: Link::new(plan.client, surroundings),
-            node: plan.node,
+            turn: Turn::new(plan.node, nodes),
             plan,
             cluster_id,
-            nodes,
             done: 0,
-            is_connected: false,
             asked: None,
             outlook: Outlook::default(),
             in_doubt_until: 0,
@@ -100,7 +92,7 @@ impl VoterChanger {
     /// Whether it looks around before it does what it has to do at this time.
     #[must_use]
     pub fn looks_around(&self, now: u64) -> bool {
-        self.is_connected && self.next_change().is_some_and(|planned| planned.at_us <= now)
+        self.turn.is_connected && self.next_change().is_some_and(|planned| planned.at_us <= now)
     }
 
     /// It has looked around.
@@ -115,23 +107,18 @@ impl VoterChanger {
         is_under_way || self.in_doubt_until > now
     }
 
-    fn next_change(&self) -> Option<VoterChangePlan> {
+    fn next_change(&self) -> Option<QuorumChangePlan> {
         self.plan.changes.get(self.done).copied()
     }
 
     pub(super) fn on_wake(&mut self, now: u64, out: &mut ClientOutbox) {
-        if self.link.is_overdue(now) {
-            out.actions.push(Action::Close);
-            self.on_disconnected(now, out);
-            return;
-        }
         if !self.link.deadlines.is_empty() || self.link.backoff_until > now {
             return;
         }
         while let Some(planned) = self.next_change().filter(|planned| planned.at_us <= now) {
             let deadline = Some(now + self.plan.request_timeout_us);
-            if !self.is_connected {
-                self.link.send(API_VERSIONS_VERSION, ApiVersionsRequest::default().into(), deadline, out);
+            if !self.turn.is_connected {
+                self.link.greet(deadline, out);
                 return;
             }
             if let Some((version, request)) = self.request(now, planned.change, out) {
@@ -147,17 +134,17 @@ impl VoterChanger {
     fn request(
         &mut self,
         now: u64,
-        change: VoterChange,
+        change: QuorumChange,
         out: &mut ClientOutbox,
     ) -> Option<(i16, AnyRequest)> {
         let id = i32::try_from(change.node()).expect("a handful of nodes") + 1;
         let (operation, key) = match change {
-            VoterChange::Add { node } => {
+            QuorumChange::Add { node } => {
                 let key = (id, *self.outlook.directories.get(node)?);
                 let is_there = self.outlook.sets.iter().all(|set| set.has(key));
                 (!is_there).then_some((Operation::AddVoter, key))?
             }
-            VoterChange::Remove { .. } => {
+            QuorumChange::Remove { .. } => {
                 let key = self.outlook.newest.keys().find(|(voter, _)| *voter == id)?;
                 self.outlook.stands(Some(key), None, 0).then_some((Operation::RemoveVoter, key))?
             }
@@ -170,7 +157,7 @@ impl VoterChanger {
         }
         let cluster_id = Some(self.cluster_id.clone());
         Some(match change {
-            VoterChange::Add { node } => {
+            QuorumChange::Add { node } => {
                 let listener = Listener {
                     name: Str::from_static(Plan::CONTROLLER_LISTENER),
                     host: Str::from(Plan::host(node)),
@@ -188,7 +175,7 @@ impl VoterChanger {
                 };
                 (ADD_RAFT_VOTER_VERSION, request.into())
             }
-            VoterChange::Remove { .. } => {
+            QuorumChange::Remove { .. } => {
                 let request = RemoveRaftVoterRequest {
                     cluster_id,
                     voter_id: key.0,
@@ -213,7 +200,7 @@ impl VoterChanger {
         }
         let (error, text) = match body {
             AnyResponse::ApiVersions(_) => {
-                self.is_connected = true;
+                self.turn.is_connected = true;
                 return;
             }
             AnyResponse::AddRaftVoter(response) => (response.error_code, response.error_message.as_ref()),
@@ -256,10 +243,7 @@ impl VoterChanger {
         if self.may_remove(now) {
             self.in_doubt_until = now + DOUBT_US;
         }
-        self.node = (self.node + 1) % self.nodes;
-        out.actions.push(Action::TurnTo { node: self.node });
-        self.is_connected = false;
-        self.link.on_disconnected(now);
+        self.turn.to_the_next(&mut self.link, now, out);
     }
 
     pub(super) fn on_disconnected(&mut self, now: u64, out: &mut ClientOutbox) {
@@ -278,9 +262,6 @@ impl VoterChanger {
     pub(super) fn waits_for(&self) -> String {
         let left = self.plan.changes.len() - self.done;
         let what = format!("{left} changes of the voters");
-        match &self.last_error {
-            None => what,
-            Some((error, text)) => format!("{what}; last answer {error} {text:?}"),
-        }
+        with_last_answer(what, self.last_error.as_ref())
     }
 }
