@@ -810,6 +810,24 @@ fn voters_that_were_written_down_without_a_majority_are_those_of_the_configurati
     }
 }
 
+#[test]
+fn voters_that_were_written_down_without_a_majority_go_with_the_log_that_a_snapshot_replaces() {
+    let mut cluster = Cluster::configured(3, &SHORT_LOG);
+    cluster.run_for(5_000);
+    let leader = cluster.leader().expect("one was elected");
+    cluster.isolate(leader);
+    raise_kraft_version(&mut cluster, leader);
+    cluster.run_for(30_000);
+    let second = cluster.leader().expect("the others elected one");
+    assert_eq!(kraft_version(&mut cluster, leader), Some(1));
+    assert!(cluster.view(leader).log_end < cluster.view(second).log_start, "it has to take a snapshot");
+    cluster.cut.clear();
+    cluster.run_for(5_000);
+    assert!(cluster.view(leader).log_start > Offset(0));
+    assert_eq!(kraft_version(&mut cluster, leader), None, "the snapshot names none");
+    assert_eq!(cluster.view(leader).voters, ids(&[1, 2, 3]));
+}
+
 /// One voter, and two that follow it.
 fn one_and_two() -> Cluster {
     let mut cluster = Cluster::found(vec![FirstVoters::Own, FirstVoters::Others, FirstVoters::Others], &[]);

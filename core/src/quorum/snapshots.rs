@@ -450,8 +450,10 @@ impl Quorum {
         out.sometimes(Mark::QuorumSnapshotInstalled);
         self.log.truncate_fully(id.end, now, out);
         self.forget_snapshots_before(id, now);
-        if let Some(voters) = voters {
-            self.replace_voters(VoterSet::of_record(voters));
+        match voters {
+            Some(voters) => self.replace_voters(VoterSet::of_record(voters)),
+            // What named them stood in the log that is gone, and was not committed.
+            None => self.take_back_voters(Offset(0), out),
         }
         self.uncommitted.clear();
         self.committed.clear();
