@@ -54,6 +54,11 @@ pub enum Operation {
     AddVoter,
     /// An operator takes a voter's vote from it.
     RemoveVoter,
+    /// An operator gives a feature, whose name stands in the place of the topic, the level that stands in that of the values,
+    /// each with UpdateFeatures' number for the direction in which the level may go.
+    UpdateFeature,
+    /// The same, but that it asks only whether it could be done.
+    TryFeature,
     /// A broker asks for producer ids, and gets those that stand in the place of the values.
     AllocateProducerIds,
     /// Moves a partition to the replicas; without any, it is to stay where it is.

@@ -165,7 +165,7 @@ impl Marks {
 }
 
 /// The marks that no plan of today can come by, each with what it would take.
-const OUT_OF_REACH: [(&str, &str); 8] = [
+const OUT_OF_REACH: [(&str, &str); 7] = [
     (
         "boot.deleted_while_opening",
         "logs of a quorum's plan are opened in a moment: core/tests/cluster.rs takes a disk its time",
@@ -180,10 +180,6 @@ const OUT_OF_REACH: [(&str, &str); 8] = [
     (
         "quorum.fetched_damage",
         "the disks of a quorum hold what they took, and the network delivers what it was given",
-    ),
-    (
-        "quorum.voters.logged",
-        "nobody of a plan raises kraft.version: voters stand in its quorum's log from the beginning",
     ),
     ("produce.timed_out", "producers wait for half a minute, and no disk stalls that long"),
 ];

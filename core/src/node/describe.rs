@@ -176,11 +176,8 @@ impl Broker {
         }
         // Clients of before version 4 stumble over a feature whose lowest level is 0 (KAFKA-17011).
         let supported = FEATURES.into_iter().filter(|(_, min, _)| reply_to.version >= 4 || *min > 0);
-        let kraft = (Str::from_static(KRAFT_VERSION.0), self.quorum.kraft_version());
-        let levels = self.image.features().iter().map(|(name, level)| (name.clone(), *level));
-        let levels = levels.chain((kraft.1 > 0).then_some(kraft));
-        let finalized = levels.map(|(name, level)| FinalizedFeatureKey {
-            name,
+        let finalized = self.finalized_features().map(|(name, level)| FinalizedFeatureKey {
+            name: name.clone(),
             max_version_level: level,
             min_version_level: level,
             ..FinalizedFeatureKey::default()
@@ -200,6 +197,14 @@ impl Broker {
             ..ApiVersionsResponse::default()
         };
         reply_to.respond(AnyResponse::ApiVersions(response), out);
+    }
+
+    /// The level of each feature that has one above 0, by what is committed; of kraft.version, by what the log says.
+    pub(super) fn finalized_features(&self) -> impl Iterator<Item = (&Str, i16)> {
+        static KRAFT: Str = Str::from_static(KRAFT_VERSION.0);
+        let kraft = self.quorum.kraft_version();
+        let levels = self.image.features().iter().map(|(name, level)| (name, *level));
+        levels.chain((kraft > 0).then_some((&KRAFT, kraft)))
     }
 
     pub(super) fn on_describe_configs(

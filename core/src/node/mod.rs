@@ -276,6 +276,12 @@ impl Node {
         acls.map(|(id, acl)| acl.record(*id))
     }
 
+    /// The finalized levels of the cluster's features that the node knows of, for observers.
+    pub fn known_features(&self) -> impl Iterator<Item = (&str, i16)> {
+        let features = self.serving().into_iter().flat_map(Broker::finalized_features);
+        features.map(|(name, level)| (&**name, level))
+    }
+
     fn serving(&self) -> Option<&Broker> {
         match &self.life {
             Life::Serving(broker) => Some(broker),

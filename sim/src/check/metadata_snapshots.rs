@@ -140,6 +140,8 @@ impl Image {
         match record {
             MetadataRecord::FeatureLevel(record) => {
                 self.features.insert(record.name, record.feature_level);
+                // Of a level of 0 nothing is left to say.
+                self.features.retain(|_, level| *level != 0);
             }
             MetadataRecord::RegisterBroker(record) => {
                 self.brokers.insert(record.broker_id, record);

@@ -124,11 +124,11 @@ impl Configurator {
                 // What a controller had begun when it lost its office is in the log before all that the next one writes: to
                 // ask for the same once more changes nothing.
                 self.last_error = Some((error, text));
-                self.turn.to_the_next(&mut self.link, now, out);
+                self.turn.advance(&mut self.link, now, out);
             } else if error == ErrorCode::RequestTimedOut {
                 self.last_error = Some((error, text));
                 self.end(now, Stage::Info, error, out);
-                self.turn.to_the_next(&mut self.link, now, out);
+                self.turn.advance(&mut self.link, now, out);
             } else {
                 self.refusals.push(format!("{error:?} {text:?} to a value that every controller takes"));
                 self.end(now, Stage::Fail, error, out);
@@ -147,7 +147,7 @@ impl Configurator {
         if was_asked {
             self.end(now, Stage::Info, ErrorCode::None, out);
         }
-        self.turn.to_the_next(&mut self.link, now, out);
+        self.turn.advance(&mut self.link, now, out);
     }
 
     pub(super) fn next_wake(&self) -> Option<u64> {

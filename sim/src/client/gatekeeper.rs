@@ -109,12 +109,12 @@ impl Gatekeeper {
                 // What a controller had begun when it lost its office is in the log before all that the next one writes: to
                 // ask for the same once more changes nothing.
                 self.last_error = Some((error, text));
-                self.turn.to_the_next(&mut self.link, now, out);
+                self.turn.advance(&mut self.link, now, out);
             }
             Some((error @ ErrorCode::RequestTimedOut, text, _)) => {
                 self.last_error = Some((error, text));
                 self.end(now, Stage::Info, error, out);
-                self.turn.to_the_next(&mut self.link, now, out);
+                self.turn.advance(&mut self.link, now, out);
             }
             Some((error @ ErrorCode::SecurityDisabled, ..)) if !self.are_kept => {
                 self.end(now, Stage::Fail, error, out);
@@ -141,7 +141,7 @@ impl Gatekeeper {
         if was_asked {
             self.end(now, Stage::Info, ErrorCode::None, out);
         }
-        self.turn.to_the_next(&mut self.link, now, out);
+        self.turn.advance(&mut self.link, now, out);
     }
 
     pub(super) fn next_wake(&self) -> Option<u64> {

@@ -246,7 +246,7 @@ impl Turn {
         Self { node, nodes, is_connected: false }
     }
 
-    fn to_the_next(&mut self, link: &mut Link, now: u64, out: &mut ClientOutbox) {
+    fn advance(&mut self, link: &mut Link, now: u64, out: &mut ClientOutbox) {
         self.node = (self.node + 1) % self.nodes;
         out.actions.push(Action::TurnTo { node: self.node });
         self.is_connected = false;

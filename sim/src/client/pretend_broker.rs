@@ -624,7 +624,7 @@ impl PretendBroker {
 
     fn turn_to_the_next(&mut self, now: u64, out: &mut ClientOutbox) {
         self.in_flight = None;
-        self.turn.to_the_next(&mut self.link, now, out);
+        self.turn.advance(&mut self.link, now, out);
     }
 
     pub(super) fn on_disconnected(&mut self, now: u64, out: &mut ClientOutbox) {

@@ -280,6 +280,7 @@ impl Plan {
             administration,
             liveness_bound_us: 120_000_000,
             without_elr: false,
+            metadata_version: None,
             museum: Vec::new(),
             mutation: None,
         };

@@ -42,7 +42,7 @@ pub enum Item {
         /// The place among its deeds.
         index: usize,
     },
-    /// A change of the voters. Who changes none is no part of a plan.
+    /// A change by an operator. Who changes nothing is no part of a plan.
     QuorumChange {
         /// The client's number.
         client: u64,

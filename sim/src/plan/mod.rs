@@ -19,6 +19,7 @@ pub use fault::{
 pub use items::Item;
 
 use serde::{Deserialize, Serialize};
+use sordini_core::features::{FirstLevels, LevelError, WantedLevel};
 use sordini_core::museum::{Exhibit, Museum};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -54,7 +55,7 @@ pub struct Plan {
     /// others follow until they are made voters. Without it all vote for ever, as their configuration says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_voters: Option<usize>,
-    /// Who changes the voters of such a quorum.
+    /// Who changes the voters of such a quorum, and the feature levels of any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operators: Vec<OperatorPlan>,
     /// What administrators do beside creating the topics, in the order of times.
@@ -71,6 +72,9 @@ pub struct Plan {
     /// Whether nobody may lead in the cluster but who is in sync, as before Kafka 4.1.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub without_elr: bool,
+    /// The metadata.version that the cluster of a quorum begins with, if it is not the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_version: Option<i16>,
     /// Exhibits of the museum that are switched on in every node, by the names of their mutations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub museum: Vec<String>,
@@ -599,7 +603,7 @@ impl BrokerPlan {
     }
 }
 
-/// What an operator does who makes controllers voters, and takes their votes from them.
+/// What an operator does who makes controllers voters, takes their votes from them, and updates features.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OperatorPlan {
@@ -613,7 +617,7 @@ pub struct OperatorPlan {
     pub changes: Vec<QuorumChangePlan>,
 }
 
-/// One change of the voters.
+/// One change of the quorum or of its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuorumChangePlan {
@@ -623,8 +627,8 @@ pub struct QuorumChangePlan {
     pub change: QuorumChange,
 }
 
-/// A change of the voters. It is left out where there is nothing to change, or where too few voters would be left that still
-/// have their disks: an operator looks before.
+/// A change of the quorum or of its cluster. One of the voters is left out where there is nothing to change, where too few voters
+/// would be left that still have their disks, and where no log names the voters: an operator looks before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum QuorumChange {
@@ -638,16 +642,68 @@ pub enum QuorumChange {
         /// The node's place in the plan.
         node: usize,
     },
+    /// A feature gets another level (KIP-584).
+    UpdateFeature {
+        /// The feature.
+        feature: Feature,
+        /// Its level to be.
+        level: i16,
+        /// Whether the level may fall.
+        direction: Direction,
+        /// Whether it is only asked whether it could be done.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        is_dry_run: bool,
+    },
 }
 
 impl QuorumChange {
-    /// The place in the plan of the node that it is about.
+    /// The place in the plan of the node that it is about, if it is about one.
     #[must_use]
-    pub const fn node(self) -> usize {
+    pub const fn node(self) -> Option<usize> {
         match self {
-            Self::Add { node } | Self::Remove { node } => node,
+            Self::Add { node } | Self::Remove { node } => Some(node),
+            Self::UpdateFeature { .. } => None,
         }
     }
+}
+
+/// A feature of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Feature {
+    /// From 1 on the voters stand in the log (KIP-853).
+    KraftVersion,
+    /// Which records there may be.
+    MetadataVersion,
+    /// From 1 on others than those in sync may lead (KIP-966).
+    EligibleLeaderReplicas,
+    /// One that no node knows.
+    Unknown,
+}
+
+impl Feature {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::KraftVersion => "kraft.version",
+            Self::MetadataVersion => "metadata.version",
+            Self::EligibleLeaderReplicas => "eligible.leader.replicas.version",
+            Self::Unknown => "sordini.version",
+        }
+    }
+}
+
+/// Which way the level of a feature may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Up.
+    Upgrade,
+    /// Down, if nothing is lost by it.
+    SafeDowngrade,
+    /// Down.
+    UnsafeDowngrade,
 }
 
 /// Something an administrator does.
@@ -821,6 +877,19 @@ impl Plan {
     #[must_use]
     pub fn host(node: usize) -> String {
         format!("127.0.0.{}", node + 1)
+    }
+
+    /// The levels of the features with which the clusters begin.
+    ///
+    /// # Errors
+    /// They do not go together.
+    pub fn first_levels(&self) -> Result<FirstLevels, LevelError> {
+        let metadata = self.metadata_version.map(|level| (Feature::MetadataVersion, level));
+        let elr = self.without_elr.then_some((Feature::EligibleLeaderReplicas, 0));
+        let wanted = metadata.into_iter().chain(elr);
+        let wanted: Vec<WantedLevel> =
+            wanted.map(|(feature, level)| WantedLevel { name: feature.name().to_owned(), level }).collect();
+        FirstLevels::choose(None, &wanted, self.first_voters.is_none())
     }
 
     /// The nodes that vote in the quorum or may come to, by their places in the plan, which are the first; none if every node

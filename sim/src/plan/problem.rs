@@ -122,9 +122,6 @@ impl Plan {
     fn judge_quorum(&self) -> Judgement {
         let controllers = self.controllers().count();
         match self.first_voters {
-            None if !self.operators.is_empty() => {
-                return Err("operators: the voters are configured, and nobody changes them".to_owned());
-            }
             Some(_) if controllers == 0 => {
                 return Err("first_voters: no node is a controller".to_owned());
             }
@@ -134,16 +131,20 @@ impl Plan {
             }
             None => {}
         }
+        self.first_levels().map_err(|error| format!("metadata_version: {error}"))?;
         if controllers == 0 {
-            let of_quorums = [
-                ("configurators", self.configurators.is_empty()),
-                ("gatekeepers", self.gatekeepers.is_empty()),
-                ("brokers", self.brokers.is_empty()),
-            ];
-            return match of_quorums.iter().find(|(_, is_empty)| !is_empty) {
-                None => Ok(()),
-                Some((what, _)) => Err(format!("{what}: they talk to a quorum, and no node is a controller")),
-            };
+            for (what, is_there) in [
+                ("configurators", !self.configurators.is_empty()),
+                ("gatekeepers", !self.gatekeepers.is_empty()),
+                ("brokers", !self.brokers.is_empty()),
+                ("operators", !self.operators.is_empty()),
+                ("metadata_version", self.metadata_version.is_some()),
+            ] {
+                if is_there {
+                    return Err(format!("{what}: they are of a quorum, and no node is a controller"));
+                }
+            }
+            return Ok(());
         }
         if !self.nodes.iter().all(|node| node.role.is_member()) {
             return Err("nodes: either all of them are of one cluster or none".to_owned());
@@ -243,7 +244,9 @@ impl Plan {
         judge_controller(place, operator.node)?;
         at_least(&format!("{place}.request_timeout_us"), operator.request_timeout_us, 1)?;
         for (index, planned) in operator.changes.iter().enumerate() {
-            judge_controller(&format!("{place}.changes[{index}]"), planned.change.node())?;
+            if let Some(node) = planned.change.node() {
+                judge_controller(&format!("{place}.changes[{index}]"), node)?;
+            }
         }
         if !operator.changes.is_sorted_by_key(|planned| planned.at_us) {
             return Err(format!("{place}.changes: they are not in the order of times"));

@@ -3,10 +3,10 @@
 
 use super::draw::Draw;
 use super::{
-    BrokerDeed, BrokerDeedPlan, BrokerPlan, ClockPlan, ConfiguratorPlan, CrashKind, DiskAfter, DiskFault,
-    DiskPlan, End, Fault, FaultPlan, FileKind, GatekeeperDeed, GatekeeperDeedPlan, GatekeeperPlan, MinIsrOf,
-    NetworkPlan, NodePlan, NodeRole, OperatorPlan, Plan, PlannedAcl, PlannedFilter, QuorumChange,
-    QuorumChangePlan, Range, SetPlan, StaleEpoch, WantedIsr, WriteError,
+    BrokerDeed, BrokerDeedPlan, BrokerPlan, ClockPlan, ConfiguratorPlan, CrashKind, Direction, DiskAfter,
+    DiskFault, DiskPlan, End, Fault, FaultPlan, Feature, FileKind, GatekeeperDeed, GatekeeperDeedPlan,
+    GatekeeperPlan, MinIsrOf, NetworkPlan, NodePlan, NodeRole, OperatorPlan, Plan, PlannedAcl, PlannedFilter,
+    QuorumChange, QuorumChangePlan, Range, SetPlan, StaleEpoch, WantedIsr, WriteError,
 };
 use crate::field::mix;
 use std::collections::BTreeMap;
@@ -65,6 +65,15 @@ const HASTY_MS: u64 = 200;
 /// How long the others wait at least.
 const PATIENT_MS: u64 = 2_000;
 const ELECTION_TIMEOUT: &str = "controller.quorum.election.timeout.ms";
+
+/// One plan about a quorum whose voters are configured in so many has features updated.
+const FEATURE_UPDATES_EVERY: u64 = 3;
+/// What is drawn of that: nothing else of a plan changes with it.
+const FEATURE_UPDATES_SALT: u64 = 0x6665_6174_7572_6573;
+/// The newest metadata.version.
+const NEWEST_METADATA: i16 = 30;
+/// Those that a cluster may begin with: the oldest, and those around which much is different.
+const OLD_METADATA: [i16; 7] = [7, 14, 20, 22, 23, 25, 29];
 
 /// How long the reference run lasts, in virtual microseconds.
 const REFERENCE_US: u64 = 600_000_000;
@@ -194,7 +203,77 @@ impl Plan {
         };
         plan.draw_unheard_candidate(&mut Draw::new(seed ^ UNHEARD_CANDIDATE_SALT));
         plan.draw_gatekeepers(&mut Draw::new(seed ^ GATEKEEPERS_SALT), duration_us);
+        plan.draw_feature_updates(&mut Draw::new(seed ^ FEATURE_UPDATES_SALT), duration_us);
         plan
+    }
+
+    /// Lets an operator update features, and change the voters once they stand in the log.
+    fn draw_feature_updates(&mut self, draw: &mut Draw, duration_us: u64) {
+        let is_drawn = draw.chance(1, FEATURE_UPDATES_EVERY);
+        if !is_drawn || self.first_voters.is_some() || is_restless(&self.nodes[0].properties) {
+            return;
+        }
+        let controllers = self.controllers().count();
+        let mut changes = Vec::new();
+        let mut plan = |at_us, feature, level, direction| {
+            let change = QuorumChange::UpdateFeature { feature, level, direction, is_dry_run: false };
+            changes.push(QuorumChangePlan { at_us, change });
+        };
+        if draw.chance(1, 3) {
+            self.metadata_version = Some(draw.one_of(&OLD_METADATA));
+            let halfway_us = draw.between(10_000, duration_us);
+            if draw.chance(1, 2) {
+                let level = draw.one_of(&OLD_METADATA);
+                plan(halfway_us, Feature::MetadataVersion, level, Direction::Upgrade);
+            }
+            let at_us = draw.between(halfway_us, duration_us);
+            plan(at_us, Feature::MetadataVersion, NEWEST_METADATA, Direction::Upgrade);
+        }
+        if draw.chance(1, 2) {
+            let mut level = i16::from(self.without_elr);
+            let mut times: Vec<u64> =
+                (0..draw.between(1, 4)).map(|_| draw.between(10_000, duration_us)).collect();
+            times.sort_unstable();
+            for at_us in times {
+                let falls = draw.one_of(&[Direction::SafeDowngrade, Direction::UnsafeDowngrade]);
+                let direction = if level > 0 { Direction::Upgrade } else { falls };
+                plan(at_us, Feature::EligibleLeaderReplicas, level, direction);
+                level = 1 - level;
+            }
+        }
+        for _ in 0..draw.between(0, 2) {
+            let (feature, level, direction) = draw_doubtful_update(draw);
+            plan(draw.between(10_000, duration_us), feature, level, direction);
+        }
+        if draw.chance(2, 3) {
+            let raised_us = draw.between(10_000, duration_us);
+            plan(raised_us, Feature::KraftVersion, 1, Direction::Upgrade);
+            if draw.chance(2, 3) {
+                for _ in 0..draw.between(1, 4) {
+                    let node = draw.index(controllers);
+                    let removed_us = draw.between(raised_us, duration_us + 1_000_000);
+                    let added_us = removed_us + draw.one_of(&[1_000, 1_000_000, 5_000_000]);
+                    let those =
+                        [(removed_us, QuorumChange::Remove { node }), (added_us, QuorumChange::Add { node })];
+                    changes.extend(those.map(|(at_us, change)| QuorumChangePlan { at_us, change }));
+                }
+            }
+        }
+        for planned in &mut changes {
+            if let QuorumChange::UpdateFeature { is_dry_run, .. } = &mut planned.change {
+                *is_dry_run = draw.chance(1, 8);
+            }
+        }
+        changes.sort_by_key(|planned| planned.at_us);
+        if changes.is_empty() {
+            return;
+        }
+        self.operators.push(OperatorPlan {
+            client: OPERATOR,
+            node: draw.index(controllers),
+            request_timeout_us: draw.one_of(&[300_000, 2_000_000, 6_000_000]),
+            changes,
+        });
     }
 
     /// Lets nobody hear the first candidate. It stands long before the others would, and has their word that they would vote for
@@ -262,6 +341,7 @@ impl Plan {
             weather: Vec::new(),
             liveness_bound_us: 120_000_000,
             without_elr: false,
+            metadata_version: None,
             museum: Vec::new(),
             mutation: None,
         }
@@ -304,6 +384,19 @@ impl Plan {
             ..Self::of_nobody()
         }
     }
+}
+
+/// An update that is refused in most clusters, and must be in many.
+fn draw_doubtful_update(draw: &mut Draw) -> (Feature, i16, Direction) {
+    let features =
+        [Feature::KraftVersion, Feature::MetadataVersion, Feature::EligibleLeaderReplicas, Feature::Unknown];
+    let feature = draw.one_of(&features);
+    let levels: &[i16] = match feature {
+        Feature::MetadataVersion => &[6, 22, 28, 29, 31],
+        Feature::KraftVersion | Feature::EligibleLeaderReplicas | Feature::Unknown => &[0, 0, 1, 2],
+    };
+    let directions = [Direction::Upgrade, Direction::SafeDowngrade, Direction::UnsafeDowngrade];
+    (feature, draw.one_of(levels), draw.one_of(&directions))
 }
 
 fn crash(node: usize, how: CrashKind, down_us: u64) -> Fault {

@@ -102,6 +102,7 @@ impl Plan {
             weather: Vec::new(),
             liveness_bound_us: 120_000_000,
             without_elr: false,
+            metadata_version: None,
             museum: Vec::new(),
             mutation: None,
         }

@@ -14,7 +14,6 @@ use crate::plan::{CrashKind, DiskAfter, DiskFault, End, Fault, FileKind, Mutatio
 use crate::trace::{Kind, LogEnds, hash_of};
 use crate::transcript;
 use bytes::Bytes;
-use sordini_core::features::{FirstLevels, WantedLevel};
 use sordini_core::format::Beginning;
 use sordini_core::ids::ConnectionId;
 use sordini_core::node::{Input, Node, NodeConfig, NodeState, Output};
@@ -39,9 +38,7 @@ impl World {
         let is_member = self.plan.nodes[node].role.is_member();
         let own_id = || super::new_cluster_id(self.field, node, self.now);
         let cluster_id = if is_member { self.cluster_id } else { own_id() }.to_string();
-        let elr = self.plan.without_elr.then(|| "eligible.leader.replicas.version=0".parse());
-        let wanted: Vec<WantedLevel> = elr.map(|level| level.expect("it is a level")).into_iter().collect();
-        let levels = FirstLevels::choose(None, &wanted, true).expect("they go together");
+        let levels = self.plan.first_levels().expect("the plan can be run");
         let beginning = Beginning { levels, voters: self.first_voters(node), ..Beginning::default() };
         let machine = &mut self.machines[node];
         let wall_ms = machine.wall_ms(self.now);

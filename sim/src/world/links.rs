@@ -316,6 +316,9 @@ impl World {
         {
             return Ok(self.quorum_checks.on_told_high_watermark(node, told)?);
         }
+        if let AnyResponse::ApiVersions(response) = body {
+            return Ok(self.quorum_checks.on_told_features(node, response)?);
+        }
         let AnyResponse::Vote(response) = body else { return Ok(()) };
         let waiting = self.network.links.get(&id).map(|link| &link.waiting);
         let waiting = waiting.and_then(|waiting| waiting.iter().find(|waiting| waiting.request == request));

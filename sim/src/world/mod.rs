@@ -397,6 +397,7 @@ impl World {
                 operator.clone(),
                 cluster_id.clone(),
                 plan.controllers().count(),
+                plan.first_voters.is_some(),
                 surroundings.clone(),
             );
             self.seat(operator.client, operator.node, Client::Operator(Box::new(client)));

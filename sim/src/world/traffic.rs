@@ -378,6 +378,8 @@ impl World {
             if response.session_id != 0 && mentioned < requested.len() {
                 self.marks.hit(WorldMark::IncrementalFetch);
             }
+        } else if let AnyResponse::ApiVersions(response) = body {
+            self.quorum_checks.on_told_features(node, response)?;
         } else if let AnyResponse::InitProducerId(response) = body {
             if !machine.disk.is_damaged() {
                 machine.checks.on_producer_id(response)?;

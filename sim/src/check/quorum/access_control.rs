@@ -123,6 +123,8 @@ impl AccessControl {
             | Operation::Reassign
             | Operation::ListReassignments
             | Operation::ElectLeader
+            | Operation::UpdateFeature
+            | Operation::TryFeature
             | Operation::ElectLeaderUncleanly
             | Operation::UnregisterBroker
             | Operation::AlterIsr => return Ok(()),

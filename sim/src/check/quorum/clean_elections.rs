@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn whoever_is_known_to_have_everything_may_lead_and_whoever_led_last_may_be_all_there_is() {
         let empty = |eligible: &[i32], last_known: &[i32]| {
-            let mut cluster = Cluster::example();
+            let mut cluster = Cluster::example_with_elr();
             let nobody = PartitionChangeRecord {
                 topic_id: Cluster::ORDERS,
                 partition_id: 0,

@@ -9,12 +9,13 @@ use super::{
     topic_ids,
 };
 use crate::check::Violation;
-use crate::plan::BrokerPlan;
+use crate::plan::{BrokerPlan, Feature};
 use sordini_protocol::batch::Batch;
+use sordini_protocol::control::{self, ControlType};
 use sordini_protocol::records::{
-    MetadataRecord, PartitionChangeRecord, PartitionRecord, RegisterBrokerRecord,
+    KRaftVersionRecord, MetadataRecord, PartitionChangeRecord, PartitionRecord, RegisterBrokerRecord,
 };
-use sordini_protocol::wire::Uuid;
+use sordini_protocol::wire::{Message as _, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How far a batch may grow when it is decompressed.
@@ -116,8 +117,10 @@ pub(super) struct Cluster {
     pub(super) values: BTreeMap<String, u64>,
     /// The greatest number of partitions that each topic ever had.
     pub(super) partitions: BTreeMap<String, i32>,
-    /// Whether others than those in sync may lead.
-    pub(super) has_elr: bool,
+    /// The levels that each feature ever had, in turn, but for the 0 before the first, with the offsets of the records that say so.
+    pub(super) features: BTreeMap<String, Vec<(i64, i16)>>,
+    /// Where the first levels of features end.
+    pub(super) beginning_end: Option<i64>,
     /// What is set of all brokers for `min.insync.replicas`.
     pub(super) min_isr: Option<String>,
     /// What was ever set for it, in turn: of topics by their names, of brokers by their numbers, of all brokers without a name.
@@ -151,6 +154,13 @@ impl Cluster {
         };
         let whole = Batch::new(batch.bytes.clone()).map_err(|error| unreadable(&error))?;
         if whole.header().is_control() {
+            for record in whole.records(DECOMPRESSED_BYTES_MAX).into_iter().flatten().flatten() {
+                if let Ok(Some((ControlType::KraftVersion, mut value))) = control::parse(&record)
+                    && let Ok(record) = KRaftVersionRecord::decode(0, &mut value)
+                {
+                    self.set_level(Feature::KraftVersion.name(), batch.base, record.kraft_version);
+                }
+            }
             self.end = batch.end;
             return Ok(());
         }
@@ -187,6 +197,9 @@ impl Cluster {
             self.created_partitions.insert(name, count);
         }
         self.end = batch.end;
+        if !self.features.is_empty() {
+            self.beginning_end.get_or_insert(batch.end);
+        }
         // A decision is one batch: between its records the cluster need not be as it should be.
         if concerns_partitions {
             partition_leaders::check(batch.end, self)?;
@@ -255,9 +268,7 @@ impl Cluster {
             MetadataRecord::PartitionChange(record) => self.change_partition(offset, record)?,
             MetadataRecord::ClearElr(record) => self.clear_elr(offset, &record.topic_name),
             MetadataRecord::FeatureLevel(record) => {
-                if *record.name == *"eligible.leader.replicas.version" {
-                    self.has_elr = record.feature_level > 0;
-                }
+                self.set_level(&record.name, offset, record.feature_level);
                 return Ok(false);
             }
             MetadataRecord::Config(record) => {
@@ -328,6 +339,7 @@ impl Cluster {
     }
 
     fn change_partition(&mut self, offset: i64, record: &PartitionChangeRecord) -> Result<(), Violation> {
+        let has_elr = self.has_elr();
         let Some(topic) = self.topics.get_mut(&record.topic_id) else { return Ok(()) };
         let Some(partition) = topic.partitions.get_mut(&record.partition_id) else { return Ok(()) };
         let before = partition.clone();
@@ -357,7 +369,7 @@ impl Cluster {
         reassignments::check(place, &before, &after)?;
         let name = (topic.name.clone(), record.partition_id);
         clean_elections::check(place, &before, &after, self.unclean_elections.contains(&name))?;
-        eligible_replicas::check_change(&topic.name, record.partition_id, &before, &after)?;
+        eligible_replicas::check_change(&topic.name, record.partition_id, &before, &after, has_elr)?;
         self.changes.entry(name).or_default().push((offset, after));
         Ok(())
     }
@@ -387,6 +399,49 @@ impl Cluster {
         } else {
             topic.configs.remove(key);
         }
+    }
+
+    fn set_level(&mut self, feature: &str, offset: i64, level: i16) {
+        if self.level(feature) != level {
+            self.features.entry(feature.to_owned()).or_default().push((offset, level));
+        }
+    }
+
+    /// The levels that a feature ever had, in turn: first that with which the cluster began, 0 where nothing is said of it.
+    pub(super) fn levels(&self, feature: &str) -> impl DoubleEndedIterator<Item = i16> {
+        let said = self.features.get(feature).map_or(&[][..], |said| said);
+        let is_first = |offset: i64| self.beginning_end.is_none_or(|end| offset < end);
+        let began_without = said.first().is_none_or(|(offset, _)| !is_first(*offset));
+        began_without.then_some(0).into_iter().chain(said.iter().map(|(_, level)| *level))
+    }
+
+    /// The level of a feature.
+    pub(super) fn level(&self, feature: &str) -> i16 {
+        self.levels(feature).next_back().unwrap_or(0)
+    }
+
+    /// The levels above 0 of all features as of what lies below an offset.
+    pub(super) fn levels_below(&self, end: i64) -> BTreeMap<String, i16> {
+        let below = |(name, said): (&String, &Vec<(i64, i16)>)| {
+            let (_, level) = said.iter().rfind(|(offset, _)| *offset < end)?;
+            (*level > 0).then(|| (name.clone(), *level))
+        };
+        self.features.iter().filter_map(below).collect()
+    }
+
+    /// Whether others than those in sync may lead.
+    pub(super) fn has_elr(&self) -> bool {
+        self.level(Feature::EligibleLeaderReplicas.name()) > 0
+    }
+
+    /// The same at some time.
+    pub(super) fn ever_had_elr(&self) -> bool {
+        self.levels(Feature::EligibleLeaderReplicas.name()).any(|level| level > 0)
+    }
+
+    /// The same from the beginning on.
+    pub(super) fn always_had_elr(&self) -> bool {
+        self.levels(Feature::EligibleLeaderReplicas.name()).all(|level| level > 0)
     }
 
     /// The topic of a name.
@@ -440,6 +495,12 @@ impl Cluster {
         assert_eq!(cluster.apply(15, &partition.into()), Ok(true));
         assert_eq!(partition_leaders::check(16, &cluster), Ok(()));
         cluster
+    }
+
+    /// The same where others than those in sync may lead, from the beginning on.
+    pub(super) fn example_with_elr() -> Self {
+        let elr = Feature::EligibleLeaderReplicas.name().to_owned();
+        Self { features: BTreeMap::from([(elr, vec![(0, 1)])]), beginning_end: Some(1), ..Self::example() }
     }
 
     pub(super) const ORDERS: Uuid = Uuid::from_u64s(7, 7);

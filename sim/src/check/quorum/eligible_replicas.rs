@@ -19,11 +19,14 @@ pub(super) fn check_change(
     index: i32,
     before: &Partition,
     after: &Partition,
+    has_elr: bool,
 ) -> Result<(), Violation> {
-    let had_everything = |id: &i32| before.isr.contains(id) || before.elr.contains(id);
+    let was_in_sync = |id: &i32| has_elr && before.isr.contains(id);
+    let had_everything = |id: &i32| was_in_sync(id) || before.elr.contains(id);
     match after.elr.iter().find(|id| !had_everything(id)) {
         Some(id) => Err(violation(format!(
-            "broker {id} comes to be eligible for {topic}-{index}, and was neither that nor in sync: {before:?}, {after:?}"
+            "broker {id} comes to be eligible for {topic}-{index}, and was neither that nor in sync with the feature \
+             enabled: {before:?}, {after:?}"
         ))),
         None => Ok(()),
     }
@@ -36,10 +39,9 @@ pub(super) fn check(end: i64, cluster: &Cluster) -> Result<(), Violation> {
         let min_isr = min_isr.and_then(|text| text.parse().ok()).unwrap_or(1_usize);
         for (index, partition) in &topic.partitions {
             let Partition { replicas, isr, elr, .. } = partition;
-            let problem = if elr.is_empty() {
+            // Who was eligible when the feature was taken away stays it until something else changes.
+            let problem = if elr.is_empty() || !cluster.has_elr() {
                 continue;
-            } else if !cluster.has_elr {
-                "the feature is not enabled"
             } else if elr.iter().any(|id| isr.contains(id)) {
                 "one is in sync"
             } else if !elr.iter().all(|id| replicas.contains(id)) {
@@ -64,7 +66,7 @@ pub(super) fn check_judged_anew(end: i64, cluster: &Cluster, topic: Option<&str>
     let topics = cluster.topics.values().filter(|it| topic.is_none_or(|name| it.name == name));
     let mut partitions =
         topics.flat_map(|it| it.partitions.iter().map(|(index, state)| (&it.name, index, state)));
-    match partitions.find(|(_, _, partition)| !partition.elr.is_empty()) {
+    match partitions.find(|(_, _, partition)| cluster.has_elr() && !partition.elr.is_empty()) {
         Some((name, index, partition)) => Err(violation(format!(
             "below offset {end} it changes how many have to be in sync, and who was eligible for {name}-{index} still is: \
              {partition:?}"
@@ -107,7 +109,7 @@ impl NewLife {
 
     /// Looks at all partitions as they are behind that decision, which ends at this offset.
     pub(super) fn check(&self, end: i64, cluster: &Cluster) -> Result<(), Violation> {
-        let Some(is_clean) = self.is_clean.filter(|_| cluster.has_elr) else { return Ok(()) };
+        let Some(is_clean) = self.is_clean.filter(|_| cluster.has_elr()) else { return Ok(()) };
         let Self { broker, .. } = self;
         for (id, topic) in &cluster.topics {
             for (index, partition) in &topic.partitions {
@@ -182,7 +184,7 @@ mod tests {
 
     #[test]
     fn nobody_stays_eligible_when_it_changes_how_many_have_to_be_in_sync() {
-        let mut cluster = Cluster::example();
+        let mut cluster = Cluster::example_with_elr();
         assert_eq!(check_judged_anew(20, &cluster, None), Ok(()));
         let partition = cluster.topics.get_mut(&Cluster::ORDERS).and_then(|it| it.partitions.get_mut(&0));
         partition.expect("it is in the example").elr = vec![52];
@@ -196,7 +198,7 @@ mod tests {
     /// What is said of the example, which has eligible replicas, when 52, who is in sync or eligible, registers anew and says
     /// that its last life ended cleanly in this epoch, and those in sync and those eligible are these then.
     fn judge_life(previous_epoch: i64, was_eligible: bool, isr: &[i32], elr: &[i32]) -> Result<(), String> {
-        let mut cluster = Cluster { has_elr: true, ..Cluster::example() };
+        let mut cluster = Cluster::example_with_elr();
         let partition = cluster.topics.get_mut(&Cluster::ORDERS).and_then(|it| it.partitions.get_mut(&0));
         let partition = partition.expect("it is in the example");
         if was_eligible {

@@ -4,9 +4,20 @@
 use super::cluster::{Cluster, Partition};
 use crate::check::Violation;
 use crate::history::{Entry, Operation, Stage};
+use crate::plan::Feature;
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::wire::Str;
 use std::collections::{BTreeMap, BTreeSet};
+
+const KRAFT: &str = Feature::KraftVersion.name();
+const METADATA: &str = Feature::MetadataVersion.name();
+const ELR: &str = Feature::EligibleLeaderReplicas.name();
+/// The lowest and the highest level of each feature that a plan updates.
+const LEVELS: [(&str, i16, i16); 3] = [(KRAFT, 0, 1), (METADATA, 7, 30), (ELR, 0, 1)];
+/// The levels of metadata.version whose records those below cannot say.
+const FORMAT_CHANGES: [i16; 9] = [7, 8, 11, 13, 14, 15, 17, 23, 30];
+/// The metadata.version that eligible leader replicas need.
+const ELR_FROM: i16 = 23;
 
 /// What was refused, and what was handed out.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +27,8 @@ pub(super) struct Administration {
     blocks: BTreeSet<u64>,
     /// With how many partitions each topic was asked for.
     topics: BTreeMap<String, i32>,
+    /// The levels of features that were asked for, and not refused.
+    updates: Vec<Update>,
     /// Of each client and operation, where what was committed ended when it asked for that last.
     asked_at: BTreeMap<(u64, Operation), i64>,
 }
@@ -25,19 +38,33 @@ impl Administration {
         match entry.stage {
             Stage::Invoke => {
                 self.asked_at.insert((entry.client, entry.operation), cluster.end);
+                if entry.operation == Operation::UpdateFeature {
+                    self.updates.push(Update::of(entry));
+                }
                 if let (Operation::CreateTopic, Some(count)) = (entry.operation, entry.partition) {
                     self.topics.insert(entry.topic.to_string(), count);
                 }
                 Ok(())
+            }
+            // A refusal is one whatever became of the same request before.
+            Stage::Info
+                if entry.operation == Operation::UpdateFeature
+                    && entry.error == ErrorCode::InvalidUpdateVersion =>
+            {
+                Update::of(entry).check(entry, cluster, true)
             }
             Stage::Info => Ok(()),
             Stage::Fail => {
                 if matches!(entry.operation, Operation::CreateTopic | Operation::AlterConfigs) {
                     self.refused.push(entry.clone());
                 }
+                if matches!(entry.operation, Operation::UpdateFeature | Operation::TryFeature) {
+                    self.updates.extract_if(.., |asked| *asked == Update::of(entry)).for_each(drop);
+                    return Update::of(entry).check(entry, cluster, true);
+                }
                 let is_not_taken =
                     entry.operation == Operation::SetMinIsr && entry.error == ErrorCode::InvalidConfig;
-                if is_not_taken && !is_min_isr_for_all(entry, cluster) {
+                if is_not_taken && !(is_min_isr_for_all(entry) && cluster.ever_had_elr()) {
                     return Err(violation(format!(
                         "at {} us client {} may not set {:?} replicas of {:?} to be in sync, which every controller takes",
                         entry.at_us, entry.client, entry.values, entry.topic
@@ -71,7 +98,9 @@ impl Administration {
             }
             // To take back from one broker what it has not changes nothing.
             Operation::SetMinIsr
-                if is_min_isr_for_all(entry, cluster) && (topic.is_empty() || !values.is_empty()) =>
+                if is_min_isr_for_all(entry)
+                    && cluster.always_had_elr()
+                    && (topic.is_empty() || !values.is_empty()) =>
             {
                 (false, "others than those in sync may lead, by what is the same for all brokers".to_owned())
             }
@@ -114,6 +143,13 @@ impl Administration {
                     block.is_some() && block == asked && is_new,
                     format!("the block is {block:?}, new: {is_new}"),
                 )
+            }
+            Operation::TryFeature => return Update::of(entry).check(entry, cluster, false),
+            Operation::UpdateFeature => {
+                let update = Update::of(entry);
+                update.check(entry, cluster, false)?;
+                let is_so = cluster.levels(topic).any(|level| level == update.level);
+                (is_so, format!("its levels were {:?}", cluster.features.get(&**topic)))
             }
             Operation::Reassign if entry.replicas.is_empty() => {
                 became(entry, cluster, since, |_, partition| !partition.is_moved())
@@ -169,6 +205,19 @@ impl Administration {
                 return Err(violation(format!(
                     "{topic} was asked for with {count} partitions, and by the committed log it was created with {created}"
                 )));
+            }
+        }
+        for (feature, said) in &cluster.features {
+            let befores = std::iter::once(0).chain(said.iter().map(|(_, level)| *level));
+            for (before, (offset, after)) in befores.zip(said) {
+                let is_first = cluster.beginning_end.is_none_or(|end| *offset < end);
+                if !is_first && !self.updates.iter().any(|update| update.makes(feature, before, *after)) {
+                    return Err(violation(format!(
+                        "{feature} has the level {after} after {before} from offset {offset} on, and nobody asked for that but who \
+                         was told that it is not so: {:?}",
+                        self.updates
+                    )));
+                }
             }
         }
         let is_set = |value: u64| cluster.values.contains_key(&value.to_string());
@@ -230,10 +279,66 @@ fn states_of<'a>(entry: &Entry, cluster: &'a Cluster) -> &'a [(i64, Partition)] 
 
 /// Whether somebody sets what is not to be set: where others than those in sync may lead, all brokers have one
 /// `min.insync.replicas`, and have it always (KIP-966).
-fn is_min_isr_for_all(entry: &Entry, cluster: &Cluster) -> bool {
+fn is_min_isr_for_all(entry: &Entry) -> bool {
     let is_of_one_broker = entry.topic.parse::<i32>().is_ok();
     let is_taken_back = entry.topic.is_empty() && entry.values.is_empty();
-    cluster.has_elr && (is_of_one_broker || is_taken_back)
+    is_of_one_broker || is_taken_back
+}
+
+/// A feature and the level that somebody asks it to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Update {
+    feature: String,
+    level: i16,
+    /// Whether the level may fall, and then may not rise.
+    is_downgrade: bool,
+}
+
+impl Update {
+    fn of(entry: &Entry) -> Self {
+        let (level, upgrade_type) = entry.values.first().copied().unwrap_or_default();
+        Self {
+            feature: entry.topic.to_string(),
+            level: i16::try_from(level).unwrap_or(i16::MAX),
+            is_downgrade: upgrade_type > 1,
+        }
+    }
+
+    /// Whether a cluster in which the feature and metadata.version have these levels must refuse it.
+    fn is_wrong_at(&self, current: i16, metadata_version: i16) -> bool {
+        let Self { ref feature, level, is_downgrade } = *self;
+        let range = LEVELS.iter().find(|(known, ..)| known == feature);
+        let is_known = range.is_some_and(|(_, lowest, highest)| (*lowest..=*highest).contains(&level));
+        let loses_records = || FORMAT_CHANGES.iter().any(|change| (level + 1..=current).contains(change));
+        !is_known
+            || (if is_downgrade { level > current } else { level < current })
+            || (*feature == *KRAFT && level < current)
+            || (*feature == *METADATA && loses_records())
+            || (*feature == *ELR && level > 0 && level != current && metadata_version < ELR_FROM)
+    }
+
+    /// It was refused, or was not. A controller that was deposed and does not know it may go by levels that are history.
+    fn check(&self, entry: &Entry, cluster: &Cluster, is_refused: bool) -> Result<(), Violation> {
+        let currents = cluster.levels(&self.feature);
+        let mut wrong = currents.flat_map(|current| {
+            cluster.levels(METADATA).map(move |metadata_version| self.is_wrong_at(current, metadata_version))
+        });
+        if wrong.any(|is_wrong| is_wrong == is_refused) {
+            return Ok(());
+        }
+        Err(violation(format!(
+            "at {} us client {} is told {} to {self:?}, and by the committed log the levels were {:?}",
+            entry.at_us,
+            entry.client,
+            entry.error.name(),
+            cluster.features
+        )))
+    }
+
+    /// Whether it is what makes a feature's level another.
+    fn makes(&self, feature: &str, before: i16, after: i16) -> bool {
+        self.feature == feature && self.level == after && self.is_downgrade == (after < before)
+    }
 }
 
 fn violation(sentence: String) -> Violation {
@@ -248,7 +353,9 @@ fn broker(name: &Str) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sordini_protocol::records::{ConfigRecord, PartitionChangeRecord, ProducerIdsRecord};
+    use sordini_protocol::records::{
+        ConfigRecord, FeatureLevelRecord, PartitionChangeRecord, ProducerIdsRecord,
+    };
 
     fn entry(operation: Operation, stage: Stage, name: &'static str) -> Entry {
         Entry::new(100, 51, stage, operation, Str::from_static(name))
@@ -283,6 +390,79 @@ mod tests {
         assert!(judge(&grown(2), &cluster).is_err());
     }
 
+    /// What is asked of a feature, as UpdateFeatures numbers the direction.
+    fn update(stage: Stage, feature: &'static str, level: u64, upgrade_type: u64) -> Entry {
+        Entry { values: vec![(level, upgrade_type)], ..entry(Operation::UpdateFeature, stage, feature) }
+    }
+
+    /// A cluster that began with these levels of metadata.version and of eligible leader replicas.
+    fn with_levels(metadata_version: i16, elr: i16) -> Cluster {
+        let mut cluster = Cluster::example();
+        cluster.features.insert(METADATA.to_owned(), vec![(0, metadata_version)]);
+        cluster.features.insert(ELR.to_owned(), vec![(1, elr)]);
+        cluster.beginning_end = Some(10);
+        cluster
+    }
+
+    #[test]
+    fn an_update_is_refused_where_it_must_be_and_nowhere_else() {
+        let table = [
+            (ELR, 0, 1, 30, 1, false),
+            (ELR, 0, 2, 30, 1, true),
+            (ELR, 0, 3, 30, 1, true),
+            (ELR, 1, 1, 30, 1, true),
+            (ELR, 2, 1, 30, 1, false),
+            (ELR, 1, 1, 22, 0, false),
+            (ELR, 1, 1, 23, 0, true),
+            (ELR, 1, 2, 23, 0, false),
+            (METADATA, 29, 2, 30, 1, false),
+            (METADATA, 28, 2, 29, 1, true),
+            (METADATA, 31, 1, 30, 1, false),
+            (METADATA, 30, 1, 25, 1, true),
+            (METADATA, 6, 3, 7, 0, false),
+            (KRAFT, 1, 1, 30, 1, true),
+            ("sordini.version", 0, 2, 30, 1, false),
+        ];
+        for (feature, level, upgrade_type, metadata_version, elr, is_taken) in table {
+            let cluster = with_levels(metadata_version, elr);
+            for (is_refused, stage) in [(true, Stage::Fail), (false, Stage::Ok)] {
+                let entry = update(stage, feature, level, upgrade_type);
+                let judged = Update::of(&entry).check(&entry, &cluster, is_refused);
+                assert_eq!(
+                    judged.is_ok(),
+                    is_refused != is_taken,
+                    "{feature} {level} {upgrade_type} {judged:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_level_that_was_answered_to_be_so_stands_in_the_log_and_nobody_else_changes_it() {
+        let mut cluster = with_levels(30, 1);
+        let asked = update(Stage::Invoke, ELR, 0, 2);
+        let done = |administration: &mut Administration, cluster: &Cluster| {
+            administration.note(&asked, cluster).expect("it may be asked for");
+            let told = administration.note(&update(Stage::Ok, ELR, 0, 2), cluster);
+            told.and_then(|()| administration.at_end(cluster)).map_err(|violation| violation.sentence)
+        };
+        assert!(
+            done(&mut Administration::default(), &cluster).is_err_and(|why| why.contains("its levels were"))
+        );
+        let lower = FeatureLevelRecord { name: Str::from_static(ELR), ..FeatureLevelRecord::default() };
+        assert_eq!(cluster.apply(20, &lower.into()), Ok(false));
+        assert_eq!(done(&mut Administration::default(), &cluster), Ok(()));
+        let by_nobody = Administration::default().at_end(&cluster).expect_err("nobody asked for it");
+        assert!(by_nobody.sentence.contains("nobody asked for that"), "{by_nobody:?}");
+        let mut upwards = Administration::default();
+        upwards.note(&update(Stage::Invoke, ELR, 0, 1), &cluster).expect("it may be asked for");
+        assert!(upwards.at_end(&cluster).is_err(), "an upgrade does not lower it");
+        let mut refused = Administration::default();
+        refused.note(&asked, &cluster).expect("it may be asked for");
+        assert!(refused.note(&update(Stage::Fail, ELR, 0, 2), &cluster).is_err(), "it need not be refused");
+        assert!(refused.at_end(&cluster).is_err(), "who was refused has not done it");
+    }
+
     #[test]
     fn a_value_that_was_answered_to_be_set_stands_in_the_log() {
         let set = Entry { values: vec![(7, 1)], ..entry(Operation::AlterConfigs, Stage::Ok, "orders") };
@@ -307,7 +487,8 @@ mod tests {
             ..entry(Operation::SetMinIsr, Stage::Ok, name)
         };
         let refused = |entry: Entry| Entry { stage: Stage::Fail, error: ErrorCode::InvalidConfig, ..entry };
-        let with_elr = Cluster { has_elr: true, ..cluster.clone() };
+        let mut with_elr = cluster.clone();
+        with_elr.features.insert(ELR.to_owned(), vec![(0, 1)]);
         for name in ["", "orders"] {
             for cluster in [&cluster, &with_elr] {
                 assert_eq!(judge(&set(name, Some(2)), cluster), Ok(()));

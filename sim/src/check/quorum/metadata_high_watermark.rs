@@ -1,5 +1,5 @@
 //! `metadata_high_watermark`: what a voter takes for committed a majority has, durable (K5); a leader moves its high watermark
-//! only beyond where its own epoch begins (K6), and tells nobody of it before; and in one life of a process it does not fall.
+//! only beyond where its own epoch begins (K6), and tells nobody of it before, if there is anything below; and in one life of a process it does not fall.
 
 use super::voter_log::VoterLog;
 use super::voter_set::{VoterKey, VoterSet};
@@ -26,10 +26,12 @@ pub(super) fn check_view(node: usize, before: Option<&Seen>, seen: &Seen) -> Res
     }
     if seen.role == QuorumRole::Leader
         && last != Some(high_watermark)
+        && high_watermark > 0
         && let Some(start) = seen.epoch_start.filter(|start| *start >= high_watermark)
     {
         return Err(violation(format!(
-            "node {node} leads epoch {}, which begins at {start}, and takes {high_watermark} for committed",
+            "node {node} leads epoch {}, which begins at {start}, and takes {high_watermark} for committed: all below is of earlier \
+             epochs, and another leader may lack it and replace it",
             seen.epoch
         )));
     }
@@ -40,7 +42,7 @@ pub(super) fn check_view(node: usize, before: Option<&Seen>, seen: &Seen) -> Res
 /// have: an Apache Kafka broker that is told so gives up.
 pub(super) fn check_told(node: usize, seen: &Seen, told: i64) -> Result<(), Violation> {
     if seen.role == QuorumRole::Leader
-        && told >= 0
+        && told > 0
         && let Some(start) = seen.epoch_start.filter(|start| *start >= told)
     {
         return Err(violation(format!(

@@ -1,12 +1,14 @@
-//! `metadata_images`: what every controller says at the end, and what every node knows of partitions, brokers and access control
-//! entries, is what the committed log says, replayed from its beginning (K9, K13).
+//! `metadata_images`: what every controller says at the end, and what every node knows of partitions, brokers, features and access
+//! control entries, is what the committed log says, replayed from its beginning (K9, K13). And whoever is told the finalized
+//! levels of features is told those of the offset that he is told with them (KIP-584).
 
 use super::Reading;
 use super::cluster::{Cluster, Partition};
 use crate::check::Violation;
-use crate::plan::BrokerPlan;
+use crate::plan::{BrokerPlan, Feature};
 use sordini_core::ids::NodeId;
 use sordini_core::node::{Node, PartitionStateView};
+use sordini_protocol::messages::ApiVersionsResponse;
 use sordini_protocol::records::AccessControlEntryRecord;
 use sordini_protocol::wire::Uuid;
 use std::collections::BTreeMap;
@@ -21,6 +23,8 @@ pub struct Image {
     /// By number: epoch, whether it is fenced, whether it is about to go.
     brokers: BTreeMap<i32, (i64, bool, bool)>,
     acls: BTreeMap<Uuid, AccessControlEntryRecord>,
+    /// The levels above 0 of features, by name.
+    features: BTreeMap<String, i16>,
 }
 
 impl Image {
@@ -51,6 +55,7 @@ impl Image {
             partitions: node.known_partitions().map(partition).collect(),
             brokers: brokers.collect(),
             acls: node.known_acls().map(|record| (record.id, record)).collect(),
+            features: node.known_features().map(|(name, level)| (name.to_owned(), level)).collect(),
         }
     }
 }
@@ -90,8 +95,42 @@ pub(super) fn check_images(images: &[Image], cluster: &Cluster) -> Result<(), Vi
                 image.acls
             ));
         }
+        let features = cluster.levels_below(i64::MAX);
+        if image.features != features {
+            return violation(format!(
+                "at the end node {node} knows of the features {:?}, and by the log they are {features:?}",
+                image.features
+            ));
+        }
     }
     Ok(())
+}
+
+/// A node tells the finalized levels of features.
+pub(super) fn check_told(
+    node: usize,
+    response: &ApiVersionsResponse,
+    cluster: &Cluster,
+) -> Result<(), Violation> {
+    let end = response.finalized_features_epoch + 1;
+    let told = response.finalized_features.iter();
+    let mut told: BTreeMap<String, i16> =
+        told.map(|feature| (feature.name.to_string(), feature.max_version_level)).collect();
+    let committed = cluster.levels_below(end);
+    // Where the log names the voters, it does so from when that is appended on.
+    let kraft = Feature::KraftVersion.name();
+    if !committed.contains_key(kraft) {
+        told.remove(kraft);
+    }
+    if told == committed || end > cluster.end {
+        return Ok(());
+    }
+    Err(Violation {
+        property: "metadata_images",
+        sentence: format!(
+            "node {node} tells the finalized features {told:?} as of what lies below {end}, and by the log they were {committed:?}"
+        ),
+    })
 }
 
 pub(super) fn check(readings: &[Reading<'_>], cluster: &Cluster) -> Result<(), Violation> {
@@ -112,6 +151,8 @@ pub(super) fn check(readings: &[Reading<'_>], cluster: &Cluster) -> Result<(), V
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sordini_protocol::messages::api_versions_response::FinalizedFeatureKey;
+    use sordini_protocol::wire::Str;
 
     #[test]
     fn every_controller_has_the_topics_that_the_log_has() {
@@ -130,6 +171,35 @@ mod tests {
     }
 
     #[test]
+    fn who_is_told_of_features_is_told_what_is_committed_at_the_offset_he_is_told() {
+        let mut cluster = Cluster::example();
+        let (kraft, metadata) = (Feature::KraftVersion.name(), Feature::MetadataVersion.name());
+        cluster.features.insert(metadata.to_owned(), vec![(0, 29), (20, 30)]);
+        cluster.features.insert(kraft.to_owned(), vec![(20, 1)]);
+        cluster.end = 21;
+        let judge = |epoch, levels: &[(&'static str, i16)]| {
+            let told = levels.iter().map(|(name, level)| FinalizedFeatureKey {
+                name: Str::from_static(name),
+                max_version_level: *level,
+                ..FinalizedFeatureKey::default()
+            });
+            let response = ApiVersionsResponse {
+                finalized_features_epoch: epoch,
+                finalized_features: told.collect(),
+                ..ApiVersionsResponse::default()
+            };
+            check_told(1, &response, &cluster).is_ok()
+        };
+        assert!(judge(19, &[(metadata, 29)]));
+        assert!(judge(19, &[(metadata, 29), (kraft, 1)]), "it counts from when it is appended");
+        assert!(judge(20, &[(metadata, 30), (kraft, 1)]));
+        assert!(!judge(20, &[(metadata, 30)]));
+        assert!(!judge(20, &[(metadata, 29), (kraft, 1)]));
+        assert!(!judge(19, &[(metadata, 30)]));
+        assert!(judge(21, &[]), "nobody knows of what is not committed");
+    }
+
+    #[test]
     fn every_node_knows_of_partitions_and_brokers_what_the_log_has() {
         let cluster = Cluster::example();
         let orders = cluster.topic("orders").expect("the example has it").partitions[&0].clone();
@@ -138,6 +208,7 @@ mod tests {
             partitions: BTreeMap::from([(("orders".to_owned(), 0), orders.clone())]),
             brokers: BTreeMap::from([(51, (10, false, false)), (52, (12, false, false))]),
             acls: BTreeMap::new(),
+            features: BTreeMap::new(),
         };
         let judge = |image: &Image| {
             check_images(std::slice::from_ref(image), &cluster).map_err(|violation| violation.sentence)
@@ -156,7 +227,10 @@ mod tests {
         let wrong = judge(&Image { brokers, ..image.clone() });
         assert!(wrong.is_err_and(|why| why.contains("node 2 knows of the brokers")));
         let acls = BTreeMap::from([(Uuid::from_u64s(5, 1), AccessControlEntryRecord::default())]);
-        let wrong = judge(&Image { acls, ..image });
+        let wrong = judge(&Image { acls, ..image.clone() });
         assert!(wrong.is_err_and(|why| why.contains("node 2 knows of the access control entries")));
+        let features = BTreeMap::from([(Feature::KraftVersion.name().to_owned(), 1)]);
+        let wrong = judge(&Image { features, ..image });
+        assert!(wrong.is_err_and(|why| why.contains("node 2 knows of the features")));
     }
 }

@@ -38,7 +38,7 @@ use cluster::Cluster;
 use sordini_core::node::{QuorumRole, QuorumView};
 use sordini_core::storage_op::StorageOp;
 use sordini_core::time::Instant;
-use sordini_protocol::messages::BrokerRegistrationRequest;
+use sordini_protocol::messages::{ApiVersionsResponse, BrokerRegistrationRequest};
 use sordini_protocol::wire::Uuid;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -412,6 +412,17 @@ impl QuorumChecks {
             Some(seen) if !self.are_off => metadata_high_watermark::check_told(node, seen, told),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// A node answers somebody who asks what it serves.
+    ///
+    /// # Errors
+    /// The property that does not hold.
+    pub fn on_told_features(&self, node: usize, response: &ApiVersionsResponse) -> Result<(), Violation> {
+        if self.are_off {
+            return Ok(());
+        }
+        metadata_images::check_told(node, response, &self.cluster)
     }
 
     /// A fetch of `from` has reached a voter, which it sent when its log lay in this directory.

@@ -26,11 +26,11 @@ fn problem_of(partition: &Partition, cluster: &Cluster) -> Option<&'static str> 
     let is_there =
         |id: &i32| cluster.brokers.get(id).is_some_and(|broker| !broker.is_fenced && !broker.is_leaving);
     let Partition { replicas, isr, leader, .. } = partition;
-    if isr.is_empty() && !cluster.has_elr {
+    if isr.is_empty() && !cluster.ever_had_elr() {
         Some("nobody is in sync")
     } else if !isr.iter().all(|id| replicas.contains(id)) {
         Some("one that is in sync is no replica")
-    } else if (isr.len() > 1 || cluster.has_elr) && !isr.iter().all(is_there) {
+    } else if (isr.len() > 1 || cluster.always_had_elr()) && !isr.iter().all(is_there) {
         // The last one stays where nothing else says who has all of it.
         Some("one that is in sync is fenced or about to go")
     } else if *leader >= 0 && !isr.contains(leader) {
