@@ -305,6 +305,8 @@ pub struct BrokerConfig {
     pub producer_id_expiration_ms: i64,
     /// `producer.id.expiration.check.interval.ms`; at least 1.
     pub producer_id_expiration_check_interval_ms: i64,
+    /// `replica.lag.time.max.ms`: a replica that had not all that there is for longer than this, is not in sync.
+    pub replica_lag_time_max_ms: i64,
     /// `replica.high.watermark.checkpoint.interval.ms`.
     pub replica_high_watermark_checkpoint_interval_ms: i64,
     /// `log.flush.scheduler.interval.ms`.
@@ -928,6 +930,7 @@ impl Rules<'_> {
             max_request_partition_size_limit: read.u32("max.request.partition.size.limit"),
             producer_id_expiration_ms: read.i64("producer.id.expiration.ms"),
             producer_id_expiration_check_interval_ms: read.i64("producer.id.expiration.check.interval.ms"),
+            replica_lag_time_max_ms: read.i64("replica.lag.time.max.ms").max(0),
             replica_high_watermark_checkpoint_interval_ms: read
                 .i64("replica.high.watermark.checkpoint.interval.ms")
                 .max(0),

@@ -91,7 +91,7 @@ pub(crate) struct Topic {
 }
 
 /// What the controller has decided about a partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PartitionState {
     /// In order of preference as leader.
     pub(crate) replicas: Vec<NodeId>,

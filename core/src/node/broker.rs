@@ -6,6 +6,7 @@ use super::active_controller::ControllerTask;
 use super::assignments::Assignments;
 use super::envelope::{self, Forwarded};
 use super::fetch::ParkedFetch;
+use super::in_sync::IsrChanges;
 use super::lifecycle::Lifecycle;
 use super::list_offsets::ParkedListOffsets;
 use super::loading::{DirFacts, Logs, topic_config};
@@ -143,6 +144,8 @@ pub(super) enum Timer {
     ToController,
     /// The broker has something to tell the active controller.
     Lifecycle,
+    /// Replicas that lag behind are looked for.
+    InSyncReplicas,
 }
 
 /// How far serving has come.
@@ -203,6 +206,8 @@ pub(crate) struct Broker {
     pub(super) to_controller: ToController,
     /// What it is to be told of log directories.
     pub(super) assignments: Assignments,
+    /// What it is to be asked to decide of in-sync replicas.
+    pub(super) isr_changes: IsrChanges,
     /// Where the active controller was when this was last looked at.
     known_controller: Option<Address>,
     pub(super) logs: Logs,
@@ -273,6 +278,7 @@ impl Broker {
             lifecycle,
             to_controller: ToController::default(),
             assignments: Assignments::default(),
+            isr_changes: IsrChanges::default(),
             known_controller: None,
             // What a controller finds beside its metadata log is nobody's business.
             logs: if config.process_roles.broker { Logs::Unopened(dirs) } else { Logs::Open },
@@ -314,6 +320,7 @@ impl Broker {
         self.timers.arm(Timer::Retention, first);
         self.timers.arm(Timer::RecoveryPoints, first);
         self.timers.arm(Timer::LogStarts, first);
+        self.timers.arm(Timer::InSyncReplicas, now.monotonic.plus_millis(self.isr_check_interval_ms()));
         self.timers.arm(
             Timer::HighWatermarks,
             now.monotonic.plus_millis(config.replica_high_watermark_checkpoint_interval_ms),
@@ -378,8 +385,8 @@ impl Broker {
             return self.after_quorum(now, out);
         }
         if let Some(partition) = self.partitions.get_mut(&owner) {
-            match partition.on_storage_completed(sequence, result, out) {
-                Ok(awakened) => self.on_awakened(owner, awakened, out),
+            match partition.on_storage_completed(sequence, result, now, out) {
+                Ok(awakened) => self.on_awakened(owner, awakened, now, out),
                 Err(fault) => self.on_storage_fault(owner, fault, now, out),
             }
             self.arm_log_timer(owner);
@@ -388,7 +395,7 @@ impl Broker {
         self.maybe_mark_clean(out);
     }
 
-    fn on_awakened(&mut self, owner: u32, awakened: Awakened, out: &mut Outbox) {
+    pub(super) fn on_awakened(&mut self, owner: u32, awakened: Awakened, now: Now, out: &mut Outbox) {
         for part in awakened.produced {
             self.on_produced(part, owner, out);
         }
@@ -396,7 +403,7 @@ impl Broker {
             self.on_search_resolved(part, owner, resolved, out);
         }
         for part in awakened.fetches {
-            self.on_more_data(part, out);
+            self.on_more_data(part, now, out);
         }
     }
 
@@ -429,7 +436,7 @@ impl Broker {
             let partition = self.partitions.get_mut(&owner).expect("it was just listed");
             self.assignments.forget(partition.id);
             let awakened = partition.become_offline();
-            self.on_awakened(owner, awakened, out);
+            self.on_awakened(owner, awakened, now, out);
         }
         // Others are to lead what was there.
         self.hasten_lifecycle(now);
@@ -620,10 +627,12 @@ impl Broker {
     fn on_change(&mut self, change: Change, now: Now, out: &mut Outbox) {
         match change {
             Change::Partition(id) => self.on_partition_change(id, now, out),
-            Change::TopicRemoved { topic } => self.on_topic_removed(&topic, out),
-            Change::Config { resource, name, key } => self.on_config_change(resource, &name, &key, out),
+            Change::TopicRemoved { topic } => self.on_topic_removed(&topic, now, out),
+            Change::Config { resource, name, key } => {
+                self.on_config_change(resource, &name, &key, now, out);
+            }
             Change::Features => self.renew_registration(now),
-            Change::Broker(_) => {}
+            Change::Broker(id) => self.judge_follower(id, now, out),
         }
     }
 
@@ -641,11 +650,11 @@ impl Broker {
         let Some(topic) = self.image.topic(id.topic) else { return };
         let name = topic.name.clone();
         if !self.is_replica(id) {
-            return self.remove_replica(id, &name, out);
+            return self.remove_replica(id, &name, now, out);
         }
         let state = &topic.partitions[&id.partition];
-        let (epoch, leads) = (state.leader_epoch, state.leader == Some(self.config.node_id));
-        let (in_sync, replicas) = (state.isr.len(), state.replicas.len());
+        let (own, lag_max) = (self.config.node_id, self.replica_lag_max());
+        let state = state.clone();
         let owner = match self.owners.get(&id) {
             Some(owner) => *owner,
             None => {
@@ -661,13 +670,13 @@ impl Broker {
         if partition.is_offline() {
             return;
         }
-        let awakened = if leads {
-            partition.become_leader(epoch, in_sync, replicas, out)
+        let awakened = if state.leader == Some(own) {
+            partition.become_leader(own, &state, lag_max, now, out)
         } else {
             out.sometimes_if(partition.is_leader(), Mark::PartitionLeaderLost);
-            partition.become_follower(epoch)
+            partition.become_follower(state.leader_epoch)
         };
-        self.on_awakened(owner, awakened, out);
+        self.on_awakened(owner, awakened, now, out);
         self.arm_log_timer(owner);
         self.compare_directory(id);
     }
@@ -713,22 +722,22 @@ impl Broker {
         alive.min_by_key(|dir| counts[*dir]).expect("a node without a log directory has failed")
     }
 
-    fn on_topic_removed(&mut self, topic: &Topic, out: &mut Outbox) {
+    fn on_topic_removed(&mut self, topic: &Topic, now: Now, out: &mut Outbox) {
         for index in topic.partitions.keys() {
             let id = TopicIdPartition { topic: topic.id, partition: *index };
-            self.remove_replica(id, &topic.name, out);
+            self.remove_replica(id, &topic.name, now, out);
         }
     }
 
     /// This node is not to have a replica of a partition, if it has one.
-    fn remove_replica(&mut self, id: TopicIdPartition, topic: &Str, out: &mut Outbox) {
+    fn remove_replica(&mut self, id: TopicIdPartition, topic: &Str, now: Now, out: &mut Outbox) {
         let Some(owner) = self.owners.remove(&id) else { return };
         out.sometimes_if(self.image.partition(id).is_some(), Mark::PartitionTaken);
         let mut partition = self.partitions.remove(&owner).expect("owners and partitions agree");
         self.timers.cancel(&Timer::Log(owner));
         self.assignments.forget(id);
         let awakened = partition.become_offline();
-        self.on_awakened(owner, awakened, out);
+        self.on_awakened(owner, awakened, now, out);
         self.stale_checkpoints.insert((topic.clone(), id.partition));
         self.delete_directory(partition.log().dir(), out);
     }
@@ -744,17 +753,24 @@ impl Broker {
         self.push_node_write(StorageOp::Remove { path: to }, out);
     }
 
-    fn on_config_change(&mut self, resource: ConfigResource, name: &Str, key: &str, out: &mut Outbox) {
+    fn on_config_change(
+        &mut self,
+        resource: ConfigResource,
+        name: &Str,
+        key: &str,
+        now: Now,
+        out: &mut Outbox,
+    ) {
         match resource {
             ConfigResource::Topic => {
-                self.reconfigure_partitions(|partition| partition.topic == *name, out);
+                self.reconfigure_partitions(|partition| partition.topic == *name, now, out);
             }
             ConfigResource::Broker => {
                 let (none, own) = (Overrides::new(), self.config.node_id.to_string());
                 let of = |name: &str| self.image.config(ConfigResource::Broker, name).unwrap_or(&none);
                 let concerns_me = name.is_empty() || **name == *own;
                 if concerns_me && self.config.read_dynamic(key, of(""), of(&own)) {
-                    self.reconfigure_partitions(|_| true, out);
+                    self.reconfigure_partitions(|_| true, now, out);
                 }
             }
             // Nothing here reads them.
@@ -762,16 +778,16 @@ impl Broker {
         }
     }
 
-    fn reconfigure_partitions(&mut self, concerns: impl Fn(&Partition) -> bool, out: &mut Outbox) {
+    fn reconfigure_partitions(&mut self, concerns: impl Fn(&Partition) -> bool, now: Now, out: &mut Outbox) {
         let mut configs = BTreeMap::new();
         let mut reconfigured = Vec::new();
         for (owner, partition) in self.partitions.iter_mut().filter(|(_, partition)| concerns(partition)) {
             let config = || Arc::new(topic_config(&self.image, &self.config, &partition.topic));
             let config = configs.entry(partition.topic.clone()).or_insert_with(config);
-            reconfigured.push((*owner, partition.set_config(Arc::clone(config))));
+            reconfigured.push((*owner, partition.set_config(Arc::clone(config), now)));
         }
         for (owner, awakened) in reconfigured {
-            self.on_awakened(owner, awakened, out);
+            self.on_awakened(owner, awakened, now, out);
         }
     }
 
@@ -899,6 +915,10 @@ impl Broker {
                 Timer::LogStarts => {
                     self.write_log_starts(out);
                     self.arm_again(timer, self.config.log_flush_start_offset_checkpoint_interval_ms, now);
+                }
+                Timer::InSyncReplicas => {
+                    self.look_for_lagging_replicas(now, out);
+                    self.arm_again(timer, self.isr_check_interval_ms(), now);
                 }
                 Timer::HighWatermarks => {
                     self.write_high_watermarks(out);

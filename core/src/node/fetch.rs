@@ -1,13 +1,14 @@
-//! Fetch: answered with stretches of files as soon as enough bytes are visible, or time is up.
+//! Fetch: answered with stretches of files as soon as enough bytes are there for the reader to see, or time is up. What
+//! another replica fetches says how far it is, too.
 
 use super::broker::{Broker, Parked, ReplyTo};
 use crate::fetch_session::{SessionPartition, SessionUse, Told, Wanted};
-use crate::ids::{LeaderEpoch, Offset, TopicIdPartition};
+use crate::ids::{BrokerEpoch, LeaderEpoch, NodeId, Offset, TopicIdPartition};
 use crate::log::lookup::BatchPlace;
 use crate::mark::Mark;
 use crate::museum::Exhibit;
 use crate::outbox::Outbox;
-use crate::partition::{ParkedId, Part, Partition, Resolved};
+use crate::partition::{FollowerFetch, ParkedId, Part, Partition, Resolved};
 use crate::time::Now;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -24,7 +25,7 @@ use sordini_protocol::wire::{Records, StoredRange};
 pub(crate) struct ParkedFetch {
     pub(crate) reply_to: ReplyTo,
     session: SessionUse,
-    read_committed: bool,
+    reader: Reader,
     min_bytes: u64,
     max_bytes: u64,
     parts: Vec<FetchPart>,
@@ -34,6 +35,51 @@ pub(crate) struct ParkedFetch {
     ready_bytes: u64,
     /// It does not wait for more bytes: something is to be told at once, or time is up.
     is_due: bool,
+}
+
+/// Who fetches, and so how far the log is there for it.
+#[derive(Clone, Copy, Debug)]
+enum Reader {
+    /// Another replica reads all that is written. From version 15 on it says in which life its broker is.
+    Replica {
+        id: NodeId,
+        broker_epoch: Option<BrokerEpoch>,
+    },
+    Consumer {
+        read_committed: bool,
+    },
+}
+
+impl Reader {
+    fn of(request: &FetchRequest, version: i16) -> Self {
+        let (id, epoch) = if version >= 15 {
+            (request.replica_state.replica_id, request.replica_state.replica_epoch)
+        } else {
+            (request.replica_id, -1)
+        };
+        if id >= 0 {
+            let broker_epoch = (epoch >= 0).then_some(BrokerEpoch(epoch));
+            Self::Replica { id: NodeId(id), broker_epoch }
+        } else {
+            Self::Consumer { read_committed: request.isolation_level == 1 }
+        }
+    }
+
+    const fn is_replica(self) -> bool {
+        matches!(self, Self::Replica { .. })
+    }
+
+    const fn reads_committed(self) -> bool {
+        matches!(self, Self::Consumer { read_committed: true })
+    }
+
+    const fn visible_end(self, partition: &Partition) -> Offset {
+        match self {
+            Self::Replica { .. } => partition.log().written_end(),
+            Self::Consumer { read_committed: true } => partition.last_stable_offset(),
+            Self::Consumer { read_committed: false } => partition.high_watermark(),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -89,9 +135,9 @@ impl Broker {
         let asked = u64::try_from(request.max_bytes).unwrap_or(0);
         let max_bytes = asked.min(u64::from(self.config.fetch_max_bytes));
         let mut fetch = ParkedFetch {
-            reply_to,
             session,
-            read_committed: request.isolation_level == 1,
+            reader: Reader::of(request, reply_to.version),
+            reply_to,
             // Nobody waits for more than there is room for.
             min_bytes: u64::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
             max_bytes,
@@ -103,7 +149,7 @@ impl Broker {
         };
         for (index, (name, wanted)) in wanted.into_iter().enumerate() {
             let part = Part { parked: id, index };
-            let (owner, state) = self.begin_part(part, &name, wanted, fetch.read_committed, out);
+            let (owner, state) = self.begin_part(part, &name, wanted, fetch.reader, now, out);
             fetch.parts.push(FetchPart { name, wanted, owner, state, ready_bytes: 0 });
             self.count(&mut fetch, index);
         }
@@ -112,7 +158,7 @@ impl Broker {
         }
         for (index, part) in fetch.parts.iter().enumerate() {
             if let Some(partition) = part.owner.and_then(|owner| self.partitions.get_mut(&owner)) {
-                partition.await_data(Part { parked: id, index });
+                partition.await_data(Part { parked: id, index }, fetch.reader.is_replica());
             }
         }
         let deadline = now.monotonic.plus_millis(i64::from(request.max_wait_ms));
@@ -125,7 +171,8 @@ impl Broker {
         part: Part,
         name: &SessionPartition,
         wanted: Wanted,
-        read_committed: bool,
+        reader: Reader,
+        now: Now,
         out: &mut Outbox,
     ) -> (Option<u32>, PartState) {
         let Some(topic) = self.image.find_topic(name.topic_id, &name.topic) else {
@@ -162,8 +209,19 @@ impl Broker {
         if wanted.fetch_offset < log_start || wanted.fetch_offset > log_end {
             return (None, PartState::Failed(ErrorCode::OffsetOutOfRange));
         }
-        let visible_end = visible_end(partition, read_committed);
-        if wanted.fetch_offset >= visible_end {
+        if let Reader::Replica { id: replica, broker_epoch } = reader {
+            let is_eligible = self.may_be_in_sync(replica, broker_epoch);
+            let fetch = FollowerFetch { replica, broker_epoch, is_eligible, end: wanted.fetch_offset };
+            if !self.on_follower_fetch(owner, &fetch, now, out) {
+                // A replica that asks in this very epoch knows of metadata that this node has not seen.
+                let is_ahead = wanted.current_leader_epoch != LeaderEpoch::UNKNOWN;
+                let code =
+                    if is_ahead { ErrorCode::UnknownLeaderEpoch } else { ErrorCode::NotLeaderOrFollower };
+                return (None, PartState::Failed(code));
+            }
+        }
+        let partition = self.partitions.get_mut(&owner).expect("it was just found");
+        if wanted.fetch_offset >= reader.visible_end(partition) {
             return (Some(owner), PartState::AtEnd);
         }
         let state = match partition.find(wanted.fetch_offset, wanted.max_bytes, part, out) {
@@ -177,7 +235,7 @@ impl Broker {
 
     /// Counts what a part can bring, after its state has changed.
     fn count(&self, fetch: &mut ParkedFetch, index: usize) {
-        let read_committed = fetch.read_committed;
+        let reader = fetch.reader;
         let part = &mut fetch.parts[index];
         fetch.ready_bytes -= part.ready_bytes;
         part.ready_bytes = 0;
@@ -188,7 +246,7 @@ impl Broker {
             PartState::At(place) => {
                 let partition = part.owner.and_then(|owner| self.partitions.get(&owner));
                 let range = partition.and_then(|partition| {
-                    let end = visible_end(partition, read_committed);
+                    let end = reader.visible_end(partition);
                     // A reader of an older segment than the active one has waited long enough: its segment is full.
                     fetch.is_due |= place.segment < partition.log().active_base();
                     partition.log().slice(place, end, part.wanted.max_bytes, true)
@@ -215,17 +273,17 @@ impl Broker {
     }
 
     /// A partition of a parked fetch has more to read, or is gone.
-    pub(super) fn on_more_data(&mut self, part: Part, out: &mut Outbox) {
+    pub(super) fn on_more_data(&mut self, part: Part, now: Now, out: &mut Outbox) {
         let Some(Parked::Fetch(fetch)) = self.parked.get(&part.parked) else { return };
         let FetchPart { name, wanted, owner, state, .. } = fetch.parts[part.index].clone();
         if state == PartState::Searching && owner.is_some_and(|owner| self.partitions.contains_key(&owner)) {
             return;
         }
-        let read_committed = fetch.read_committed;
+        let reader = fetch.reader;
         let keeps_place = matches!(state, PartState::At(_))
             && owner.and_then(|owner| self.partitions.get(&owner)).is_some_and(Partition::is_leader);
         if !keeps_place {
-            let (owner, state) = self.begin_part(part, &name, wanted, read_committed, out);
+            let (owner, state) = self.begin_part(part, &name, wanted, reader, now, out);
             let Some(Parked::Fetch(fetch)) = self.parked.get_mut(&part.parked) else { return };
             if fetch.parts[part.index].state == PartState::Searching {
                 fetch.searching -= 1;
@@ -284,7 +342,7 @@ impl Broker {
                 high_watermark: -1,
                 last_stable_offset: -1,
                 log_start_offset: -1,
-                aborted_transactions: fetch.read_committed.then(Vec::new),
+                aborted_transactions: fetch.reader.reads_committed().then(Vec::new),
                 records: Some(Records::Bytes(bytes::Bytes::new())),
                 ..PartitionData::default()
             };
@@ -326,7 +384,7 @@ impl Broker {
                         let end = if self.museum.has(Exhibit::A10TwoPhaseFetchBound) {
                             partition.log().next_offset()
                         } else {
-                            visible_end(partition, fetch.read_committed)
+                            fetch.reader.visible_end(partition)
                         };
                         partition.log().slice(place, end, max_bytes, is_first)
                     });
@@ -383,8 +441,4 @@ impl Broker {
             response.node_endpoints.push(endpoint);
         }
     }
-}
-
-const fn visible_end(partition: &Partition, read_committed: bool) -> Offset {
-    if read_committed { partition.last_stable_offset() } else { partition.high_watermark() }
 }

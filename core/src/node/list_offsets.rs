@@ -40,7 +40,38 @@ pub(crate) struct ParkedListOffsets {
     /// Place in the response of each part; `None` when it is found.
     parts: Vec<Option<(usize, usize)>>,
     remaining: usize,
+    reader: Reader,
+}
+
+/// Who asks, and so how far the log is there for it.
+#[derive(Clone, Copy, Debug)]
+struct Reader {
+    /// Another replica may have all there is.
+    is_replica: bool,
     read_committed: bool,
+}
+
+impl Reader {
+    const fn visible_end(self, partition: &Partition) -> Offset {
+        if self.is_replica {
+            partition.log().written_end()
+        } else if self.read_committed {
+            partition.last_stable_offset()
+        } else {
+            partition.high_watermark()
+        }
+    }
+
+    /// What is said of an end that a new leader does not know yet: it may be less than was told of it before (KIP-207).
+    fn check_end(self, partition: &Partition, version: i16) -> Result<(), ErrorCode> {
+        if self.is_replica || !partition.is_behind_epoch_start() {
+            Ok(())
+        } else if version >= 5 {
+            Err(ErrorCode::OffsetNotAvailable)
+        } else {
+            Err(ErrorCode::LeaderNotAvailable)
+        }
+    }
 }
 
 /// What can be said at once about a partition, or that it is being looked up.
@@ -59,13 +90,14 @@ impl Broker {
         out: &mut Outbox,
     ) {
         let id = self.next_parked_id();
-        let read_committed = request.isolation_level == 1;
+        let reader =
+            Reader { is_replica: request.replica_id >= 0, read_committed: request.isolation_level == 1 };
         let version = reply_to.version;
         let mut parked = ParkedListOffsets {
             response: ListOffsetsResponse::default(),
             parts: Vec::new(),
             remaining: 0,
-            read_committed,
+            reader,
             reply_to,
         };
         let mut named = alloc::collections::BTreeMap::new();
@@ -81,9 +113,8 @@ impl Broker {
                 let answer = if named[&(&*topic.name, wanted.partition_index)] > 1 {
                     Err(ErrorCode::InvalidRequest)
                 } else {
-                    self.led_by_name(&topic.name, wanted.partition_index).and_then(|partition| {
-                        list_offset(partition, wanted, version, read_committed, part, out)
-                    })
+                    self.led_by_name(&topic.name, wanted.partition_index)
+                        .and_then(|partition| list_offset(partition, wanted, version, reader, part, out))
                 };
                 let mut one = ListOffsetsPartitionResponse {
                     partition_index: wanted.partition_index,
@@ -148,13 +179,13 @@ impl Broker {
             one.error_code = ErrorCode::CorruptMessage.as_i16();
         } else if let Resolved::Record { offset, timestamp, leader_epoch } = resolved {
             // Records that are not visible yet are not found yet.
-            let end = self.partitions.get(&owner).map(|led| {
-                if parked.read_committed { led.last_stable_offset() } else { led.high_watermark() }
-            });
-            if end.is_some_and(|end| offset < end) {
+            let led = self.partitions.get(&owner);
+            if led.is_some_and(|led| offset < parked.reader.visible_end(led)) {
                 tell(one, offset, timestamp, leader_epoch, version);
             } else {
                 out.sometimes(Mark::ListOffsetsInvisible);
+                let error = led.and_then(|led| parked.reader.check_end(led, version).err());
+                one.error_code = error.map_or(0, ErrorCode::as_i16);
             }
         }
         parked.remaining -= 1;
@@ -264,7 +295,7 @@ fn list_offset(
     partition: &mut Partition,
     wanted: &ListOffsetsPartition,
     version: i16,
-    read_committed: bool,
+    reader: Reader,
     part: Part,
     out: &mut Outbox,
 ) -> Result<Answer, ErrorCode> {
@@ -277,9 +308,9 @@ fn list_offset(
     };
     match wanted.timestamp {
         LATEST => {
-            let end =
-                if read_committed { partition.last_stable_offset() } else { partition.high_watermark() };
-            Ok(Answer::At { offset: end, timestamp: -1, leader_epoch: partition.leader_epoch() })
+            reader.check_end(partition, version)?;
+            let offset = reader.visible_end(partition);
+            Ok(Answer::At { offset, timestamp: -1, leader_epoch: partition.leader_epoch() })
         }
         EARLIEST => Ok(earliest),
         MAX_TIMESTAMP if version >= 7 => match partition.log().max_timestamp() {

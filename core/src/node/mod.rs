@@ -12,6 +12,7 @@ mod controller_registration;
 mod describe;
 mod envelope;
 mod fetch;
+mod in_sync;
 mod input;
 mod lifecycle;
 mod list_offsets;

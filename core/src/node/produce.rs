@@ -24,6 +24,8 @@ use sordini_protocol::wire::{Str, Uuid};
 pub(crate) struct ParkedProduce {
     pub(crate) reply_to: ReplyTo,
     response: ProduceResponse,
+    /// With acks=all: it is answered when all replicas in sync have it.
+    awaits_all: bool,
     /// The partitions that were appended to: place in the response, and the partition's owner number, in the order of
     /// the parts' indexes. A part that is done is `None`.
     parts: Vec<Option<(usize, usize, u32)>>,
@@ -116,7 +118,7 @@ impl Broker {
             reply_to.respond(AnyResponse::Produce(response), out);
         } else {
             let deadline = now.monotonic.plus_millis(i64::from(timeout_ms));
-            let parked = ParkedProduce { reply_to, response, parts, remaining };
+            let parked = ParkedProduce { reply_to, response, awaits_all: acks == -1, parts, remaining };
             self.park(id, Parked::Produce(parked), Some(deadline));
         }
     }
@@ -150,13 +152,6 @@ impl Broker {
         }
         if partition.is_offline() {
             return Err(refusal(ErrorCode::KafkaStorageError, "the log directory of the partition failed"));
-        }
-        if partition.has_company() {
-            // They have nothing of it, and whoever of them leads next would not either.
-            return Err(refusal(
-                ErrorCode::NotEnoughReplicas,
-                "this broker does not replicate yet, and other replicas count as in sync",
-            ));
         }
         if acks == -1 && partition.is_under_min_isr() {
             return Err(refusal(
@@ -192,16 +187,20 @@ impl Broker {
 
     /// A part of a parked request is where its acks ask for, or its partition is gone.
     pub(super) fn on_produced(&mut self, part: Part, owner: u32, out: &mut Outbox) {
-        let gone = match self.partitions.get(&owner) {
-            None => Some(ErrorCode::NotLeaderOrFollower),
-            Some(partition) if partition.is_offline() => Some(ErrorCode::KafkaStorageError),
-            Some(partition) if !partition.is_leader() => Some(ErrorCode::NotLeaderOrFollower),
-            Some(_) => None,
-        };
         // A request that timed out was answered; its records are in the log all the same.
         let Some(Parked::Produce(produce)) = self.parked.get_mut(&part.parked) else { return };
         let Some((topic, partition, _)) = produce.parts[part.index].take() else { return };
-        if let Some(code) = gone {
+        let failed = match self.partitions.get(&owner) {
+            None => Some(ErrorCode::NotLeaderOrFollower),
+            Some(partition) if partition.is_offline() => Some(ErrorCode::KafkaStorageError),
+            Some(partition) if !partition.is_leader() => Some(ErrorCode::NotLeaderOrFollower),
+            // All who are in sync have it, and these have become too few since it was appended.
+            Some(partition) if produce.awaits_all && partition.has_lost_min_isr() => {
+                Some(ErrorCode::NotEnoughReplicasAfterAppend)
+            }
+            Some(_) => None,
+        };
+        if let Some(code) = failed {
             out.sometimes_if(code == ErrorCode::KafkaStorageError, Mark::ProduceFailedWaiting);
             let one = &mut produce.response.responses[topic].partition_responses[partition];
             (one.error_code, one.base_offset) = (code.as_i16(), -1);

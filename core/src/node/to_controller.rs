@@ -31,6 +31,7 @@ pub(super) enum Question {
     Heartbeat,
     ProducerIds,
     Directories,
+    InSyncReplicas,
     /// Something that a client wants.
     Forwarded(Forward),
 }
@@ -39,7 +40,11 @@ impl Question {
     /// A client's requests may take long; what a broker has to say for itself must not wait behind them.
     const fn channel(&self) -> Channel {
         match self {
-            Self::Registration | Self::Heartbeat | Self::ProducerIds | Self::Directories => Channel::Broker,
+            Self::Registration
+            | Self::Heartbeat
+            | Self::ProducerIds
+            | Self::Directories
+            | Self::InSyncReplicas => Channel::Broker,
             Self::Forwarded(_) => Channel::Forwarding,
         }
     }
@@ -115,9 +120,11 @@ impl Broker {
         let deadline = match &question {
             Question::Forwarded(forward) => forward.give_up_at,
             // What has no answer is asked again before the session is over.
-            Question::Registration | Question::Heartbeat | Question::ProducerIds | Question::Directories => {
-                now.monotonic.plus_millis((session_ms / 2).max(1))
-            }
+            Question::Registration
+            | Question::Heartbeat
+            | Question::ProducerIds
+            | Question::Directories
+            | Question::InSyncReplicas => now.monotonic.plus_millis((session_ms / 2).max(1)),
         };
         to.asked.insert(request, Asked { peer: peer.clone(), question, deadline });
         out.push(Output::Ask { peer, request, version, body });
@@ -154,7 +161,8 @@ impl Broker {
             }
             self.hand_out_producer_ids(now, out);
             self.tell_directories(now, out);
-            let is_to_tell = self.has_directories_to_tell();
+            self.ask_for_isr_changes(now, out);
+            let is_to_tell = self.has_directories_to_tell() || self.has_isr_changes_to_ask();
             let to = &mut self.to_controller;
             let is_open = !self.waiting_for_producer_ids.is_empty() && !self.producer_ids_requested;
             if is_open || is_to_tell || !to.waiting.is_empty() {
@@ -272,6 +280,9 @@ impl Broker {
             (Question::Directories, AnyResponse::AssignReplicasToDirs(response)) => {
                 self.on_directories(&response, now, out);
             }
+            (Question::InSyncReplicas, AnyResponse::AlterPartition(response)) => {
+                self.on_isr_changes_answered(&response, now, out);
+            }
             (Question::Forwarded(forward), AnyResponse::Envelope(response)) => {
                 match envelope::disclose(&forward, response) {
                     Err(ErrorCode::NotController) => self.on_no_answer(Question::Forwarded(forward), now),
@@ -289,6 +300,7 @@ impl Broker {
             Question::Registration | Question::Heartbeat => self.put_lifecycle_off(now),
             Question::ProducerIds => self.producer_ids_requested = false,
             Question::Directories => self.assignments.on_no_answer(),
+            Question::InSyncReplicas => self.isr_changes.on_no_answer(),
             Question::Forwarded(forward) => {
                 // What a client sent first is to be done first.
                 let waiting = &mut self.to_controller.waiting;

@@ -1,9 +1,15 @@
-//! One replica of a partition: what may be appended while it leads, how far readers may see, and who waits for what.
+//! One replica of a partition: what may be appended while it leads, how far readers may see, and who waits for what. What its
+//! leader knows of the others is in [`replication`].
 //!
 //! It does not know connections or requests: whoever waits is a name of the node's.
 
+mod replication;
+
+pub(crate) use replication::{DecidedIsr, FollowerFetch, Refused, WantedIsr};
+
 use crate::config::topic::{Codec, CompressionType, MessageTimestampType, TopicConfig};
-use crate::ids::{LeaderEpoch, Offset, TopicIdPartition};
+use crate::controller::image::PartitionState;
+use crate::ids::{BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, TopicIdPartition};
 use crate::log::lookup::{BatchPlace, Found, Target};
 use crate::log::partition_log::{LookupId, PartitionLog, Start};
 use crate::log::producer_state::SequenceVerdict;
@@ -13,10 +19,13 @@ use crate::outbox::Outbox;
 use crate::storage_op::{Completion, StorageFault};
 use crate::time::Now;
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use alloc::{format, vec};
+use core::time::Duration;
+use replication::Replication;
 use sordini_protocol::batch::{InvalidBatch, NO_TIMESTAMP, ValidatedBatch, assign};
 use sordini_protocol::compression::Compression;
 use sordini_protocol::error_code::ErrorCode;
@@ -36,13 +45,8 @@ pub(crate) struct Part {
 /// What a replica is at the moment.
 #[derive(Clone, Debug)]
 enum Role {
-    /// It takes appends and serves readers.
-    Leader {
-        /// How many replicas are in sync, this one among them: readers see what all of them have.
-        in_sync: usize,
-        /// How many there are.
-        replicas: usize,
-    },
+    /// It takes appends and serves readers, who see what all replicas in sync have.
+    Leader(Box<Replication>),
     /// Another leads, or nobody does.
     Follower,
     /// Its log directory failed. There is no way back but a restart.
@@ -101,6 +105,8 @@ pub(crate) struct Partition {
     waiting_for_write: BTreeSet<(Offset, Part)>,
     /// Fetch requests to be told when there is more to read.
     waiting_for_data: BTreeSet<Part>,
+    /// Those of other replicas, which read all that is written.
+    waiting_for_records: BTreeSet<Part>,
     /// Searches under way, and whom to tell.
     searches: BTreeMap<LookupId, Search>,
 }
@@ -132,31 +138,40 @@ impl Partition {
             waiting_for_high_watermark: BTreeSet::new(),
             waiting_for_write: BTreeSet::new(),
             waiting_for_data: BTreeSet::new(),
+            waiting_for_records: BTreeSet::new(),
             searches: BTreeMap::new(),
         }
     }
 
-    /// Leads from here on, or goes on to under a new epoch, with so many of so many replicas in sync. A leader that is its
-    /// only in-sync replica has replicated everything it has.
+    /// Leads from here on, or goes on to, under the epoch and with the replicas that the metadata says. A follower that lags
+    /// for longer than `lag_max` is not in sync.
     pub(crate) fn become_leader(
         &mut self,
-        epoch: LeaderEpoch,
-        in_sync: usize,
-        replicas: usize,
+        own: NodeId,
+        state: &PartitionState,
+        lag_max: Duration,
+        now: Now,
         out: &mut Outbox,
     ) -> Awakened {
-        assert!(self.leader_epoch <= epoch, "epochs do not fall");
+        assert!(self.leader_epoch <= state.leader_epoch, "epochs do not fall");
         let has_led = self.is_leader();
-        self.leader_epoch = epoch;
-        self.role = Role::Leader { in_sync, replicas };
-        self.log.assign_epoch(epoch, out);
+        match &mut self.role {
+            Role::Leader(replication) if self.leader_epoch == state.leader_epoch => {
+                replication.update(state, now.monotonic);
+            }
+            Role::Leader(_) | Role::Follower | Role::Offline => {
+                let epoch_start = self.log.next_offset();
+                let replication = Replication::begin(own, lag_max, state, epoch_start, now.monotonic);
+                self.role = Role::Leader(Box::new(replication));
+            }
+        }
+        self.leader_epoch = state.leader_epoch;
+        self.log.assign_epoch(state.leader_epoch, out);
         if !has_led && self.config.flush_messages != i64::MAX {
             // What a crash left in the page cache is counted from here on as what it is taken for: durable.
             self.log.flush(out);
         }
-        let mut awakened = Awakened::default();
-        self.maybe_advance_high_watermark(&mut awakened);
-        awakened
+        self.maybe_advance_high_watermark(now)
     }
 
     /// Leads no more, if it did. Everybody who waits is to be told.
@@ -179,6 +194,7 @@ impl Partition {
             .extend(core::mem::take(&mut self.waiting_for_high_watermark).into_iter().map(|(_, p)| p));
         awakened.produced.extend(core::mem::take(&mut self.waiting_for_write).into_iter().map(|(_, p)| p));
         awakened.fetches.extend(core::mem::take(&mut self.waiting_for_data));
+        awakened.fetches.extend(core::mem::take(&mut self.waiting_for_records));
         let searches = core::mem::take(&mut self.searches);
         awakened.searches.extend(searches.into_values().map(|search| (search.part, Resolved::Nothing)));
         awakened
@@ -189,18 +205,37 @@ impl Partition {
     }
 
     pub(crate) const fn is_leader(&self) -> bool {
-        matches!(self.role, Role::Leader { .. })
+        matches!(self.role, Role::Leader(_))
     }
 
-    /// Whether others are in sync while this replica leads.
-    pub(crate) const fn has_company(&self) -> bool {
-        matches!(self.role, Role::Leader { in_sync: 2.., .. })
+    const fn replication(&self) -> Option<&Replication> {
+        match &self.role {
+            Role::Leader(replication) => Some(replication),
+            Role::Follower | Role::Offline => None,
+        }
     }
 
-    /// Whether fewer replicas are in sync than `min.insync.replicas` asks for, of a partition that has so many.
+    const fn replication_mut(&mut self) -> Option<&mut Replication> {
+        match &mut self.role {
+            Role::Leader(replication) => Some(replication),
+            Role::Follower | Role::Offline => None,
+        }
+    }
+
+    /// So many replicas have to be in sync: `min.insync.replicas`, or all, of a partition that has fewer.
+    fn min_isr(&self, replication: &Replication) -> usize {
+        replication.replicas().min(self.config.min_insync_replicas as usize)
+    }
+
+    /// Whether fewer replicas are in sync than have to be.
     pub(crate) fn is_under_min_isr(&self) -> bool {
-        let min_isr = self.config.min_insync_replicas as usize;
-        matches!(self.role, Role::Leader { in_sync, replicas } if in_sync < min_isr.min(replicas))
+        self.replication().is_some_and(|it| it.in_sync() < self.min_isr(it))
+    }
+
+    /// Whether too few replicas are in sync for what was appended when there were enough, even if all comes true that this
+    /// leader has proposed.
+    pub(crate) fn has_lost_min_isr(&self) -> bool {
+        self.replication().is_some_and(|it| it.maximal_isr().len() < self.min_isr(it))
     }
 
     pub(crate) const fn leader_epoch(&self) -> LeaderEpoch {
@@ -209,6 +244,12 @@ impl Partition {
 
     pub(crate) const fn high_watermark(&self) -> Offset {
         self.high_watermark
+    }
+
+    /// Whether a leader does not know yet how far the log was replicated when its epoch began: its high watermark may be less
+    /// than what the leader before had told.
+    pub(crate) fn is_behind_epoch_start(&self) -> bool {
+        self.replication().is_some_and(|it| self.high_watermark < it.epoch_start())
     }
 
     /// With no transaction open, everything below the high watermark is stable.
@@ -229,12 +270,74 @@ impl Partition {
     }
 
     /// Goes by another configuration from here on, which may let readers see more.
-    pub(crate) fn set_config(&mut self, config: Arc<TopicConfig>) -> Awakened {
+    pub(crate) fn set_config(&mut self, config: Arc<TopicConfig>, now: Now) -> Awakened {
         self.config = config;
-        let mut awakened = Awakened::default();
-        self.maybe_advance_high_watermark(&mut awakened);
-        awakened
+        self.maybe_advance_high_watermark(now)
     }
+
+    // ---- the other replicas ----
+
+    /// Takes note of how far another replica is. Answers who can go on, and whether the controller is to be asked to take it for
+    /// one in sync; nothing if it is no replica that this leader knows of.
+    pub(crate) fn on_follower_fetch(&mut self, fetch: &FollowerFetch, now: Now) -> Option<(Awakened, bool)> {
+        let leader_end = self.log.written_end();
+        let high_watermark = self.high_watermark;
+        let replication = self.replication_mut()?;
+        if !replication.on_fetch(fetch, leader_end, now.monotonic) {
+            return None;
+        }
+        let is_proposed = replication.propose_expansion(fetch.replica, high_watermark);
+        Some((self.maybe_advance_high_watermark(now), is_proposed))
+    }
+
+    /// Proposes to leave out of the ISR who lags behind; answers whether the controller is to be asked.
+    pub(crate) fn look_for_lagging(&mut self, now: Now) -> bool {
+        let leader_end = self.log.written_end();
+        self.replication_mut().is_some_and(|it| it.propose_shrinking(leader_end, now.monotonic))
+    }
+
+    /// The life of a broker that fetches, as far as it has said which, if it has fetched from this leader.
+    pub(crate) fn follower_epoch(&self, replica: NodeId) -> Option<Option<BrokerEpoch>> {
+        self.replication()?.follower_epoch(replica)
+    }
+
+    /// Takes note of whether the life of a broker that fetches may be in sync.
+    pub(crate) fn judge_follower(&mut self, replica: NodeId, is_eligible: bool, now: Now) -> Awakened {
+        if let Some(replication) = self.replication_mut() {
+            replication.judge(replica, is_eligible);
+        }
+        self.maybe_advance_high_watermark(now)
+    }
+
+    /// What the controller is to be asked for, if anything. Of itself the broker says in which life it is.
+    pub(crate) fn wanted_isr(&self, own_epoch: BrokerEpoch) -> Option<WantedIsr> {
+        self.replication()?.wanted(self.leader_epoch, own_epoch)
+    }
+
+    /// The controller has decided what was proposed.
+    pub(crate) fn on_isr_decided(&mut self, decided: DecidedIsr, now: Now) -> Awakened {
+        if decided.leader_epoch == self.leader_epoch
+            && let Some(replication) = self.replication_mut()
+        {
+            replication.on_decided(decided);
+        }
+        self.maybe_advance_high_watermark(now)
+    }
+
+    /// The controller has refused what was proposed in this epoch on what was known at `partition_epoch`.
+    pub(crate) fn on_isr_refused(
+        &mut self,
+        leader_epoch: LeaderEpoch,
+        partition_epoch: PartitionEpoch,
+        code: ErrorCode,
+    ) -> Refused {
+        if leader_epoch != self.leader_epoch {
+            return Refused::AwaitsMetadata;
+        }
+        self.replication_mut().map_or(Refused::AwaitsMetadata, |it| it.on_refused(partition_epoch, code))
+    }
+
+    // ---- appends and readers ----
 
     /// Compares the epoch that a client or follower believes in with the one that holds (KIP-320).
     pub(crate) fn check_leader_epoch(&self, believed: LeaderEpoch) -> Result<(), ErrorCode> {
@@ -363,15 +466,18 @@ impl Partition {
         reached < end && waiting.insert((end, part))
     }
 
-    /// Has `part` told whenever there is more to read, until [`Self::forget`].
-    pub(crate) fn await_data(&mut self, part: Part) {
-        self.waiting_for_data.insert(part);
+    /// Has `part` told whenever there is more to read for it, until [`Self::forget_fetch`]: another replica reads all that is
+    /// written.
+    pub(crate) fn await_data(&mut self, part: Part, is_replica: bool) {
+        let waiting = if is_replica { &mut self.waiting_for_records } else { &mut self.waiting_for_data };
+        waiting.insert(part);
     }
 
     /// Forgets a part of a fetch that is over. A search of its goes on, since its reads are under way; the result finds
     /// nobody.
     pub(crate) fn forget_fetch(&mut self, part: Part) {
         self.waiting_for_data.remove(&part);
+        self.waiting_for_records.remove(&part);
     }
 
     /// Forgets a part of a produce request that is over: it timed out, or its client is gone.
@@ -421,13 +527,16 @@ impl Partition {
         &mut self,
         sequence: u64,
         result: Result<Completion, StorageFault>,
+        now: Now,
         out: &mut Outbox,
     ) -> Result<Awakened, StorageFault> {
         let progress = self.log.on_completed(sequence, result, out)?;
         let mut awakened = Awakened::default();
         if progress.written {
             take_reached(&mut self.waiting_for_write, self.log.written_end(), &mut awakened.produced);
-            self.maybe_advance_high_watermark(&mut awakened);
+            let Awakened { produced, fetches, .. } = self.maybe_advance_high_watermark(now);
+            awakened.produced.extend(produced);
+            awakened.fetches.extend(fetches.iter().chain(&self.waiting_for_records));
         }
         if let Some((id, found)) = progress.found
             && let Some(search) = self.searches.remove(&id)
@@ -464,21 +573,19 @@ impl Partition {
         Ok(awakened)
     }
 
-    /// The high watermark is the least log end of the in-sync replicas: with this one alone, its own. It stays where it is
-    /// while too few are in sync, whatever was asked for with a record: replicas that left the ISR may lead then, and have
+    /// The high watermark is how far all in-sync replicas have the log, and never falls while this one leads. It stays where it
+    /// is while too few are in sync, whatever was asked for with a record: replicas that left the ISR may lead then, and have
     /// everything below it (KIP-966).
-    fn maybe_advance_high_watermark(&mut self, awakened: &mut Awakened) {
-        if !self.is_leader() || self.has_company() || self.is_under_min_isr() {
-            return;
-        }
-        let end = self.log.written_end();
-        assert!(self.high_watermark <= end, "the high watermark does not fall while a replica leads");
-        if end == self.high_watermark {
-            return;
-        }
+    fn maybe_advance_high_watermark(&mut self, now: Now) -> Awakened {
+        let mut awakened = Awakened::default();
+        let written_end = self.log.written_end();
+        let replication = self.replication().filter(|_| !self.is_under_min_isr());
+        let replicated = replication.and_then(|it| it.replicated_end(written_end, now.monotonic));
+        let Some(end) = replicated.filter(|end| *end > self.high_watermark) else { return awakened };
         self.high_watermark = end;
         take_reached(&mut self.waiting_for_high_watermark, end, &mut awakened.produced);
         awakened.fetches.extend(&self.waiting_for_data);
+        awakened
     }
 
     /// Deletes records below `offset` at a client's request; -1 stands for the high watermark.
