@@ -216,6 +216,12 @@ marks! {
     /// A connection was closed because a batch without acks was refused.
     ProduceClosed = "produce.closed";
 
+    /// A follower's log had what its leader's has not, and that was cut off, or all of it.
+    PartitionCut = "partition.cut";
+    /// What a follower was sent is not what comes next, or is damaged.
+    ReplicaFetchedDamage = "replica.fetched_damage";
+    /// A leader's log began behind the end of its follower's.
+    ReplicaOutOfRange = "replica.out_of_range";
     /// A fetch waited and was answered because of an append.
     FetchWoken = "fetch.woken";
     /// A fetch waited and was answered because its time was up.

@@ -15,6 +15,8 @@ pub enum Channel {
     Broker,
     /// What clients ask of it through a broker.
     Forwarding,
+    /// Fetches of partitions' replicas, which wait for records.
+    Replication,
 }
 
 /// One end of a connection that the node opens.

@@ -164,14 +164,13 @@ impl Marks {
     }
 }
 
+/// Why nothing befalls what followers fetch.
+const NOTHING_IS_REPLICATED: &str =
+    "no producer of a plan writes to what several brokers have: core/tests/replication.rs does";
+
 /// The marks that no plan of today can come by, each with what it would take.
-const OUT_OF_REACH: [(&str, &str); 7] = [
-    (
-        "boot.deleted_while_opening",
-        "logs of a quorum's plan are opened in a moment: core/tests/cluster.rs takes a disk its time",
-    ),
+const OUT_OF_REACH: [(&str, &str); 8] = [
     ("controller.transaction_aborted", "only Apache Kafka's controllers write metadata transactions"),
-    ("fetch.diverging", "only a follower says which epoch it fetched last, and brokers do not replicate"),
     (
         "log.lookup.segment_deleted",
         "a disk does what is asked of one file in that order, and a segment is not searched once its deletion began",
@@ -182,6 +181,9 @@ const OUT_OF_REACH: [(&str, &str); 7] = [
         "the disks of a quorum hold what they took, and the network delivers what it was given",
     ),
     ("produce.timed_out", "producers wait for half a minute, and no disk stalls that long"),
+    ("partition.cut", NOTHING_IS_REPLICATED),
+    ("replica.fetched_damage", NOTHING_IS_REPLICATED),
+    ("replica.out_of_range", NOTHING_IS_REPLICATED),
 ];
 
 /// In how many runs each mark was hit.

@@ -33,7 +33,7 @@ macro_rules! found {
 found! {
     a_log_cut_to_an_old_high_watermark_is_found: A01TruncateToOwnHighWatermark, from 0, within 30;
     a_fetch_that_looks_at_the_log_twice_is_found: A10TwoPhaseFetchBound, from 0, within 30;
-    retention_of_what_is_not_committed_is_found: A13RetentionIgnoresHighWatermark, from 57, within 171;
+    retention_of_what_is_not_committed_is_found: A13RetentionIgnoresHighWatermark, from 283, within 852;
     a_leader_that_resumes_its_epoch_is_found: A14ResumeLeadershipSameEpoch, from 3, within 30;
     a_voter_that_fetches_before_it_syncs_is_found: A15VoterSkipsFlush, from 3, within 30;
     a_commit_by_what_earlier_epochs_wrote_is_found: A16HighWatermarkAtEpochStart, from 3, within 30;

@@ -307,6 +307,18 @@ pub struct BrokerConfig {
     pub producer_id_expiration_check_interval_ms: i64,
     /// `replica.lag.time.max.ms`: a replica that had not all that there is for longer than this, is not in sync.
     pub replica_lag_time_max_ms: i64,
+    /// `replica.fetch.wait.max.ms`: how long a fetch of a replica waits for records.
+    pub replica_fetch_wait_max_ms: i32,
+    /// `replica.fetch.min.bytes`: for how many bytes.
+    pub replica_fetch_min_bytes: i32,
+    /// `replica.fetch.max.bytes`: how many bytes of one partition it asks for.
+    pub replica_fetch_max_bytes: i32,
+    /// `replica.fetch.response.max.bytes`: how many bytes in all.
+    pub replica_fetch_response_max_bytes: i32,
+    /// `replica.fetch.backoff.ms`: how long a partition that cannot be fetched is left alone.
+    pub replica_fetch_backoff_ms: i64,
+    /// `replica.socket.timeout.ms`: how long a fetch may take.
+    pub replica_socket_timeout_ms: i64,
     /// `replica.high.watermark.checkpoint.interval.ms`.
     pub replica_high_watermark_checkpoint_interval_ms: i64,
     /// `log.flush.scheduler.interval.ms`.
@@ -798,6 +810,10 @@ impl Numbers<'_> {
         u32::try_from(self.i64(key).max(0)).expect("the key is an INT")
     }
 
+    fn i32(&self, key: &str) -> i32 {
+        i32::try_from(self.i64(key)).expect("the key is an INT")
+    }
+
     fn flag(&self, key: &str) -> bool {
         self.i64(key) == 1
     }
@@ -931,6 +947,12 @@ impl Rules<'_> {
             producer_id_expiration_ms: read.i64("producer.id.expiration.ms"),
             producer_id_expiration_check_interval_ms: read.i64("producer.id.expiration.check.interval.ms"),
             replica_lag_time_max_ms: read.i64("replica.lag.time.max.ms").max(0),
+            replica_fetch_wait_max_ms: read.i32("replica.fetch.wait.max.ms"),
+            replica_fetch_min_bytes: read.i32("replica.fetch.min.bytes"),
+            replica_fetch_max_bytes: read.i32("replica.fetch.max.bytes"),
+            replica_fetch_response_max_bytes: read.i32("replica.fetch.response.max.bytes"),
+            replica_fetch_backoff_ms: read.i64("replica.fetch.backoff.ms").max(1),
+            replica_socket_timeout_ms: read.i64("replica.socket.timeout.ms").max(1),
             replica_high_watermark_checkpoint_interval_ms: read
                 .i64("replica.high.watermark.checkpoint.interval.ms")
                 .max(0),

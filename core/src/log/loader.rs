@@ -46,6 +46,9 @@ pub(crate) struct LoadRequest {
     pub(crate) log_start: Offset,
     /// From `replication-offset-checkpoint`, for the exhibit that cuts the log there.
     pub(crate) high_watermark: Offset,
+    /// Where the log is cut, if it goes on behind that: before the batch that holds this offset, or follows it. The recovery
+    /// point is not above it.
+    pub(crate) end: Option<Offset>,
     pub(crate) config: TopicConfig,
     pub(crate) museum: Museum,
 }
@@ -536,8 +539,9 @@ impl LogLoader {
             let in_order = header.base_offset >= self.log.next_offset.0
                 && header.last_offset() >= header.base_offset
                 && span.is_some_and(|span| span < i64::from(i32::MAX));
-            let is_cut_off = self.request.museum.has(Exhibit::A01TruncateToOwnHighWatermark)
-                && header.base_offset >= self.request.high_watermark.0;
+            let is_cut_off = self.request.end.is_some_and(|end| header.last_offset() >= end.0)
+                || (self.request.museum.has(Exhibit::A01TruncateToOwnHighWatermark)
+                    && header.base_offset >= self.request.high_watermark.0);
             if size as u64 > remaining || !in_order || is_cut_off {
                 return self.finish_scan(scan, false, now, out);
             }

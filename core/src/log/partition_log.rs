@@ -941,7 +941,8 @@ impl PartitionLog {
         self.written_end = to;
         self.flushed_end = to;
         self.durable_end = to;
-        self.recovery_point = to;
+        // As long as a crash may bring back what was there, nothing of that is vouched for.
+        self.recovery_point = self.recovery_point.min(to);
         if self.epochs.truncate_from_end(Offset(0)) {
             self.write_epochs(out);
         }
@@ -999,6 +1000,35 @@ impl PartitionLog {
     /// Whether nothing that a clean stop has to wait for is under way.
     pub(crate) fn is_idle(&self) -> bool {
         self.in_flight.is_empty() && self.flushes.is_empty() && self.aside == 0 && self.doomed.is_empty()
+    }
+
+    /// Whether nothing at all is under way. What a search reads counts too.
+    pub(crate) fn is_still(&self) -> bool {
+        self.waits.is_empty()
+    }
+
+    /// Believes nothing from `offset` on to be durable, nor anything below it to be deleted, before the log is cut there:
+    /// whatever comes there next is other records.
+    pub(crate) fn doubt(&mut self, offset: Offset) {
+        self.log_start = self.log_start.min(offset);
+        self.flushed_end = self.flushed_end.min(offset);
+        self.durable_end = self.durable_end.min(offset);
+        self.recovery_point = self.recovery_point.min(offset);
+    }
+
+    /// Forgets epochs that began where the log ends, and in which it has no records: another leader began others there.
+    /// Answers whether there were any.
+    pub(crate) fn forget_epochs_at_end(&mut self, out: &mut Outbox) -> bool {
+        let are_any = self.epochs.truncate_from_end(self.next_offset);
+        if are_any {
+            self.write_epochs(out);
+        }
+        are_any
+    }
+
+    /// How much of [`TopicConfig::segment_jitter_ms`] is this log's.
+    pub(crate) const fn jitter(&self) -> u64 {
+        self.jitter
     }
 
     fn assert_invariants(&self) {

@@ -187,7 +187,7 @@ impl Segment {
     }
 
     /// Takes note that the log file was cut to `size` bytes and the indexes emptied. What the largest timestamp below the cut
-    /// is, nobody looks up in the one log that is cut: the metadata log.
+    /// is, nobody looks up in the one log that is cut so: the metadata log.
     pub(crate) fn truncate(&mut self, size: u64) {
         self.size = size;
         self.index_entries = 0;

@@ -334,6 +334,7 @@ impl Boot {
             recovery_point: Offset(0),
             log_start: self.metadata_log_start(),
             high_watermark: Offset(i64::MAX),
+            end: None,
             config: log_config(&self.config.quorum),
             museum: self.museum,
         };

@@ -13,7 +13,9 @@ use super::loading::{DirFacts, Logs, topic_config};
 use super::metadata::ParkedMetadata;
 use super::output::Output;
 use super::produce::ParkedProduce;
+use super::replica_fetcher::ReplicaFetchers;
 use super::to_controller::{Question, ToController};
+use super::truncation::Cut;
 use crate::config::broker::BrokerConfig;
 use crate::config::topic::TopicConfig;
 use crate::config::{BrokerConfigLayers, Overrides};
@@ -146,6 +148,8 @@ pub(super) enum Timer {
     Lifecycle,
     /// Replicas that lag behind are looked for.
     InSyncReplicas,
+    /// Replicas are to be fetched, or a fetch has taken too long.
+    ReplicaFetchers,
 }
 
 /// How far serving has come.
@@ -208,6 +212,10 @@ pub(crate) struct Broker {
     pub(super) assignments: Assignments,
     /// What it is to be asked to decide of in-sync replicas.
     pub(super) isr_changes: IsrChanges,
+    /// What it reads of those who lead what it has replicas of.
+    pub(super) fetchers: ReplicaFetchers,
+    /// Logs, by their owners, whose end is being cut off.
+    pub(super) cuts: BTreeMap<u32, Cut>,
     /// Where the active controller was when this was last looked at.
     known_controller: Option<Address>,
     pub(super) logs: Logs,
@@ -279,6 +287,8 @@ impl Broker {
             to_controller: ToController::default(),
             assignments: Assignments::default(),
             isr_changes: IsrChanges::default(),
+            fetchers: ReplicaFetchers::default(),
+            cuts: BTreeMap::new(),
             known_controller: None,
             // What a controller finds beside its metadata log is nobody's business.
             logs: if config.process_roles.broker { Logs::Unopened(dirs) } else { Logs::Open },
@@ -384,12 +394,17 @@ impl Broker {
             self.on_logs_looked_at(now, out);
             return self.after_quorum(now, out);
         }
+        if self.is_being_cut(owner) {
+            return self.on_cut_storage(owner, sequence, result, now, out);
+        }
         if let Some(partition) = self.partitions.get_mut(&owner) {
             match partition.on_storage_completed(sequence, result, now, out) {
                 Ok(awakened) => self.on_awakened(owner, awakened, now, out),
                 Err(fault) => self.on_storage_fault(owner, fault, now, out),
             }
             self.arm_log_timer(owner);
+            self.pursue_cuts(now, out);
+            self.pursue_replica_fetchers(now, out);
         }
         // Otherwise the partition was deleted meanwhile.
         self.maybe_mark_clean(out);
@@ -417,7 +432,7 @@ impl Broker {
     }
 
     /// A disk under a log failed: everything in that log directory is offline, as Kafka has it (KIP-112).
-    fn on_storage_fault(&mut self, owner: u32, fault: StorageFault, now: Now, out: &mut Outbox) {
+    pub(super) fn on_storage_fault(&mut self, owner: u32, fault: StorageFault, now: Now, out: &mut Outbox) {
         let Some(partition) = self.partitions.get(&owner) else { return };
         let Some(dir) = dir_index(partition.log().dir()) else { return };
         self.log_dirs[dir].failed = true;
@@ -435,6 +450,8 @@ impl Broker {
         for owner in owners {
             let partition = self.partitions.get_mut(&owner).expect("it was just listed");
             self.assignments.forget(partition.id);
+            self.fetchers.forget(partition.id);
+            self.cuts.remove(&owner);
             let awakened = partition.become_offline();
             self.on_awakened(owner, awakened, now, out);
         }
@@ -499,6 +516,7 @@ impl Broker {
             self.known_controller = controller;
         }
         self.pursue_lifecycle(now, out);
+        self.pursue_replica_fetchers(now, out);
         self.maybe_mark_clean(out);
         self.quorum.leave_silent_leader(now, out);
         match self.quorum.next_deadline(now) {
@@ -652,9 +670,8 @@ impl Broker {
         if !self.is_replica(id) {
             return self.remove_replica(id, &name, now, out);
         }
-        let state = &topic.partitions[&id.partition];
+        let state = topic.partitions[&id.partition].clone();
         let (own, lag_max) = (self.config.node_id, self.replica_lag_max());
-        let state = state.clone();
         let owner = match self.owners.get(&id) {
             Some(owner) => *owner,
             None => {
@@ -667,9 +684,11 @@ impl Broker {
             }
         };
         let partition = self.partitions.get_mut(&owner).expect("owners and partitions agree");
-        if partition.is_offline() {
+        if partition.is_offline() || self.cuts.contains_key(&owner) {
+            // A log that is cut is looked at again when it is whole.
             return;
         }
+        self.fetchers.follow(id, owner, &state, own);
         let awakened = if state.leader == Some(own) {
             partition.become_leader(own, &state, lag_max, now, out)
         } else {
@@ -736,6 +755,8 @@ impl Broker {
         let mut partition = self.partitions.remove(&owner).expect("owners and partitions agree");
         self.timers.cancel(&Timer::Log(owner));
         self.assignments.forget(id);
+        self.fetchers.forget(id);
+        self.cuts.remove(&owner);
         let awakened = partition.become_offline();
         self.on_awakened(owner, awakened, now, out);
         self.stale_checkpoints.insert((topic.clone(), id.partition));
@@ -815,7 +836,7 @@ impl Broker {
         (partition.is_leader() || partition.is_offline()).then_some((owner, partition))
     }
 
-    const fn is_stopping(&self) -> bool {
+    pub(super) const fn is_stopping(&self) -> bool {
         matches!(self.stage, Stage::Closing | Stage::Marking | Stage::Stopped)
     }
 
@@ -882,15 +903,20 @@ impl Broker {
             match timer {
                 Timer::Parked(id) => self.on_parked_deadline(id, out),
                 Timer::Log(owner) => {
+                    if self.cuts.contains_key(&owner) {
+                        // It is armed again when the log is whole.
+                        continue;
+                    }
                     if let Some(partition) = self.partitions.get_mut(&owner) {
                         partition.log_mut().on_deadline(now, out);
                     }
                     self.arm_log_timer(owner);
                 }
                 Timer::Retention => {
-                    for partition in self.partitions.values_mut().filter(|partition| !partition.is_offline())
-                    {
-                        partition.apply_retention(now, out);
+                    for (owner, partition) in &mut self.partitions {
+                        if !partition.is_offline() && !self.cuts.contains_key(owner) {
+                            partition.apply_retention(now, out);
+                        }
                     }
                     if self.museum.has(Exhibit::A23MetadataLogTimeRetention) {
                         let config = self.config.topic_defaults.clone();
@@ -920,6 +946,7 @@ impl Broker {
                     self.look_for_lagging_replicas(now, out);
                     self.arm_again(timer, self.isr_check_interval_ms(), now);
                 }
+                Timer::ReplicaFetchers => self.pursue_replica_fetchers(now, out),
                 Timer::HighWatermarks => {
                     self.write_high_watermarks(out);
                     self.arm_again(timer, self.config.replica_high_watermark_checkpoint_interval_ms, now);
@@ -995,6 +1022,7 @@ impl Broker {
             return self.fail(format!("{what}: {fault}"));
         }
         self.on_unmarked(now, out);
+        self.pursue_cuts(now, out);
         self.maybe_mark_clean(out);
     }
 
@@ -1037,7 +1065,7 @@ impl Broker {
         }
     }
 
-    fn write_recovery_points(&mut self, out: &mut Outbox) {
+    pub(super) fn write_recovery_points(&mut self, out: &mut Outbox) {
         let point = if self.museum.has(Exhibit::B01RecoveryPointAheadOfFlush) {
             PartitionLog::next_offset
         } else {
@@ -1046,7 +1074,7 @@ impl Broker {
         self.write_checkpoint("recovery-point-offset-checkpoint", |log, _| Some(point(log)), out);
     }
 
-    fn write_log_starts(&mut self, out: &mut Outbox) {
+    pub(super) fn write_log_starts(&mut self, out: &mut Outbox) {
         // A log that starts where its first segment does says so itself.
         let above_first =
             |log: &PartitionLog, _| (log.log_start() > log.first_base()).then_some(log.log_start());
@@ -1083,18 +1111,21 @@ impl Broker {
                 self.on_fetch_deadline(id, out);
             }
         }
-        for partition in self.partitions.values_mut().filter(|partition| !partition.is_offline()) {
-            partition.log_mut().close(out);
+        for (owner, partition) in &mut self.partitions {
+            if !partition.is_offline() && !self.cuts.contains_key(owner) {
+                partition.log_mut().close(out);
+            }
         }
         self.quorum.stop(now, out);
         self.quorum.log_mut().close(out);
         self.after_quorum(now, out);
     }
 
-    fn maybe_mark_clean(&mut self, out: &mut Outbox) {
+    pub(super) fn maybe_mark_clean(&mut self, out: &mut Outbox) {
         let is_idle = |log: &PartitionLog| log.is_idle();
         let all_closed = || {
             self.partitions.values().filter(|partition| !partition.is_offline()).all(|p| is_idle(p.log()))
+                && !self.cuts.values().any(Cut::is_under_way)
                 && self.quorum.is_settled()
                 && self.has_written()
         };
@@ -1131,7 +1162,13 @@ impl Broker {
         match &self.logs {
             // A controller has opened no log of a partition, and can vouch for none.
             Logs::Open if self.lifecycle.is_none() => Vec::new(),
-            Logs::Open => (0..self.log_dirs.len()).filter(|dir| !self.log_dirs[*dir].failed).collect(),
+            Logs::Open => {
+                // Nor for a log that is half cut.
+                let cut = |owner: &u32| dir_index(self.partitions.get(owner)?.log().dir());
+                let cut: BTreeSet<usize> = self.cuts.keys().filter_map(cut).collect();
+                let is_whole = |dir: &usize| !self.log_dirs[*dir].failed && !cut.contains(dir);
+                (0..self.log_dirs.len()).filter(is_whole).collect()
+            }
             // They are as the life before left them. The broker may be registered anew since then.
             Logs::Unopened(dirs) | Logs::Unmarking(dirs) => {
                 (0..dirs.len()).filter(|dir| dirs[*dir].clean.is_some()).collect()

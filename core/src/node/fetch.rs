@@ -8,7 +8,7 @@ use crate::log::lookup::BatchPlace;
 use crate::mark::Mark;
 use crate::museum::Exhibit;
 use crate::outbox::Outbox;
-use crate::partition::{FollowerFetch, ParkedId, Part, Partition, Resolved};
+use crate::partition::{FetchIsolation, FollowerFetch, ParkedId, Part, Partition, Resolved};
 use crate::time::Now;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -25,7 +25,7 @@ use sordini_protocol::wire::{Records, StoredRange};
 pub(crate) struct ParkedFetch {
     pub(crate) reply_to: ReplyTo,
     session: SessionUse,
-    reader: Reader,
+    isolation: FetchIsolation,
     min_bytes: u64,
     max_bytes: u64,
     parts: Vec<FetchPart>,
@@ -37,48 +37,22 @@ pub(crate) struct ParkedFetch {
     is_due: bool,
 }
 
-/// Who fetches, and so how far the log is there for it.
+/// Another replica that fetches. From version 15 on it says in which life its broker is.
 #[derive(Clone, Copy, Debug)]
-enum Reader {
-    /// Another replica reads all that is written. From version 15 on it says in which life its broker is.
-    Replica {
-        id: NodeId,
-        broker_epoch: Option<BrokerEpoch>,
-    },
-    Consumer {
-        read_committed: bool,
-    },
+struct Replica {
+    id: NodeId,
+    broker_epoch: Option<BrokerEpoch>,
 }
 
-impl Reader {
-    fn of(request: &FetchRequest, version: i16) -> Self {
+impl Replica {
+    fn of(request: &FetchRequest, version: i16) -> Option<Self> {
         let (id, epoch) = if version >= 15 {
             (request.replica_state.replica_id, request.replica_state.replica_epoch)
         } else {
             (request.replica_id, -1)
         };
-        if id >= 0 {
-            let broker_epoch = (epoch >= 0).then_some(BrokerEpoch(epoch));
-            Self::Replica { id: NodeId(id), broker_epoch }
-        } else {
-            Self::Consumer { read_committed: request.isolation_level == 1 }
-        }
-    }
-
-    const fn is_replica(self) -> bool {
-        matches!(self, Self::Replica { .. })
-    }
-
-    const fn reads_committed(self) -> bool {
-        matches!(self, Self::Consumer { read_committed: true })
-    }
-
-    const fn visible_end(self, partition: &Partition) -> Offset {
-        match self {
-            Self::Replica { .. } => partition.log().written_end(),
-            Self::Consumer { read_committed: true } => partition.last_stable_offset(),
-            Self::Consumer { read_committed: false } => partition.high_watermark(),
-        }
+        let broker_epoch = (epoch >= 0).then_some(BrokerEpoch(epoch));
+        (id >= 0).then_some(Self { id: NodeId(id), broker_epoch })
     }
 }
 
@@ -134,9 +108,12 @@ impl Broker {
         let id = self.next_parked_id();
         let asked = u64::try_from(request.max_bytes).unwrap_or(0);
         let max_bytes = asked.min(u64::from(self.config.fetch_max_bytes));
+        let replica = Replica::of(request, reply_to.version);
+        let replica_id = replica.map_or(-1, |replica| replica.id.0);
+        let isolation = FetchIsolation::of(replica_id, request.isolation_level);
         let mut fetch = ParkedFetch {
             session,
-            reader: Reader::of(request, reply_to.version),
+            isolation,
             reply_to,
             // Nobody waits for more than there is room for.
             min_bytes: u64::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
@@ -149,7 +126,7 @@ impl Broker {
         };
         for (index, (name, wanted)) in wanted.into_iter().enumerate() {
             let part = Part { parked: id, index };
-            let (owner, state) = self.begin_part(part, &name, wanted, fetch.reader, now, out);
+            let (owner, state) = self.begin_part(part, &name, wanted, isolation, replica, now, out);
             fetch.parts.push(FetchPart { name, wanted, owner, state, ready_bytes: 0 });
             self.count(&mut fetch, index);
         }
@@ -158,7 +135,7 @@ impl Broker {
         }
         for (index, part) in fetch.parts.iter().enumerate() {
             if let Some(partition) = part.owner.and_then(|owner| self.partitions.get_mut(&owner)) {
-                partition.await_data(Part { parked: id, index }, fetch.reader.is_replica());
+                partition.await_data(Part { parked: id, index }, isolation);
             }
         }
         let deadline = now.monotonic.plus_millis(i64::from(request.max_wait_ms));
@@ -171,7 +148,8 @@ impl Broker {
         part: Part,
         name: &SessionPartition,
         wanted: Wanted,
-        reader: Reader,
+        isolation: FetchIsolation,
+        replica: Option<Replica>,
         now: Now,
         out: &mut Outbox,
     ) -> (Option<u32>, PartState) {
@@ -209,7 +187,10 @@ impl Broker {
         if wanted.fetch_offset < log_start || wanted.fetch_offset > log_end {
             return (None, PartState::Failed(ErrorCode::OffsetOutOfRange));
         }
-        if let Reader::Replica { id: replica, broker_epoch } = reader {
+        if let Some(Replica { id: replica, broker_epoch }) = replica {
+            if self.is_of_an_earlier_life(replica, broker_epoch) {
+                return (None, PartState::Failed(ErrorCode::NotLeaderOrFollower));
+            }
             let is_eligible = self.may_be_in_sync(replica, broker_epoch);
             let fetch = FollowerFetch { replica, broker_epoch, is_eligible, end: wanted.fetch_offset };
             if !self.on_follower_fetch(owner, &fetch, now, out) {
@@ -221,7 +202,7 @@ impl Broker {
             }
         }
         let partition = self.partitions.get_mut(&owner).expect("it was just found");
-        if wanted.fetch_offset >= reader.visible_end(partition) {
+        if wanted.fetch_offset >= partition.visible_end(isolation) {
             return (Some(owner), PartState::AtEnd);
         }
         let state = match partition.find(wanted.fetch_offset, wanted.max_bytes, part, out) {
@@ -235,7 +216,7 @@ impl Broker {
 
     /// Counts what a part can bring, after its state has changed.
     fn count(&self, fetch: &mut ParkedFetch, index: usize) {
-        let reader = fetch.reader;
+        let isolation = fetch.isolation;
         let part = &mut fetch.parts[index];
         fetch.ready_bytes -= part.ready_bytes;
         part.ready_bytes = 0;
@@ -246,7 +227,7 @@ impl Broker {
             PartState::At(place) => {
                 let partition = part.owner.and_then(|owner| self.partitions.get(&owner));
                 let range = partition.and_then(|partition| {
-                    let end = reader.visible_end(partition);
+                    let end = partition.visible_end(isolation);
                     // A reader of an older segment than the active one has waited long enough: its segment is full.
                     fetch.is_due |= place.segment < partition.log().active_base();
                     partition.log().slice(place, end, part.wanted.max_bytes, true)
@@ -279,11 +260,12 @@ impl Broker {
         if state == PartState::Searching && owner.is_some_and(|owner| self.partitions.contains_key(&owner)) {
             return;
         }
-        let reader = fetch.reader;
+        let isolation = fetch.isolation;
         let keeps_place = matches!(state, PartState::At(_))
             && owner.and_then(|owner| self.partitions.get(&owner)).is_some_and(Partition::is_leader);
         if !keeps_place {
-            let (owner, state) = self.begin_part(part, &name, wanted, reader, now, out);
+            // How far a replica is, it has said before.
+            let (owner, state) = self.begin_part(part, &name, wanted, isolation, None, now, out);
             let Some(Parked::Fetch(fetch)) = self.parked.get_mut(&part.parked) else { return };
             if fetch.parts[part.index].state == PartState::Searching {
                 fetch.searching -= 1;
@@ -342,7 +324,7 @@ impl Broker {
                 high_watermark: -1,
                 last_stable_offset: -1,
                 log_start_offset: -1,
-                aborted_transactions: fetch.reader.reads_committed().then(Vec::new),
+                aborted_transactions: (fetch.isolation == FetchIsolation::TxnCommitted).then(Vec::new),
                 records: Some(Records::Bytes(bytes::Bytes::new())),
                 ..PartitionData::default()
             };
@@ -384,7 +366,7 @@ impl Broker {
                         let end = if self.museum.has(Exhibit::A10TwoPhaseFetchBound) {
                             partition.log().next_offset()
                         } else {
-                            fetch.reader.visible_end(partition)
+                            partition.visible_end(fetch.isolation)
                         };
                         partition.log().slice(place, end, max_bytes, is_first)
                     });

@@ -55,6 +55,12 @@ impl Broker {
         })
     }
 
+    /// Whether what a replica says is of a life of its broker that another has followed by now (KIP-903).
+    pub(super) fn is_of_an_earlier_life(&self, replica: NodeId, broker_epoch: Option<BrokerEpoch>) -> bool {
+        let registered = self.image.brokers().get(&replica);
+        broker_epoch.is_some_and(|epoch| registered.is_some_and(|broker| epoch < broker.epoch))
+    }
+
     /// Takes note of how far another replica is, which may be all that others wait for. `false` if it is no replica.
     pub(super) fn on_follower_fetch(
         &mut self,
@@ -78,12 +84,13 @@ impl Broker {
     pub(super) fn judge_follower(&mut self, replica: NodeId, now: Now, out: &mut Outbox) {
         let owners: Vec<u32> = self.partitions.keys().copied().collect();
         for owner in owners {
-            let partition = self.partitions.get_mut(&owner).expect("it was just listed");
-            let Some(broker_epoch) = partition.follower_epoch(replica) else { continue };
+            let epoch = self.partitions.get(&owner).and_then(|partition| partition.follower_epoch(replica));
+            let Some(broker_epoch) = epoch else { continue };
             let is_eligible = self.may_be_in_sync(replica, broker_epoch);
-            let partition = self.partitions.get_mut(&owner).expect("it was just listed");
-            let awakened = partition.judge_follower(replica, is_eligible, now);
-            self.on_awakened(owner, awakened, now, out);
+            if let Some(partition) = self.partitions.get_mut(&owner) {
+                let awakened = partition.judge_follower(replica, is_eligible, now);
+                self.on_awakened(owner, awakened, now, out);
+            }
         }
     }
 
@@ -144,16 +151,19 @@ impl Broker {
         if response.error_code != ErrorCode::None.as_i16() {
             return self.on_no_answer(Question::InSyncReplicas, now);
         }
-        let asked = self.isr_changes.asked.take().unwrap_or_default();
+        let mut asked = self.isr_changes.asked.take().unwrap_or_default();
         let mut is_refused = false;
         for topic in &response.topics {
             for decided in &topic.partitions {
                 let id = TopicIdPartition { topic: topic.topic_id, partition: decided.partition_index };
-                if let Some(epochs) = asked.get(&id) {
-                    is_refused |= self.on_isr_change_answered(id, *epochs, decided, now, out);
+                if let Some(epochs) = asked.remove(&id) {
+                    is_refused |= self.on_isr_change_answered(id, epochs, decided, now, out);
                 }
             }
         }
+        // What the answer leaves out is asked for again.
+        is_refused |= !asked.is_empty();
+        self.isr_changes.unasked.extend(asked.into_keys());
         if is_refused {
             self.on_no_answer(Question::InSyncReplicas, now);
         } else {

@@ -4,7 +4,7 @@ use super::broker::{Broker, Parked, ReplyTo};
 use crate::ids::{LeaderEpoch, Offset, TopicIdPartition};
 use crate::mark::Mark;
 use crate::outbox::Outbox;
-use crate::partition::{ParkedId, Part, Partition, Resolved};
+use crate::partition::{FetchIsolation, ParkedId, Part, Partition, Resolved};
 use crate::time::Now;
 use alloc::vec::Vec;
 use sordini_protocol::error_code::ErrorCode;
@@ -40,37 +40,17 @@ pub(crate) struct ParkedListOffsets {
     /// Place in the response of each part; `None` when it is found.
     parts: Vec<Option<(usize, usize)>>,
     remaining: usize,
-    reader: Reader,
+    isolation: FetchIsolation,
 }
 
-/// Who asks, and so how far the log is there for it.
-#[derive(Clone, Copy, Debug)]
-struct Reader {
-    /// Another replica may have all there is.
-    is_replica: bool,
-    read_committed: bool,
-}
-
-impl Reader {
-    const fn visible_end(self, partition: &Partition) -> Offset {
-        if self.is_replica {
-            partition.log().written_end()
-        } else if self.read_committed {
-            partition.last_stable_offset()
-        } else {
-            partition.high_watermark()
-        }
-    }
-
-    /// What is said of an end that a new leader does not know yet: it may be less than was told of it before (KIP-207).
-    fn check_end(self, partition: &Partition, version: i16) -> Result<(), ErrorCode> {
-        if self.is_replica || !partition.is_behind_epoch_start() {
-            Ok(())
-        } else if version >= 5 {
-            Err(ErrorCode::OffsetNotAvailable)
-        } else {
-            Err(ErrorCode::LeaderNotAvailable)
-        }
+/// What is said of an end that a new leader does not know yet: it may be less than was told of it before (KIP-207).
+fn check_end(partition: &Partition, isolation: FetchIsolation, version: i16) -> Result<(), ErrorCode> {
+    if isolation == FetchIsolation::LogEnd || !partition.is_behind_epoch_start() {
+        Ok(())
+    } else if version >= 5 {
+        Err(ErrorCode::OffsetNotAvailable)
+    } else {
+        Err(ErrorCode::LeaderNotAvailable)
     }
 }
 
@@ -90,14 +70,13 @@ impl Broker {
         out: &mut Outbox,
     ) {
         let id = self.next_parked_id();
-        let reader =
-            Reader { is_replica: request.replica_id >= 0, read_committed: request.isolation_level == 1 };
+        let isolation = FetchIsolation::of(request.replica_id, request.isolation_level);
         let version = reply_to.version;
         let mut parked = ParkedListOffsets {
             response: ListOffsetsResponse::default(),
             parts: Vec::new(),
             remaining: 0,
-            reader,
+            isolation,
             reply_to,
         };
         let mut named = alloc::collections::BTreeMap::new();
@@ -114,7 +93,7 @@ impl Broker {
                     Err(ErrorCode::InvalidRequest)
                 } else {
                     self.led_by_name(&topic.name, wanted.partition_index)
-                        .and_then(|partition| list_offset(partition, wanted, version, reader, part, out))
+                        .and_then(|partition| list_offset(partition, wanted, version, isolation, part, out))
                 };
                 let mut one = ListOffsetsPartitionResponse {
                     partition_index: wanted.partition_index,
@@ -180,11 +159,11 @@ impl Broker {
         } else if let Resolved::Record { offset, timestamp, leader_epoch } = resolved {
             // Records that are not visible yet are not found yet.
             let led = self.partitions.get(&owner);
-            if led.is_some_and(|led| offset < parked.reader.visible_end(led)) {
+            if led.is_some_and(|led| offset < led.visible_end(parked.isolation)) {
                 tell(one, offset, timestamp, leader_epoch, version);
             } else {
                 out.sometimes(Mark::ListOffsetsInvisible);
-                let error = led.and_then(|led| parked.reader.check_end(led, version).err());
+                let error = led.and_then(|led| check_end(led, parked.isolation, version).err());
                 one.error_code = error.map_or(0, ErrorCode::as_i16);
             }
         }
@@ -295,7 +274,7 @@ fn list_offset(
     partition: &mut Partition,
     wanted: &ListOffsetsPartition,
     version: i16,
-    reader: Reader,
+    isolation: FetchIsolation,
     part: Part,
     out: &mut Outbox,
 ) -> Result<Answer, ErrorCode> {
@@ -308,8 +287,8 @@ fn list_offset(
     };
     match wanted.timestamp {
         LATEST => {
-            reader.check_end(partition, version)?;
-            let offset = reader.visible_end(partition);
+            check_end(partition, isolation, version)?;
+            let offset = partition.visible_end(isolation);
             Ok(Answer::At { offset, timestamp: -1, leader_epoch: partition.leader_epoch() })
         }
         EARLIEST => Ok(earliest),

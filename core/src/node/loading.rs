@@ -133,6 +133,7 @@ impl LogLoading {
                     recovery_point: facts.recovery_points.get(&key).copied().unwrap_or_default(),
                     log_start: facts.log_starts.get(&key).copied().unwrap_or_default(),
                     high_watermark: facts.high_watermarks.get(&key).copied().unwrap_or_default(),
+                    end: None,
                     config: topic_config(image, config, topic),
                     museum,
                 };

@@ -20,7 +20,9 @@ mod loading;
 mod metadata;
 mod output;
 mod produce;
+mod replica_fetcher;
 mod to_controller;
+mod truncation;
 
 pub use crate::quorum::{QuorumRole, QuorumView};
 pub(crate) use broker::ReplyTo;
@@ -336,6 +338,9 @@ fn serve(broker: &mut Broker, now: Now, input: Input, out: &mut Outbox) {
         Input::DeadlinePassed => broker.on_deadline(now, out),
         Input::PeerAnswered { request, result } if to_controller::is_own(request) => {
             broker.on_controller_answered(request, result, now, out);
+        }
+        Input::PeerAnswered { request, result } if replica_fetcher::is_own(request) => {
+            broker.on_replica_answered(request, result, now, out);
         }
         Input::PeerAnswered { request, result } => {
             broker.quorum.on_answer(request, result, now, out);

@@ -24,9 +24,10 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use alloc::{format, vec};
+use bytes::Bytes;
 use core::time::Duration;
 use replication::Replication;
-use sordini_protocol::batch::{InvalidBatch, NO_TIMESTAMP, ValidatedBatch, assign};
+use sordini_protocol::batch::{Batch, BatchHeader, InvalidBatch, NO_TIMESTAMP, ValidatedBatch, assign};
 use sordini_protocol::compression::Compression;
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::wire::Str;
@@ -47,10 +48,32 @@ pub(crate) struct Part {
 enum Role {
     /// It takes appends and serves readers, who see what all replicas in sync have.
     Leader(Box<Replication>),
-    /// Another leads, or nobody does.
-    Follower,
+    /// Another leads, or nobody does. What that one said last of its high watermark holds here as far as the log goes.
+    Follower { leader_high_watermark: Offset },
     /// Its log directory failed. There is no way back but a restart.
     Offline,
+}
+
+/// How far the log is there for who reads it: Kafka's FetchIsolation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FetchIsolation {
+    /// All that is written, for another replica.
+    LogEnd,
+    /// What is replicated.
+    HighWatermark,
+    /// What is replicated and of no open transaction.
+    TxnCommitted,
+}
+
+impl FetchIsolation {
+    /// What a request asks for, which names a replica or an isolation level.
+    pub(crate) const fn of(replica_id: i32, isolation_level: i8) -> Self {
+        match (replica_id, isolation_level) {
+            (0.., _) => Self::LogEnd,
+            (_, 1) => Self::TxnCommitted,
+            (..) => Self::HighWatermark,
+        }
+    }
 }
 
 /// Where an accepted batch went.
@@ -131,7 +154,7 @@ impl Partition {
             id,
             topic,
             leader_epoch: LeaderEpoch::UNKNOWN,
-            role: Role::Follower,
+            role: Role::Follower { leader_high_watermark: Offset(0) },
             high_watermark: high_watermark.clamp(log.log_start(), log.written_end()),
             log,
             config,
@@ -159,7 +182,7 @@ impl Partition {
             Role::Leader(replication) if self.leader_epoch == state.leader_epoch => {
                 replication.update(state, now.monotonic);
             }
-            Role::Leader(_) | Role::Follower | Role::Offline => {
+            Role::Leader(_) | Role::Follower { .. } | Role::Offline => {
                 let epoch_start = self.log.next_offset();
                 let replication = Replication::begin(own, lag_max, state, epoch_start, now.monotonic);
                 self.role = Role::Leader(Box::new(replication));
@@ -177,7 +200,7 @@ impl Partition {
     /// Leads no more, if it did. Everybody who waits is to be told.
     pub(crate) fn become_follower(&mut self, epoch: LeaderEpoch) -> Awakened {
         self.leader_epoch = epoch;
-        self.role = Role::Follower;
+        self.role = Role::Follower { leader_high_watermark: self.high_watermark };
         self.take_waiting()
     }
 
@@ -211,14 +234,14 @@ impl Partition {
     const fn replication(&self) -> Option<&Replication> {
         match &self.role {
             Role::Leader(replication) => Some(replication),
-            Role::Follower | Role::Offline => None,
+            Role::Follower { .. } | Role::Offline => None,
         }
     }
 
     const fn replication_mut(&mut self) -> Option<&mut Replication> {
         match &mut self.role {
             Role::Leader(replication) => Some(replication),
-            Role::Follower | Role::Offline => None,
+            Role::Follower { .. } | Role::Offline => None,
         }
     }
 
@@ -250,6 +273,15 @@ impl Partition {
     /// than what the leader before had told.
     pub(crate) fn is_behind_epoch_start(&self) -> bool {
         self.replication().is_some_and(|it| self.high_watermark < it.epoch_start())
+    }
+
+    /// Where the log ends for who reads it.
+    pub(crate) const fn visible_end(&self, isolation: FetchIsolation) -> Offset {
+        match isolation {
+            FetchIsolation::LogEnd => self.log.written_end(),
+            FetchIsolation::HighWatermark => self.high_watermark,
+            FetchIsolation::TxnCommitted => self.last_stable_offset(),
+        }
     }
 
     /// With no transaction open, everything below the high watermark is stable.
@@ -335,6 +367,91 @@ impl Partition {
             return Refused::AwaitsMetadata;
         }
         self.replication_mut().map_or(Refused::AwaitsMetadata, |it| it.on_refused(partition_epoch, code))
+    }
+
+    // ---- as a follower ----
+
+    /// Whether another leads in this epoch.
+    pub(crate) fn is_follower_in(&self, leader_epoch: LeaderEpoch) -> bool {
+        matches!(self.role, Role::Follower { .. }) && self.leader_epoch == leader_epoch
+    }
+
+    /// Where a log without records has to begin, so that it can take what the leader sent: its log may start within a batch.
+    pub(crate) fn beginning_for(&self, bytes: &Bytes) -> Option<Offset> {
+        let next = self.log.next_offset();
+        let first = BatchHeader::parse(bytes).ok().filter(|first| first.base_offset >= 0)?;
+        let holds_next = (first.base_offset + 1..=first.last_offset()).contains(&next.0);
+        (holds_next && self.log.log_start() == next).then_some(Offset(first.base_offset))
+    }
+
+    /// Appends what the leader sent, batch by batch, as far as it is what comes next and was written in no later epoch than the
+    /// leader's own. Answers whether all of it was.
+    pub(crate) fn append_fetched(&mut self, mut bytes: Bytes, now: Now, out: &mut Outbox) -> bool {
+        let config = Arc::clone(&self.config);
+        let begun_at = self.log.next_offset();
+        loop {
+            let batch = match Batch::first_of(&mut bytes) {
+                Ok(Some(batch)) => batch,
+                // The last batch may be cut short, but not the first one too.
+                Ok(None) => return self.log.next_offset() > begun_at,
+                Err(_) => return false,
+            };
+            let header = *batch.header();
+            let epoch = LeaderEpoch(header.partition_leader_epoch);
+            let last_epoch = self.log.epochs().latest().unwrap_or(LeaderEpoch::UNKNOWN);
+            let is_next = header.base_offset == self.log.next_offset().0
+                && header.last_offset() >= header.base_offset
+                && (last_epoch..=self.leader_epoch).contains(&epoch);
+            if !is_next || batch.check_crc().is_err() {
+                return false;
+            }
+            self.log.append(batch.assign(header.base_offset, epoch.0), &config, now, out);
+        }
+    }
+
+    /// Takes over what the leader says of its high watermark and of where its log begins.
+    pub(crate) fn follow_ends(
+        &mut self,
+        high_watermark: Offset,
+        log_start: Offset,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        if let Role::Follower { leader_high_watermark } = &mut self.role {
+            *leader_high_watermark = high_watermark;
+            self.follow_high_watermark();
+            let config = Arc::clone(&self.config);
+            self.log.advance_log_start(log_start.min(self.high_watermark), &config, now, out);
+        }
+    }
+
+    /// A follower's high watermark is the leader's, as far as its log goes. It may fall: a new leader may know of less.
+    fn follow_high_watermark(&mut self) {
+        if let Role::Follower { leader_high_watermark } = self.role {
+            self.high_watermark = leader_high_watermark.min(self.log.written_end()).max(self.log.log_start());
+        }
+    }
+
+    /// Where this log has to be cut when the leader's has something else behind the end of an epoch (KIP-101, KIP-279): what it
+    /// has of that epoch in common with the leader's stays. It may take several rounds to find the point at which they part.
+    pub(crate) fn parting_point(&self, epoch: LeaderEpoch, end: Offset) -> Offset {
+        let log_end = self.log.next_offset();
+        let own = self.log.epochs().end_offset_for(epoch, log_end);
+        own.map_or(end, |(_, own_end)| own_end.min(end)).min(log_end)
+    }
+
+    /// Goes on with the log as it is after a cut.
+    pub(crate) fn replace_log(&mut self, log: PartitionLog) {
+        self.log = log;
+        self.on_cut();
+    }
+
+    /// What lies behind the end of the log was not committed, or nobody vouched for it.
+    pub(crate) fn on_cut(&mut self) {
+        self.high_watermark = self.high_watermark.clamp(self.log.log_start(), self.log.written_end());
+        if let Role::Follower { leader_high_watermark } = &mut self.role {
+            *leader_high_watermark = self.high_watermark;
+        }
     }
 
     // ---- appends and readers ----
@@ -468,8 +585,11 @@ impl Partition {
 
     /// Has `part` told whenever there is more to read for it, until [`Self::forget_fetch`]: another replica reads all that is
     /// written.
-    pub(crate) fn await_data(&mut self, part: Part, is_replica: bool) {
-        let waiting = if is_replica { &mut self.waiting_for_records } else { &mut self.waiting_for_data };
+    pub(crate) fn await_data(&mut self, part: Part, isolation: FetchIsolation) {
+        let waiting = match isolation {
+            FetchIsolation::LogEnd => &mut self.waiting_for_records,
+            FetchIsolation::HighWatermark | FetchIsolation::TxnCommitted => &mut self.waiting_for_data,
+        };
         waiting.insert(part);
     }
 
@@ -533,6 +653,7 @@ impl Partition {
         let progress = self.log.on_completed(sequence, result, out)?;
         let mut awakened = Awakened::default();
         if progress.written {
+            self.follow_high_watermark();
             take_reached(&mut self.waiting_for_write, self.log.written_end(), &mut awakened.produced);
             let Awakened { produced, fetches, .. } = self.maybe_advance_high_watermark(now);
             awakened.produced.extend(produced);

@@ -7,7 +7,8 @@
 use crate::controller::image::PartitionState;
 use crate::ids::{BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch};
 use crate::time::Instant;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::time::Duration;
 use sordini_protocol::error_code::ErrorCode;
 
@@ -56,11 +57,11 @@ pub(crate) struct FollowerFetch {
     pub(crate) end: Offset,
 }
 
-/// A change of the in-sync replicas that was proposed and not heard of.
+/// A change of the in-sync replicas that was proposed and not heard of, with the lives in which their brokers were then: what
+/// was true of one life says nothing of the next, however late the controller is asked (KIP-903).
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Proposal {
-    Expansion(BTreeSet<NodeId>),
-    Shrinking(BTreeSet<NodeId>),
+struct Proposal {
+    isr: Vec<(NodeId, Option<BrokerEpoch>)>,
 }
 
 /// What the controller is asked for: AlterPartition of one partition.
@@ -69,7 +70,7 @@ pub(crate) struct WantedIsr {
     pub(crate) leader_epoch: LeaderEpoch,
     pub(crate) partition_epoch: PartitionEpoch,
     /// With the life of each broker as far as it is known.
-    pub(crate) isr: BTreeMap<NodeId, Option<BrokerEpoch>>,
+    pub(crate) isr: Vec<(NodeId, Option<BrokerEpoch>)>,
 }
 
 /// What the controller answered: what holds.
@@ -77,7 +78,7 @@ pub(crate) struct WantedIsr {
 pub(crate) struct DecidedIsr {
     pub(crate) leader_epoch: LeaderEpoch,
     pub(crate) partition_epoch: PartitionEpoch,
-    pub(crate) isr: BTreeSet<NodeId>,
+    pub(crate) isr: Vec<NodeId>,
 }
 
 /// What becomes of a proposal that was refused.
@@ -101,9 +102,11 @@ pub(crate) struct Replication {
     epoch_start: Offset,
     partition_epoch: PartitionEpoch,
     followers: BTreeMap<NodeId, Follower>,
-    /// In sync, as far as the controller has said. The leader is always one of them.
-    isr: BTreeSet<NodeId>,
+    /// In sync, as far as the controller has said, in its order. The leader is always one of them.
+    isr: Vec<NodeId>,
     proposal: Option<Proposal>,
+    /// Those that are in sync, whichever becomes of what was proposed.
+    maximal_isr: Vec<NodeId>,
 }
 
 impl Replication {
@@ -121,8 +124,9 @@ impl Replication {
             epoch_start,
             partition_epoch: state.partition_epoch,
             followers: BTreeMap::new(),
-            isr: BTreeSet::new(),
+            isr: Vec::new(),
             proposal: None,
+            maximal_isr: Vec::new(),
         };
         replication.take_over(state, now);
         replication
@@ -137,8 +141,7 @@ impl Replication {
 
     fn take_over(&mut self, state: &PartitionState, now: Instant) {
         self.partition_epoch = state.partition_epoch;
-        self.isr = state.isr.iter().copied().collect();
-        self.proposal = None;
+        self.settle(&state.isr);
         self.followers.retain(|id, _| state.replicas.contains(id));
         for id in state.replicas.iter().filter(|id| **id != self.own) {
             let is_in_sync = self.isr.contains(id);
@@ -148,6 +151,21 @@ impl Replication {
 
     pub(crate) const fn epoch_start(&self) -> Offset {
         self.epoch_start
+    }
+
+    fn settle(&mut self, isr: &[NodeId]) {
+        self.isr = isr.to_vec();
+        self.maximal_isr = isr.to_vec();
+        self.proposal = None;
+    }
+
+    fn propose(&mut self, isr: Vec<NodeId>, is_expansion: bool) {
+        if is_expansion {
+            self.maximal_isr.clone_from(&isr);
+        }
+        let epoch = |id: NodeId| self.followers.get(&id).and_then(|follower| follower.broker_epoch);
+        let isr = isr.into_iter().map(|id| (id, epoch(id))).collect();
+        self.proposal = Some(Proposal { isr });
     }
 
     /// How many replicas are in sync, as far as the controller has said.
@@ -161,11 +179,8 @@ impl Replication {
     }
 
     /// Those that are in sync, whichever becomes of what was proposed.
-    pub(crate) fn maximal_isr(&self) -> &BTreeSet<NodeId> {
-        match &self.proposal {
-            Some(Proposal::Expansion(isr)) => isr,
-            Some(Proposal::Shrinking(_)) | None => &self.isr,
-        }
+    pub(crate) fn maximal_isr(&self) -> &[NodeId] {
+        &self.maximal_isr
     }
 
     /// How far everybody in sync has the log, and also who is about to be: a high watermark that ran past somebody who has
@@ -221,8 +236,8 @@ impl Replication {
             return false;
         }
         let mut isr = self.isr.clone();
-        isr.insert(replica);
-        self.proposal = Some(Proposal::Expansion(isr));
+        isr.push(replica);
+        self.propose(isr, true);
         true
     }
 
@@ -235,18 +250,15 @@ impl Replication {
             return false;
         }
         let isr = self.isr.iter().copied().filter(|id| !lags(id)).collect();
-        self.proposal = Some(Proposal::Shrinking(isr));
+        self.propose(isr, false);
         true
     }
 
     /// What the controller is to be asked for, if something is proposed. Of itself the broker says in which life it is.
     pub(crate) fn wanted(&self, leader_epoch: LeaderEpoch, own_epoch: BrokerEpoch) -> Option<WantedIsr> {
-        let (Proposal::Expansion(isr) | Proposal::Shrinking(isr)) = self.proposal.as_ref()?;
-        let epoch_of = |id: &NodeId| match self.followers.get(id) {
-            None => Some(own_epoch),
-            Some(follower) => follower.broker_epoch,
-        };
-        let isr = isr.iter().map(|id| (*id, epoch_of(id))).collect();
+        let isr = self.proposal.as_ref()?.isr.iter();
+        let isr =
+            isr.map(|(id, epoch)| (*id, if *id == self.own { Some(own_epoch) } else { *epoch })).collect();
         Some(WantedIsr { leader_epoch, partition_epoch: self.partition_epoch, isr })
     }
 
@@ -254,8 +266,7 @@ impl Replication {
     pub(crate) fn on_decided(&mut self, decided: DecidedIsr) {
         if decided.partition_epoch >= self.partition_epoch {
             self.partition_epoch = decided.partition_epoch;
-            self.isr = decided.isr;
-            self.proposal = None;
+            self.settle(&decided.isr);
         }
     }
 
@@ -267,7 +278,7 @@ impl Replication {
         #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else it is may pass")]
         match code {
             ErrorCode::IneligibleReplica | ErrorCode::OperationNotAttempted => {
-                self.proposal = None;
+                self.settle(&self.isr.clone());
                 Refused::GivenUp
             }
             ErrorCode::UnknownTopicOrPartition
@@ -284,7 +295,6 @@ impl Replication {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
 
     const LAG_MAX: Duration = Duration::from_secs(30);
 
@@ -362,7 +372,7 @@ mod tests {
         assert!(!replication.propose_shrinking(Offset(12), at(99)), "one change at a time");
         assert_eq!(replicated(&replication, 12, 31), Some(11));
         let wanted = replication.wanted(LeaderEpoch(4), BrokerEpoch(7)).expect("it is proposed");
-        let isr = BTreeMap::from([(NodeId(1), Some(BrokerEpoch(7))), (NodeId(2), Some(BrokerEpoch(100)))]);
+        let isr = alloc::vec![(NodeId(1), Some(BrokerEpoch(7))), (NodeId(2), Some(BrokerEpoch(100)))];
         assert_eq!(
             (wanted.leader_epoch, wanted.partition_epoch, wanted.isr),
             (LeaderEpoch(4), PartitionEpoch(0), isr)
@@ -370,7 +380,7 @@ mod tests {
         replication.on_decided(DecidedIsr {
             leader_epoch: LeaderEpoch(4),
             partition_epoch: PartitionEpoch(1),
-            isr: BTreeSet::from([NodeId(1), NodeId(2)]),
+            isr: nodes(&[1, 2]),
         });
         assert_eq!(replicated(&replication, 12, 70), Some(12));
         replication.update(&state(1, &[1, 2, 3]), at(70));

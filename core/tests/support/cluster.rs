@@ -349,9 +349,11 @@ impl Cluster {
                     let result = Err(PeerFault::Disconnected);
                     return self.send(DELAY_MS, Message::Answer { to: from, life, request, result });
                 }
-                assert_eq!(peer.port, 9093);
                 self.askers.insert(self.connections + 1, (from, life, request));
-                self.request(to, version, body);
+                match peer.port {
+                    9093 => self.request(to, version, body),
+                    _ => self.client_request(to, version, body),
+                };
             }
             Message::Answer { to, life, request, result } => {
                 if self.machines[to].lives == life {

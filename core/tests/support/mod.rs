@@ -1,6 +1,7 @@
 //! A node on a disk that does everything at once: for tests that walk one rule from request to answer. Faults, delays and
 //! orders belong to the simulator.
 
+mod client;
 pub(crate) mod cluster;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use sordini_core::ids::{ConnectionId, RequestId};
 use sordini_core::museum::Museum;
 use sordini_core::node::{Input, Node, NodeConfig, NodeState, Output, RequestBody, RequestContext};
 use sordini_core::outbox::Outbox;
+use sordini_core::peer::{Channel, PeerFault};
 use sordini_core::produce_request::JudgedProduce;
 use sordini_core::storage_op::{Completion, DirectoryEntry, StorageFault, StorageOp};
 use sordini_core::time::{Instant, Now};
@@ -223,6 +225,11 @@ impl Host {
                         assert!(before.is_none(), "a request is answered once");
                     }
                     Output::NoResponse { .. } => {}
+                    // Whoever leads what it follows is not there.
+                    Output::Ask { peer, request, .. } if peer.channel == Channel::Replication => {
+                        let result = Err(PeerFault::Disconnected);
+                        inputs.push_back(Input::PeerAnswered { request, result });
+                    }
                     Output::Ask { peer, .. } | Output::HangUp { peer } => {
                         unreachable!("the only voter asks nobody, and not {peer:?}")
                     }

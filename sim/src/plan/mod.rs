@@ -873,6 +873,21 @@ impl Plan {
     /// The port of that listener.
     pub const CONTROLLER_PORT: u16 = 9_093;
 
+    /// The port of the listener for clients.
+    pub const PORT: u16 = 9_092;
+
+    /// The listener of a member of a quorum that has a port, if one has.
+    #[must_use]
+    pub fn listener_at(&self, node: usize, port: u16) -> Option<&'static str> {
+        match (self.nodes[node].role, port) {
+            (NodeRole::Controller | NodeRole::Both | NodeRole::Standalone, Self::CONTROLLER_PORT) => {
+                Some(Self::CONTROLLER_LISTENER)
+            }
+            (NodeRole::Broker | NodeRole::Both | NodeRole::Standalone, Self::PORT) => Some(Self::LISTENER),
+            _ => None,
+        }
+    }
+
     /// The host of a node.
     #[must_use]
     pub fn host(node: usize) -> String {
@@ -923,7 +938,7 @@ impl Plan {
             };
             let host = Self::host(node);
             let (client, peer) = (
-                format!("{}://{host}:9092", Self::LISTENER),
+                format!("{}://{host}:{}", Self::LISTENER, Self::PORT),
                 format!("{}://{host}:{port}", Self::CONTROLLER_LISTENER),
             );
             let (roles, listeners) = match role {

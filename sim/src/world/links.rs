@@ -144,8 +144,9 @@ impl World {
         if let Some(id) = self.network.open_links.get(&(node, peer.clone())) {
             return *id;
         }
-        let has_address =
-            |node: &usize| *peer.host == *Plan::host(*node) && peer.port == Plan::CONTROLLER_PORT;
+        let has_address = |node: &usize| {
+            *peer.host == *Plan::host(*node) && self.plan.listener_at(*node, peer.port).is_some()
+        };
         let to = (0..self.machines.len()).find(has_address);
         let to_life =
             to.and_then(|to| self.machines[to].process.is_some().then_some(self.machines[to].lives));
@@ -232,6 +233,7 @@ impl World {
     ) -> Result<(), Failure> {
         let link = &self.network.links[&id];
         let (from, node) = (link.from, link.to.expect("somebody answers it"));
+        let listener = self.plan.listener_at(node, link.peer.port).expect("it has this address");
         let way = Network::way(from, link.to, link.peer.channel);
         let (body, is_encoded) = self
             .network
@@ -261,7 +263,7 @@ impl World {
             api_version: version,
             client_id: None,
             client_address: Plan::CLIENT_ADDRESS,
-            listener: Str::from_static(Plan::CONTROLLER_LISTENER),
+            listener: Str::from_static(listener),
         };
         let body = RequestBody::Other(body);
         self.step(node, Input::Request { connection: id, request, context, body })
@@ -487,7 +489,9 @@ fn offset_of_metadata(fetch: &FetchRequest) -> Option<i64> {
 fn directory_of_fetch(body: &AnyRequest) -> Option<Uuid> {
     match body {
         AnyRequest::Fetch(request) => {
-            let mut partitions = request.topics.iter().flat_map(|topic| &topic.partitions);
+            let topics =
+                request.topics.iter().filter(|topic| topic.topic_id == transcript::METADATA_TOPIC_ID);
+            let mut partitions = topics.flat_map(|topic| &topic.partitions);
             partitions.next().map(|partition| partition.replica_directory_id)
         }
         AnyRequest::FetchSnapshot(request) => {

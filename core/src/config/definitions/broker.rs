@@ -517,17 +517,24 @@ pub static BROKER: [Definition; 360] = [
     define("remote.log.storage.manager.class.path", String, Null, Any, ReadOnly, Medium),
     define("remote.log.storage.manager.impl.prefix", String, Is("rsm.config."), NonEmpty, ReadOnly, Medium),
     define("remote.log.storage.system.enable", Boolean, Is("false"), Any, ReadOnly, Medium),
-    define("replica.fetch.backoff.ms", Int, Is("1000"), AtLeast(0), ReadOnly, Medium),
-    define("replica.fetch.max.bytes", Int, Is("1048576"), AtLeast(0), ReadOnly, Medium),
-    define("replica.fetch.min.bytes", Int, Is("1"), Any, ReadOnly, High),
-    define("replica.fetch.response.max.bytes", Int, Is("10485760"), AtLeast(0), ReadOnly, Medium),
-    define("replica.fetch.wait.max.ms", Int, Is("500"), Any, ReadOnly, High),
+    define("replica.fetch.backoff.ms", Int, Is("1000"), AtLeast(0), ReadOnly, Medium)
+        .effective("How long a replica that cannot be fetched from its leader is left alone, in milliseconds."),
+    define("replica.fetch.max.bytes", Int, Is("1048576"), AtLeast(0), ReadOnly, Medium)
+        .effective("How many bytes of one partition a replica asks its leader for. A batch that is larger is sent all the same."),
+    define("replica.fetch.min.bytes", Int, Is("1"), Any, ReadOnly, High)
+        .effective("For how many bytes a replica's fetch waits."),
+    define("replica.fetch.response.max.bytes", Int, Is("10485760"), AtLeast(0), ReadOnly, Medium)
+        .effective("How many bytes of all partitions a replica's fetch asks for."),
+    define("replica.fetch.wait.max.ms", Int, Is("500"), Any, ReadOnly, High)
+        .effective("How long a replica's fetch waits for records, in milliseconds. Not more than replica.lag.time.max.ms."),
     define("replica.high.watermark.checkpoint.interval.ms", Long, Is("5000"), Any, ReadOnly, High)
         .effective("Milliseconds between two writes of the file of high watermarks."),
-    define("replica.lag.time.max.ms", Long, Is("30000"), Any, ReadOnly, High),
+    define("replica.lag.time.max.ms", Long, Is("30000"), Any, ReadOnly, High)
+        .effective("A replica that had not all records for longer than this leaves the in-sync replicas, in milliseconds."),
     define("replica.selector.class", String, Null, Any, ReadOnly, Medium),
     define("replica.socket.receive.buffer.bytes", Int, Is("65536"), Any, ReadOnly, High),
-    define("replica.socket.timeout.ms", Int, Is("30000"), Any, ReadOnly, High),
+    define("replica.socket.timeout.ms", Int, Is("30000"), Any, ReadOnly, High)
+        .effective("How long a replica's fetch may take before its connection is given up, in milliseconds."),
     define("replication.quota.window.num", Int, Is("11"), AtLeast(1), ReadOnly, Low),
     define("replication.quota.window.size.seconds", Int, Is("1"), AtLeast(1), ReadOnly, Low),
     define("request.timeout.ms", Int, Is("30000"), Any, ReadOnly, High)
