@@ -91,15 +91,15 @@ class Load:
             self.outstanding += 1
 
 
-def load(bootstrap, report):
+def load(bootstrap, report, topics=TOPICS, replicas=1, configs=()):
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     # Small segments, so that kills meet segments as they are rolled.
-    settings = {"segment.bytes": "1048576", "retention.ms": "-1"}
-    made = admin.create_topics([NewTopic(t, PARTITIONS, 1, config=settings) for t in TOPICS])
+    settings = {"segment.bytes": "1048576", "retention.ms": "-1", **dict(configs)}
+    made = admin.create_topics([NewTopic(t, PARTITIONS, replicas, config=settings) for t in topics])
     for future in made.values():
         future.result(30)
     del admin
-    loads = [Load(bootstrap, topic, settings) for topic, settings in TOPICS.items()]
+    loads = [Load(bootstrap, topic, settings) for topic, settings in topics.items()]
     stop = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
     told = None
@@ -122,11 +122,10 @@ def load(bootstrap, report):
         pickle.dump({o.topic: (o.sent, o.acked, o.offsets, o.failures) for o in loads}, f)
 
 
-def verify(bootstrap, report, kills_file):
+def verify(bootstrap, report, kills_file=None):
     with open(report, "rb") as f:
         loads = pickle.load(f)
-    with open(kills_file) as f:
-        kills = [float(line) for line in f]
+    kills = [] if kills_file is None else [float(line) for line in open(kills_file)]
     settings = {"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False}
     consumer = Consumer({**settings, "auto.offset.reset": "error", "check.crcs": True})
     for topic, (sent, acked, offsets, failures) in loads.items():

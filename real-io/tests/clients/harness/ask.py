@@ -66,8 +66,14 @@ def ask(port, api, version, body, seconds=2.0):
 
 
 def leaders(port, topic):
-    """What the broker at this port says of a topic: its partitions, each with its leader (None without one) and the leader's
-    epoch. None when it does not answer, nothing of a topic that it does not know."""
+    """Each partition's leader (None without one) and its epoch, of what `partitions` answers."""
+    found = partitions(port, topic)
+    return found and {partition: (leader, epoch) for partition, (leader, epoch, _) in found.items()}
+
+
+def partitions(port, topic):
+    """What the broker at this port says of a topic: its partitions, each with its leader (None without one), the leader's
+    epoch, and the replicas in sync. None when it does not answer, nothing of a topic that it does not know."""
     body = b"\x02" + compact(topic) + b"\0\0\0\0\0"
     answer = ask(port, METADATA, 9, body)
     if answer is None:
@@ -88,9 +94,9 @@ def leaders(port, topic):
         answer.take(">b")
         for _ in range(answer.uvarint() - 1):
             error, partition, leader, epoch = (answer.take(form) for form in (">h", ">i", ">i", ">i"))
-            _replicas, _isr, _offline = answer.ids(), answer.ids(), answer.ids()
+            _replicas, in_sync, _offline = answer.ids(), answer.ids(), answer.ids()
             answer.uvarint()
-            found[partition] = (leader if error == 0 and leader >= 0 else None, epoch)
+            found[partition] = (leader if error == 0 and leader >= 0 else None, epoch, in_sync)
         answer.take(">i")
         answer.uvarint()
     return found

@@ -1,0 +1,26 @@
+"""How far the load of a check has come, which is a process of its own."""
+
+import threading
+
+
+class Progress:
+    """The number of acknowledged records of each producer, as the load prints them."""
+
+    def __init__(self, process, producers):
+        self.acknowledged = [0] * producers
+        self.changed = threading.Condition()
+        threading.Thread(target=self.follow, args=(process.stdout,), daemon=True).start()
+
+    def follow(self, lines):
+        for line in lines:
+            with self.changed:
+                self.acknowledged = [int(n) for n in line.split()]
+                self.changed.notify_all()
+
+    def wait_more(self, seconds):
+        """Waits until every producer has had something acknowledged since the call. Whether that came to pass."""
+        with self.changed:
+            before = self.acknowledged
+            return self.changed.wait_for(
+                lambda: all(a > b for a, b in zip(self.acknowledged, before)), timeout=seconds
+            )
