@@ -5,7 +5,7 @@ use super::cluster::{ELR_VERSION, FEATURES, KRAFT_VERSION, METADATA_VERSION};
 use super::image::{ConfigResource, SupportedLevels};
 use super::{Controller, ControllerRequest, Decision, Kraft, Refusal, text};
 use crate::features;
-use crate::ids::NodeId;
+use crate::ids::{NodeId, TopicIdPartition};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString as _};
@@ -14,7 +14,9 @@ use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::update_features_request::FeatureUpdateKey;
 use sordini_protocol::messages::update_features_response::UpdatableFeatureResult;
 use sordini_protocol::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
-use sordini_protocol::records::{ConfigRecord, FeatureLevelRecord, MetadataRecord, NoOpRecord};
+use sordini_protocol::records::{
+    ConfigRecord, FeatureLevelRecord, MetadataRecord, NoOpRecord, PartitionChangeRecord,
+};
 use sordini_protocol::request::AnyResponse;
 use sordini_protocol::wire::Str;
 
@@ -53,6 +55,12 @@ pub(crate) fn raises_kraft_version(request: &ControllerRequest, decision: &Decis
         && updates.any(|update| *update.feature == *KRAFT_VERSION.0 && update.max_version_level > 0)
 }
 
+/// Whether replicas that left the ISR may lead from this record on.
+fn enables_elr(record: &MetadataRecord) -> bool {
+    matches!(record, MetadataRecord::FeatureLevel(record)
+        if *record.name == *ELR_VERSION.0 && record.feature_level > 0)
+}
+
 impl Controller {
     /// Either every level is changed or none.
     pub(super) fn update_features(
@@ -80,6 +88,7 @@ impl Controller {
                 if !request.validate_only {
                     let changes: Vec<_> = changes.into_iter().flatten().collect();
                     records.extend(self.min_insync_replicas_for(&changes));
+                    records.extend(self.eligible_before(&changes));
                     records.extend(changes);
                 }
                 // From version 2 on there is one answer for all.
@@ -183,14 +192,31 @@ impl Controller {
         Ok(Some(record.into()))
     }
 
+    /// Who was eligible to lead when ELR was taken away is not any more when it comes again, where anybody is in sync: in between
+    /// `min.insync.replicas` may have fallen, and something may be committed that only those in sync have.
+    fn eligible_before(&self, changes: &[MetadataRecord]) -> Vec<MetadataRecord> {
+        if self.has_elr() || !changes.iter().any(enables_elr) {
+            return Vec::new();
+        }
+        let partitions = self.image.partition_ids().filter_map(|id| Some((id, self.image.partition(id)?)));
+        let stale = partitions
+            .filter(|(_, state)| !state.eligible_leader_replicas.is_empty() && !state.isr.is_empty());
+        let record = |(id, _): (TopicIdPartition, _)| {
+            let record = PartitionChangeRecord {
+                partition_id: id.partition,
+                topic_id: id.topic,
+                eligible_leader_replicas: Some(Vec::new()),
+                ..PartitionChangeRecord::default()
+            };
+            record.into()
+        };
+        stale.map(record).collect()
+    }
+
     /// What belongs to records from which on replicas that left the ISR may lead: `min.insync.replicas` is the same for all
     /// brokers then (KIP-966).
     pub(crate) fn min_insync_replicas_for(&self, changes: &[MetadataRecord]) -> Vec<MetadataRecord> {
-        let is_elr = |record: &MetadataRecord| {
-            matches!(record, MetadataRecord::FeatureLevel(record)
-                if *record.name == *ELR_VERSION.0 && record.feature_level > 0)
-        };
-        if !changes.iter().any(is_elr) {
+        if !changes.iter().any(enables_elr) {
             return Vec::new();
         }
         let record = |resource: &Str, value: Option<&str>| -> MetadataRecord {
@@ -252,9 +278,9 @@ mod tests {
     use super::super::tests::controller;
     use super::*;
     use alloc::vec;
-    use sordini_protocol::records::RegisterBrokerRecord;
     use sordini_protocol::records::register_broker_record::BrokerFeature;
-    use sordini_protocol::wire::Str;
+    use sordini_protocol::records::{PartitionRecord, RegisterBrokerRecord, TopicRecord};
+    use sordini_protocol::wire::{Str, Uuid};
 
     fn at_level(level: i16) -> MetadataRecord {
         let name = Str::from_static("metadata.version");
@@ -337,6 +363,36 @@ mod tests {
         let lowered = controller([at_level(30), at(1)]);
         let decision = lowered.update_features(&update(name, 0, 2), 2, Kraft::default());
         assert_eq!(decision.records, [at(0)]);
+    }
+
+    #[test]
+    fn who_was_eligible_before_is_not_any_more_where_anybody_is_in_sync() {
+        let topic_id = Uuid::from_u64s(1, 1);
+        let topic = TopicRecord { name: Str::from_static("orders"), topic_id, ..Default::default() };
+        let partition = |partition_id, isr: &[i32]| -> MetadataRecord {
+            let record = PartitionRecord {
+                partition_id,
+                topic_id,
+                replicas: vec![1, 2],
+                isr: isr.to_vec(),
+                eligible_leader_replicas: Some(vec![2]),
+                leader: isr.first().copied().unwrap_or(-1),
+                ..PartitionRecord::default()
+            };
+            record.into()
+        };
+        let records = [at_level(30), topic.into(), partition(0, &[1]), partition(1, &[])];
+        let controller = controller(records);
+        let request = update("eligible.leader.replicas.version", 1, 1);
+        let records = controller.update_features(&request, 2, Kraft::default()).records;
+        let changed: Vec<_> = records
+            .iter()
+            .filter_map(|record| {
+                let MetadataRecord::PartitionChange(record) = record else { return None };
+                Some((record.partition_id, record.eligible_leader_replicas.clone()))
+            })
+            .collect();
+        assert_eq!(changed, [(0, Some(vec![]))]);
     }
 
     #[test]
