@@ -1002,6 +1002,12 @@ impl PartitionLog {
         self.in_flight.is_empty() && self.flushes.is_empty() && self.aside == 0 && self.doomed.is_empty()
     }
 
+    /// Whether all records, and where their epochs began, are what a crash leaves. Files that are given up below them may be under
+    /// way still: a log whose beginning goes on being removed would never be idle.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.in_flight.is_empty() && self.flushes.is_empty() && self.epoch_writes == 0 && !self.is_cutting
+    }
+
     /// Whether nothing at all is under way. What a search reads counts too.
     pub(crate) fn is_still(&self) -> bool {
         self.waits.is_empty()

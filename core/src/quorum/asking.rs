@@ -102,7 +102,7 @@ impl Quorum {
         }
         let others = || self.voters.others(self.identity.node).into_iter();
         // To fetch is to say that everything before is durable, whomever one asks.
-        let is_durable = self.log.is_idle() && self.log.flushed_end() == self.log.next_offset();
+        let is_durable = self.log.is_settled() && self.log.flushed_end() == self.log.next_offset();
         let may_fetch = (is_durable || self.museum.has(Exhibit::A15VoterSkipsFlush))
             && self.truncating.is_none()
             && !self.snapshots.is_installing();

@@ -183,6 +183,7 @@ impl Cluster {
             _ => None,
         });
         let judged_anew: Vec<Option<String>> = judged_anew.collect();
+        let had_elr = self.has_elr();
         self.access_control.replay(batch.end, &records)?;
         let mut concerns_partitions = false;
         let mut created = Vec::new();
@@ -206,7 +207,9 @@ impl Cluster {
             eligible_replicas::check(batch.end, self)?;
         }
         for name in judged_anew {
-            eligible_replicas::check_judged_anew(batch.end, self, name.as_deref())?;
+            // Who was eligible before the feature was taken away may lead still where nobody is in sync.
+            let is_empty_isr_excused = !had_elr;
+            eligible_replicas::check_judged_anew(batch.end, self, name.as_deref(), is_empty_isr_excused)?;
         }
         lives.iter().try_for_each(|life| life.check(batch.end, self))
     }

@@ -61,12 +61,19 @@ pub(super) fn check(end: i64, cluster: &Cluster) -> Result<(), Violation> {
 }
 
 /// Looks at the partitions of a topic, or of all, behind a decision that ends at this offset and changes how many of them have to
-/// be in sync.
-pub(super) fn check_judged_anew(end: i64, cluster: &Cluster, topic: Option<&str>) -> Result<(), Violation> {
+/// be in sync. Where nobody is in sync may be excused.
+pub(super) fn check_judged_anew(
+    end: i64,
+    cluster: &Cluster,
+    topic: Option<&str>,
+    is_empty_isr_excused: bool,
+) -> Result<(), Violation> {
     let topics = cluster.topics.values().filter(|it| topic.is_none_or(|name| it.name == name));
     let mut partitions =
         topics.flat_map(|it| it.partitions.iter().map(|(index, state)| (&it.name, index, state)));
-    match partitions.find(|(_, _, partition)| cluster.has_elr() && !partition.elr.is_empty()) {
+    let is_excused = |partition: &Partition| is_empty_isr_excused && partition.isr.is_empty();
+    let is_judged = |partition: &Partition| cluster.has_elr() && !is_excused(partition);
+    match partitions.find(|(_, _, partition)| is_judged(partition) && !partition.elr.is_empty()) {
         Some((name, index, partition)) => Err(violation(format!(
             "below offset {end} it changes how many have to be in sync, and who was eligible for {name}-{index} still is: \
              {partition:?}"
@@ -185,14 +192,18 @@ mod tests {
     #[test]
     fn nobody_stays_eligible_when_it_changes_how_many_have_to_be_in_sync() {
         let mut cluster = Cluster::example_with_elr();
-        assert_eq!(check_judged_anew(20, &cluster, None), Ok(()));
+        assert_eq!(check_judged_anew(20, &cluster, None, false), Ok(()));
         let partition = cluster.topics.get_mut(&Cluster::ORDERS).and_then(|it| it.partitions.get_mut(&0));
         partition.expect("it is in the example").elr = vec![52];
-        for topic in [None, Some("orders")] {
-            let judged = check_judged_anew(20, &cluster, topic);
+        for (topic, is_excused) in [(None, false), (Some("orders"), false), (Some("orders"), true)] {
+            let judged = check_judged_anew(20, &cluster, topic, is_excused);
             assert!(judged.is_err_and(|violation| violation.sentence.contains("still is")), "{topic:?}");
         }
-        assert_eq!(check_judged_anew(20, &cluster, Some("returns")), Ok(()));
+        assert_eq!(check_judged_anew(20, &cluster, Some("returns"), false), Ok(()));
+        let partition = cluster.topics.get_mut(&Cluster::ORDERS).and_then(|it| it.partitions.get_mut(&0));
+        partition.expect("it is in the example").isr = Vec::new();
+        assert!(check_judged_anew(20, &cluster, Some("orders"), false).is_err());
+        assert_eq!(check_judged_anew(20, &cluster, Some("orders"), true), Ok(()));
     }
 
     /// What is said of the example, which has eligible replicas, when 52, who is in sync or eligible, registers anew and says
