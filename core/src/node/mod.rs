@@ -292,10 +292,15 @@ impl Node {
         }
     }
 
-    /// The partitions that the node hosts, for observers: checks, metrics, reports.
+    /// The partitions that the node hosts, for observers: checks, metrics, reports. One whose log is being cut is not among
+    /// them: nobody knows the log until it is open again.
     pub fn partitions(&self) -> impl Iterator<Item = PartitionView<'_>> {
         let broker = self.serving();
-        broker.into_iter().flat_map(|broker| broker.partitions.values()).map(|partition| PartitionView {
+        let hosted = broker.into_iter().flat_map(|broker| {
+            let is_known = |owner: &u32| !broker.is_being_cut(*owner);
+            broker.partitions.iter().filter(move |(owner, _)| is_known(owner)).map(|(_, partition)| partition)
+        });
+        hosted.map(|partition| PartitionView {
             topic: &partition.topic,
             id: partition.id,
             leads: partition.is_leader().then(|| partition.leader_epoch()),
