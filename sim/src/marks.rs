@@ -104,6 +104,8 @@ world_marks! {
     RaisedEpochDuplicate = "client.raised_epoch_duplicate",
     /// A record was acknowledged.
     RecordAcknowledged = "client.record_acknowledged",
+    /// Committed records were lost that nobody had any more whom the controller trusts.
+    CommittedLoss = "replica.committed_loss",
     /// A consumer got records of a partition.
     Read = "client.read",
     /// An answer of a fetch session left partitions out.
@@ -164,12 +166,8 @@ impl Marks {
     }
 }
 
-/// Why nothing befalls what followers fetch.
-const NOTHING_IS_REPLICATED: &str =
-    "no producer of a plan writes to what several brokers have: core/tests/replication.rs does";
-
 /// The marks that no plan of today can come by, each with what it would take.
-const OUT_OF_REACH: [(&str, &str); 8] = [
+const OUT_OF_REACH: [(&str, &str); 7] = [
     ("controller.transaction_aborted", "only Apache Kafka's controllers write metadata transactions"),
     (
         "log.lookup.segment_deleted",
@@ -181,9 +179,11 @@ const OUT_OF_REACH: [(&str, &str); 8] = [
         "the disks of a quorum hold what they took, and the network delivers what it was given",
     ),
     ("produce.timed_out", "producers wait for half a minute, and no disk stalls that long"),
-    ("partition.cut", NOTHING_IS_REPLICATED),
-    ("replica.fetched_damage", NOTHING_IS_REPLICATED),
-    ("replica.out_of_range", NOTHING_IS_REPLICATED),
+    (
+        "replica.fetched_damage",
+        "the disks of a quorum hold what they took, and the network delivers what it was given",
+    ),
+    ("replica.out_of_range", "nothing is deleted from what several brokers have"),
 ];
 
 /// In how many runs each mark was hit.

@@ -16,6 +16,7 @@ mod no_duplicates;
 mod producer_ids;
 mod producer_state;
 mod quorum;
+mod replication;
 mod retention;
 mod topics;
 mod truth;
@@ -24,6 +25,7 @@ mod unique_batch;
 
 pub use quorum::{Hosted, Image, Moment, QuorumChecks, Reading, VoterSet};
 pub(crate) use quorum::{directory_of, voters_on};
+pub use replication::{Copy, ReplicationChecks, Said, Trusted};
 pub use retention::LogLimits;
 pub use truth::{LogTruth, TrueBatch};
 
@@ -101,6 +103,8 @@ pub struct Checks {
     /// takes what one of two producers sends for what the other sent.
     has_lost_ids: bool,
     verified_indexes: index_recomputation::Verified,
+    /// Whether the node is one of several of a cluster: its logs follow those of others, and what it knows is not the newest.
+    is_member: bool,
     /// Whether nothing is looked at, to measure what looking costs.
     are_off: bool,
 }
@@ -164,6 +168,7 @@ impl Checks {
             is_deeply_damaged: false,
             has_lost_ids: false,
             verified_indexes: index_recomputation::Verified::new(),
+            is_member: plan.nodes[node].role.is_member(),
             are_off: false,
         }
     }
@@ -220,22 +225,31 @@ impl Checks {
         }
     }
 
-    /// A file is cut. Whether it may be is for the checks of a quorum to say: nobody else cuts a log but to recover it.
+    /// Whether the log of a directory follows that of another node, which knows better what belongs there. Whether it is cut
+    /// where it may be is for the checks of the quorum and of replicas to say: nobody else cuts a log but to recover it.
+    fn is_follower(&self, dir: &str) -> bool {
+        self.is_member || dir == METADATA_DIR
+    }
+
+    /// A file is cut.
     fn on_cut(&mut self, file: &StoragePath, len: u64) {
+        let is_follower = self.is_follower(file.parent());
         let log = self.logs.get_mut(file.parent()).filter(|log| !log.is_unverified());
-        if let Some(log) = log.filter(|_| file.parent() == METADATA_DIR) {
+        if let Some(log) = log.filter(|_| is_follower) {
             log.cut(file.as_str(), len);
         }
     }
 
-    /// A segment of the metadata log begins; where there is none, the log begins anew.
-    fn on_metadata_segment(&mut self, file: &StoragePath, disk: &Disk) -> Result<(), Violation> {
-        let base = truth::segment_base(file.as_str());
-        if disk.is_damaged() || base == 0 || !truth::segments_to_be(METADATA_DIR, disk).is_empty() {
+    /// A segment begins; where there is none, the log begins anew.
+    fn on_new_segment(&mut self, file: &StoragePath, disk: &Disk) -> Result<(), Violation> {
+        let (dir, base) = (file.parent(), truth::segment_base(file.as_str()));
+        if disk.is_damaged() || base == 0 || !truth::segments_to_be(dir, disk).is_empty() {
             return Ok(());
         }
-        metadata_snapshots::check_beginning(base, disk)?;
-        log_of(&mut self.logs, &Arc::from(METADATA_DIR), disk).begin_anew(base);
+        if dir == METADATA_DIR {
+            metadata_snapshots::check_beginning(base, disk)?;
+        }
+        log_of(&mut self.logs, &Arc::from(dir), disk).begin_anew(base);
         Ok(())
     }
 
@@ -250,13 +264,13 @@ impl Checks {
             return Ok(());
         }
         if bytes.iter().all(Bytes::is_empty) {
-            return if file.parent() == METADATA_DIR { self.on_metadata_segment(file, disk) } else { Ok(()) };
+            return if self.is_follower(file.parent()) { self.on_new_segment(file, disk) } else { Ok(()) };
         }
         self.failed_dirs.check(file)?;
         if self.abandoned.contains(file.parent()) {
             return Ok(());
         }
-        if file.parent() == METADATA_DIR && disk.has_unsynced_cut(file.as_str()) {
+        if self.is_follower(file.parent()) && disk.has_unsynced_cut(file.as_str()) {
             return Err(log_prefix::violation(format!(
                 "{file} is appended to while a loss of power may bring back what was cut off it: behind the new batch what \
                  followed the old one would stand"
@@ -331,6 +345,7 @@ impl Checks {
             self.high_watermarks.retain(|place, _| &*partitions[place].dir != gone);
             return Ok(());
         }
+        let is_follower = self.is_follower(path.parent());
         let Some(log) = self.logs.get_mut(path.parent()).filter(|_| path.as_str().ends_with(".log")) else {
             return Ok(());
         };
@@ -341,12 +356,12 @@ impl Checks {
             }
             self.shortened += log_prefix::check(path.parent(), log, disk, None)?;
         }
+        if is_follower && matches!(op, StorageOp::Remove { .. }) {
+            // It goes with all behind it, and nobody asks for it any more.
+            log.cut(path.as_str(), 0);
+            return Ok(());
+        }
         if path.parent() == METADATA_DIR {
-            if matches!(op, StorageOp::Remove { .. }) {
-                // It goes with all behind it, and nobody asks for it any more: the checks of a quorum say whether it may.
-                log.cut(path.as_str(), 0);
-                return Ok(());
-            }
             // A follower may know of a snapshot's end as committed before it has written what the snapshot contains.
             if let [(_, first), (end, _), ..] = &*truth::segments_to_be(METADATA_DIR, disk)
                 && **first == *path.as_str()
@@ -477,6 +492,19 @@ impl Checks {
         };
         log.allow_start(metadata_snapshots::contained_end(disk));
         log_prefix::check(METADATA_DIR, log, disk, None)
+    }
+
+    /// A node that joins its cluster has opened a log, and may follow others in it from here on. Answers how many records it
+    /// lost.
+    ///
+    /// # Errors
+    /// The property that does not hold.
+    pub fn on_opened(&mut self, dir: &str, disk: &Disk) -> Result<u64, Violation> {
+        if self.are_off || disk.is_damaged() {
+            return Ok(0);
+        }
+        let Some(log) = self.logs.get_mut(dir).filter(|log| log.is_unverified()) else { return Ok(0) };
+        log_prefix::check(dir, log, disk, None)
     }
 
     /// The node runs: what it recovered is on the disk. Answers how many logs lost something.
@@ -756,7 +784,8 @@ impl Checks {
         running_since: u64,
         response: &MetadataResponse,
     ) -> Result<(), Violation> {
-        if self.are_off {
+        // What a member of a cluster knows of it is compared with the metadata log.
+        if self.are_off || self.is_member {
             return Ok(());
         }
         self.topics.check(now, running_since, response)

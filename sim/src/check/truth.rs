@@ -321,6 +321,7 @@ impl LogTruth {
         self.durable = self.durable.min(first);
         // Should the log grow to the same end again, it is not what was recovered.
         self.recovered_end = self.recovered_end.min(self.end() - 1);
+        self.acknowledged_end = self.acknowledged_end.min(self.end());
         self.compared.remove(file);
         self.seen = None;
         self.cut_files.insert(Arc::from(file));

@@ -8,7 +8,9 @@ use sordini_core::ids::RequestId;
 use sordini_protocol::batch::{BatchBuilder, BatchParams};
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::create_partitions_request::CreatePartitionsTopic;
-use sordini_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use sordini_protocol::messages::create_topics_request::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
+};
 use sordini_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use sordini_protocol::messages::delete_topics_request::DeleteTopicState;
 use sordini_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -68,12 +70,13 @@ impl Admin {
     #[must_use]
     pub fn new(
         client: u64,
+        node: usize,
         surroundings: Surroundings,
         topics: Vec<TopicPlan>,
         deeds: Vec<AdminPlan>,
     ) -> Self {
         Self {
-            link: Link::new(client, surroundings),
+            link: Link::new(client, surroundings).at(node),
             missing: topics.clone(),
             topics,
             deeds,
@@ -150,14 +153,17 @@ impl Admin {
     }
 
     fn creation(&self) -> (i16, AnyRequest) {
-        Self::creation_of(&mut self.missing.iter())
+        self.creation_of(&mut self.missing.iter())
     }
 
-    fn creation_of(topics: &mut dyn Iterator<Item = &TopicPlan>) -> (i16, AnyRequest) {
+    fn creation_of(&self, topics: &mut dyn Iterator<Item = &TopicPlan>) -> (i16, AnyRequest) {
+        let is_placed = !self.link.surroundings.brokers.is_empty();
         let topics = topics.map(|topic| CreatableTopic {
             name: Str::from(&*topic.name),
-            num_partitions: topic.partitions,
-            replication_factor: 1,
+            // -1 where it is said which brokers have which partition.
+            num_partitions: if is_placed { -1 } else { topic.partitions },
+            replication_factor: if is_placed { -1 } else { 1 },
+            assignments: if is_placed { self.placement(topic) } else { Vec::new() },
             configs: topic
                 .configs()
                 .into_iter()
@@ -172,6 +178,19 @@ impl Admin {
         let request =
             CreateTopicsRequest { topics: topics.collect(), timeout_ms: 5_000, ..Default::default() };
         (CREATE_TOPICS_VERSION, request.into())
+    }
+
+    /// Which brokers have which partition, one after the other: brokers that are none but in name get none.
+    fn placement(&self, topic: &TopicPlan) -> Vec<CreatableReplicaAssignment> {
+        let brokers = &self.link.surroundings.brokers;
+        let placed = |partition_index: i32| {
+            let first = usize::try_from(partition_index).expect("an index");
+            let replicas = brokers.iter().cycle().skip(first % brokers.len()).take(topic.replicas);
+            let id = |node: &usize| i32::try_from(*node).expect("a handful of nodes") + 1;
+            let broker_ids = replicas.map(id).collect();
+            CreatableReplicaAssignment { partition_index, broker_ids, ..Default::default() }
+        };
+        (0..topic.partitions).map(placed).collect()
     }
 
     fn next_deed(&self, now: u64) -> Option<(i16, AnyRequest)> {
@@ -220,7 +239,7 @@ impl Admin {
             }
             AdminDeed::NameTopicTwice { topic } => {
                 let topic = &self.topics[*topic];
-                Self::creation_of(&mut [topic, topic].into_iter())
+                self.creation_of(&mut [topic, topic].into_iter())
             }
             AdminDeed::LookUpTime { topic, partition, time_us } => {
                 let (name, time) = (Str::from(&*self.topics[*topic].name), crate::world::wall_ms(*time_us));
@@ -462,6 +481,7 @@ impl Admin {
         // Without an answer nobody can tell.
         let unanswered = self.asked.drain(..);
         out.history.extend(unanswered.map(|asked| Entry { at_us: now, stage: Stage::Info, ..asked }));
+        self.link.turn_to_another(out);
     }
 
     pub(super) fn next_wake(&self) -> Option<u64> {

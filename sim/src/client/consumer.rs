@@ -1,7 +1,7 @@
 //! A consumer of assigned partitions: asks where they begin, then fetches from there to the end, with a fetch session or
 //! without. When a partition has another leader epoch, it asks whether the log still has what it read last (KIP-320).
 
-use super::{ClientOutbox, Link, Surroundings};
+use super::{ClientOutbox, Link, Surroundings, Way};
 use crate::history::{Entry, Isolation, Operation, Stage};
 use crate::marks::WorldMark;
 use crate::plan::ConsumerPlan;
@@ -79,7 +79,7 @@ impl Consumer {
     pub fn new(surroundings: Surroundings, plan: ConsumerPlan) -> Self {
         let assigned = plan.assignment.iter().map(|place| (*place, Assigned::default())).collect();
         Self {
-            link: Link::new(plan.client, surroundings),
+            link: Link::new(plan.client, surroundings).at(plan.node),
             plan,
             assigned,
             list_request: None,
@@ -136,6 +136,9 @@ impl Consumer {
         }
         if !self.link.knows_all_topics() {
             self.link.ask_for_metadata(now, self.plan.request_timeout_us, out);
+        } else if !self.has_found_leader(now, out) {
+            // The topics are asked for again first.
+            self.ask_what_is_next(now, out);
         } else if self.assigned.values().any(|assigned| assigned.position.is_none() && !assigned.is_stopped) {
             self.ask_for_beginnings(now, out);
         } else if self.has_doubtful_positions() {
@@ -143,6 +146,16 @@ impl Consumer {
         } else {
             self.ask_for_records(now, out);
         }
+    }
+
+    /// Whether it talks to the leader of what it reads.
+    fn has_found_leader(&mut self, now: u64, out: &mut ClientOutbox) -> bool {
+        let Some(place) = self.plan.assignment.first().copied() else { return true };
+        let way = self.link.way_to(place, now, out);
+        if way == Way::Turned {
+            self.forget_requests();
+        }
+        way != Way::Unknown && self.link.knows_all_topics()
     }
 
     /// Whether a partition has another leader epoch than that in which its position is known to be good. A position
@@ -354,6 +367,7 @@ impl Consumer {
     /// An error to a question about offsets: it is asked again, and of whom, if the metadata is not what it was.
     fn on_question_refused(&mut self, now: u64, error: ErrorCode, place: (usize, i32), question: &str) {
         if error.is_retriable() {
+            self.link.is_astray = true;
             self.last_error = error;
             self.forget_if_stale(place, error);
             self.link.back_off(now);
@@ -490,8 +504,14 @@ impl Consumer {
         }
     }
 
-    pub(super) fn on_disconnected(&mut self, now: u64, _out: &mut ClientOutbox) {
+    pub(super) fn on_disconnected(&mut self, now: u64, out: &mut ClientOutbox) {
         self.link.on_disconnected(now);
+        self.link.turn_to_another(out);
+        self.forget_requests();
+    }
+
+    /// Whatever was under way is not answered any more.
+    fn forget_requests(&mut self) {
         self.list_request = None;
         self.epoch_request = None;
         self.fetch = None;

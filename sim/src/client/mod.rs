@@ -63,6 +63,8 @@ pub struct Surroundings {
     pub field: Field,
     /// Whether somebody will read what clients did: then consumers note which values they read.
     pub is_told: bool,
+    /// The brokers of the one cluster, by their places in the plan; none if every node is a cluster of its own.
+    pub brokers: Arc<[usize]>,
 }
 
 /// What a client pushes while it reacts.
@@ -94,6 +96,23 @@ struct Link {
     /// The newest leader epoch that each partition is known to have, and the id of the topic that it is of.
     leader_epochs: BTreeMap<(usize, i32), (Uuid, i32)>,
     metadata_request: Option<RequestId>,
+    /// Whom it talks to, by its place in the plan.
+    node: usize,
+    /// Who leads each partition, in the newest epoch that is known of it.
+    leaders: BTreeMap<(usize, i32), usize>,
+    /// Whether something was refused, so that another broker of the cluster may know better.
+    is_astray: bool,
+}
+
+/// Whether a client may ask the leader of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// It talks to the leader, or to the only node that it knows.
+    There,
+    /// It has turned to another node. What was under way on its connection is not answered any more.
+    Turned,
+    /// It is not known who leads.
+    Unknown,
 }
 
 /// The version of the metadata requests: the newest that names topics by id.
@@ -104,6 +123,9 @@ impl Link {
     const fn new(client: u64, surroundings: Surroundings) -> Self {
         Self {
             client,
+            node: 0,
+            leaders: BTreeMap::new(),
+            is_astray: false,
             surroundings,
             next_request: 0,
             deadlines: BTreeMap::new(),
@@ -113,6 +135,11 @@ impl Link {
             leader_epochs: BTreeMap::new(),
             metadata_request: None,
         }
+    }
+
+    /// The same, of a client that talks to a node first.
+    fn at(self, node: usize) -> Self {
+        Self { node, ..self }
     }
 
     fn send(
@@ -161,6 +188,48 @@ impl Link {
         self.back_off(now);
     }
 
+    /// Sees to it that the client talks to the leader of a partition, of which all topics are known.
+    fn way_to(&mut self, place: (usize, i32), now: u64, out: &mut ClientOutbox) -> Way {
+        if self.surroundings.brokers.is_empty() {
+            return Way::There;
+        }
+        if self.is_astray {
+            self.turn_to_another(out);
+            return Way::Turned;
+        }
+        match self.leaders.get(&place) {
+            Some(leader) if *leader == self.node => Way::There,
+            Some(leader) => {
+                let leader = *leader;
+                self.turn_to(leader, out);
+                Way::Turned
+            }
+            None => {
+                self.topic_ids.clear();
+                self.back_off(now);
+                Way::Unknown
+            }
+        }
+    }
+
+    fn turn_to(&mut self, node: usize, out: &mut ClientOutbox) {
+        self.node = node;
+        self.deadlines.clear();
+        self.metadata_request = None;
+        out.actions.push(Action::TurnTo { node });
+    }
+
+    /// Turns to the next broker of the cluster, if there is one, to learn what it knows.
+    fn turn_to_another(&mut self, out: &mut ClientOutbox) {
+        self.is_astray = false;
+        let brokers = Arc::clone(&self.surroundings.brokers);
+        let next = brokers.iter().find(|broker| **broker > self.node).or_else(|| brokers.first());
+        if let Some(next) = next {
+            self.topic_ids.clear();
+            self.turn_to(*next, out);
+        }
+    }
+
     /// Asks what is known of the topics, unless that is being asked.
     fn ask_for_metadata(&mut self, now: u64, timeout_us: u64, out: &mut ClientOutbox) {
         if self.metadata_request.is_some() {
@@ -206,8 +275,12 @@ impl Link {
     /// again counts anew.
     fn note_leader_epoch(&mut self, place: (usize, i32), topic: Uuid, told: &MetadataResponsePartition) {
         let known = self.leader_epochs.entry(place).or_insert((topic, told.leader_epoch));
-        if known.0 != topic || known.1 < told.leader_epoch {
+        if known.0 != topic || known.1 <= told.leader_epoch {
             *known = (topic, told.leader_epoch);
+            match usize::try_from(told.leader_id - 1) {
+                Ok(leader) => drop(self.leaders.insert(place, leader)),
+                Err(_) => drop(self.leaders.remove(&place)),
+            }
         }
     }
 

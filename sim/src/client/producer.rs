@@ -3,7 +3,7 @@
 //! are answered, and raises its epoch when the numbers cannot go on. Another one that has several requests under way may
 //! have its batches appended in another order than theirs when one has to be sent again.
 
-use super::{ClientOutbox, Link, Surroundings};
+use super::{ClientOutbox, Link, Surroundings, Way};
 use crate::history::{Entry, Numbering as Numbered, Operation, Stage};
 use crate::plan::{Codec, Mutation, ProducerPlan, SendPlan};
 use bytes::Bytes;
@@ -86,9 +86,9 @@ static PADDING: [u8; 2_048] = [b'.'; 2_048];
 impl Producer {
     /// A producer that follows `plan`.
     #[must_use]
-    pub const fn new(surroundings: Surroundings, plan: ProducerPlan, mutation: Option<Mutation>) -> Self {
+    pub fn new(surroundings: Surroundings, plan: ProducerPlan, mutation: Option<Mutation>) -> Self {
         Self {
-            link: Link::new(plan.client, surroundings),
+            link: Link::new(plan.client, surroundings).at(plan.node),
             plan,
             mutation,
             handed_over: 0,
@@ -136,6 +136,9 @@ impl Producer {
             self.link.ask_for_metadata(now, self.plan.request_timeout_us, out);
             return;
         }
+        if !self.has_found_leader(now, out) {
+            return;
+        }
         if self.lacks_identity() {
             self.ask_for_identity(now, out);
             return;
@@ -155,6 +158,16 @@ impl Producer {
             numbers.truncate(PARTITIONS_PER_REQUEST_MAX);
             self.send_batches(now, &numbers, out);
         }
+    }
+
+    /// Whether it talks to the leader of what it writes to.
+    fn has_found_leader(&mut self, now: u64, out: &mut ClientOutbox) -> bool {
+        let Some(place) = self.queues.keys().next().copied() else { return true };
+        let way = self.link.way_to(place, now, out);
+        if way == Way::Turned {
+            self.forget_requests();
+        }
+        way != Way::Unknown && self.link.knows_all_topics()
     }
 
     fn has_room(&self) -> bool {
@@ -397,6 +410,7 @@ impl Producer {
             if error.refreshes_metadata() {
                 self.link.topic_ids.remove(&place.0);
             }
+            self.link.is_astray = true;
             self.retry(now, number, batch, error);
         } else {
             if let Some(numbering) = self.numberings.get_mut(&place).filter(is_of_numbering) {
@@ -426,8 +440,14 @@ impl Producer {
         self.enqueue(number, Batch { retry_at, ..batch });
     }
 
-    pub(super) fn on_disconnected(&mut self, now: u64, _out: &mut ClientOutbox) {
+    pub(super) fn on_disconnected(&mut self, now: u64, out: &mut ClientOutbox) {
         self.link.on_disconnected(now);
+        self.link.turn_to_another(out);
+        self.forget_requests();
+    }
+
+    /// Whatever was under way is not answered any more, and is sent again.
+    fn forget_requests(&mut self) {
         self.identity_request = None;
         for (number, batch) in std::mem::take(&mut self.in_flight).into_values().flatten() {
             self.enqueue(number, batch);

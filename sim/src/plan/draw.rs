@@ -460,6 +460,8 @@ fn draw_topics(draw: &mut Draw, swarm: &Swarm) -> Vec<TopicPlan> {
         .map(|index| TopicPlan {
             name: ["orders", "payments"][index].to_owned(),
             partitions: draw.i32(1, 4),
+            replicas: 1,
+            min_isr: None,
             flush_messages: match draw.between(0, 3) {
                 0 => None,
                 1 | 2 => Some(1),

@@ -34,7 +34,8 @@ pub struct Plan {
     pub field_seed: u64,
     /// The machines. A node's id is its place in this list and one.
     pub nodes: Vec<NodePlan>,
-    /// Topics, which the plan's administrators create on every cluster at the beginning.
+    /// Topics, which the plan's administrators create on every cluster at the beginning. In a cluster of several nodes each
+    /// client keeps to one partition, and follows its leader.
     pub topics: Vec<TopicPlan>,
     /// The network.
     pub network: NetworkPlan,
@@ -173,6 +174,12 @@ pub struct TopicPlan {
     pub name: String,
     /// How many partitions it has.
     pub partitions: i32,
+    /// How many brokers have each of them; one where every node is a cluster of its own.
+    #[serde(default = "one_replica", skip_serializing_if = "is_one_replica")]
+    pub replicas: usize,
+    /// `min.insync.replicas`; nothing for what holds for all topics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_isr: Option<usize>,
     /// `flush.messages`; nothing for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flush_messages: Option<u64>,
@@ -198,6 +205,14 @@ const fn is_false(value: &bool) -> bool {
     !*value
 }
 
+const fn one_replica() -> usize {
+    1
+}
+
+const fn is_one_replica(replicas: &usize) -> bool {
+    *replicas == 1
+}
+
 impl TopicPlan {
     /// The settings as CreateTopics takes them.
     #[must_use]
@@ -207,6 +222,7 @@ impl TopicPlan {
             ("index.interval.bytes", self.index_interval_bytes.to_string()),
         ];
         let mut set = |key, value: Option<String>| configs.extend(value.map(|value| (key, value)));
+        set("min.insync.replicas", self.min_isr.map(|replicas| replicas.to_string()));
         set("flush.messages", self.flush_messages.map(|messages| messages.to_string()));
         set("message.timestamp.type", self.log_append_time.then(|| "LogAppendTime".to_owned()));
         set("retention.ms", self.retention_ms.map(|millis| millis.to_string()));
@@ -911,6 +927,18 @@ impl Plan {
     /// is a cluster of its own.
     pub fn controllers(&self) -> impl Iterator<Item = usize> {
         (0..self.nodes.len()).filter(|node| self.nodes[*node].role.is_voter())
+    }
+
+    /// The brokers of the one cluster of a plan, by their places in it; none if every node is a cluster of its own.
+    pub fn cluster_brokers(&self) -> impl Iterator<Item = usize> {
+        let is_broker = |role: NodeRole| role.is_member() && role.is_broker();
+        (0..self.nodes.len()).filter(move |node| is_broker(self.nodes[*node].role))
+    }
+
+    /// Whether there are partitions that several brokers have.
+    #[must_use]
+    pub fn has_replicas(&self) -> bool {
+        self.topics.iter().any(|topic| topic.replicas > 1)
     }
 
     /// The listener by which a client reaches a node; `asks_controllers` if it has nothing to do with brokers.

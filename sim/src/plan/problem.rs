@@ -153,15 +153,40 @@ impl Plan {
             return Err("nodes: those that vote come first".to_owned());
         }
         at_most("nodes: the voters of a quorum", controllers, VOTERS_MAX)?;
+        if !self.administration.is_empty() {
+            return Err("administration: it is of nodes that are clusters of their own".to_owned());
+        }
         for (what, is_empty) in [
             ("topics", self.topics.is_empty()),
             ("producers", self.producers.is_empty()),
             ("consumers", self.consumers.is_empty()),
-            ("administration", self.administration.is_empty()),
         ] {
-            if !is_empty {
+            if !is_empty && self.cluster_brokers().next().is_none() {
                 return Err(format!("{what}: controllers alone have no room for them"));
             }
+        }
+        self.judge_clients_of_a_cluster()
+    }
+
+    /// A client of a cluster has one connection, to the leader of its partition.
+    fn judge_clients_of_a_cluster(&self) -> Judgement {
+        let judge = |place: String, node: usize, partitions: &BTreeSet<(usize, i32)>| {
+            self.judge_node_of(&place, node)?;
+            if !self.nodes[node].role.is_broker() {
+                return Err(format!("{place}.node: it talks to brokers, and node {node} is none"));
+            }
+            at_most(&format!("{place}: the partitions of a client of a cluster"), partitions.len(), 1)
+        };
+        for (index, producer) in self.producers.iter().enumerate() {
+            let partitions = producer.sends.iter().map(|send| (send.topic, send.partition)).collect();
+            judge(format!("producers[{index}]"), producer.node, &partitions)?;
+        }
+        for (index, consumer) in self.consumers.iter().enumerate() {
+            judge(
+                format!("consumers[{index}]"),
+                consumer.node,
+                &consumer.assignment.iter().copied().collect(),
+            )?;
         }
         Ok(())
     }
@@ -288,6 +313,12 @@ impl Plan {
                     "{place}.partitions: a topic has at least 1, not {}",
                     planned.partitions
                 ));
+            }
+            let brokers = self.cluster_brokers().count().max(1);
+            at_least(&format!("{place}.replicas"), planned.replicas, 1)?;
+            at_most(&format!("{place}.replicas"), planned.replicas, brokers)?;
+            if let Some(min_isr) = planned.min_isr {
+                at_least(&format!("{place}.min_isr"), min_isr, 1)?;
             }
             partitions += i64::from(planned.partitions);
             judge_topic_config(&place, planned, None, configs)?;

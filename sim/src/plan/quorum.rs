@@ -3,10 +3,11 @@
 
 use super::draw::Draw;
 use super::{
-    BrokerDeed, BrokerDeedPlan, BrokerPlan, ClockPlan, ConfiguratorPlan, CrashKind, Direction, DiskAfter,
-    DiskFault, DiskPlan, End, Fault, FaultPlan, Feature, FileKind, GatekeeperDeed, GatekeeperDeedPlan,
-    GatekeeperPlan, MinIsrOf, NetworkPlan, NodePlan, NodeRole, OperatorPlan, Plan, PlannedAcl, PlannedFilter,
-    QuorumChange, QuorumChangePlan, Range, SetPlan, StaleEpoch, WantedIsr, WriteError,
+    BrokerDeed, BrokerDeedPlan, BrokerPlan, ClockPlan, Codec, ConfiguratorPlan, ConsumerPlan, CrashKind,
+    Direction, DiskAfter, DiskFault, DiskPlan, End, Fault, FaultPlan, Feature, FileKind, GatekeeperDeed,
+    GatekeeperDeedPlan, GatekeeperPlan, MinIsrOf, NetworkPlan, NodePlan, NodeRole, OperatorPlan, Plan,
+    PlannedAcl, PlannedFilter, ProducerPlan, QuorumChange, QuorumChangePlan, Range, SendPlan, SetPlan,
+    StaleEpoch, TopicPlan, WantedIsr, WriteError,
 };
 use crate::field::mix;
 use std::collections::BTreeMap;
@@ -60,6 +61,15 @@ const GATEKEEPERS_EVERY: u64 = 3;
 const GATEKEEPERS_SALT: u64 = 0x6761_7465_6b65_6570;
 /// The number of the first of them.
 const GATEKEEPER: u64 = 80;
+/// Of four plans with brokers that are nodes, how many have clients that write to replicated partitions.
+const REPLICATED_OF_FOUR: u64 = 3;
+/// What is drawn of them: nothing else of a plan changes with it.
+const REPLICATED_SALT: u64 = 0x7265_706c_6963_6173;
+/// Most replicas of a partition.
+const REPLICAS_MAX: usize = 4;
+/// The numbers of the first of the clients that write to them, and read.
+const REPLICATED_PRODUCER: u64 = 90;
+const REPLICATED_CONSUMER: u64 = 95;
 /// How long it waits at least before it stands, in milliseconds.
 const HASTY_MS: u64 = 200;
 /// How long the others wait at least.
@@ -204,6 +214,7 @@ impl Plan {
         plan.draw_unheard_candidate(&mut Draw::new(seed ^ UNHEARD_CANDIDATE_SALT));
         plan.draw_gatekeepers(&mut Draw::new(seed ^ GATEKEEPERS_SALT), duration_us);
         plan.draw_feature_updates(&mut Draw::new(seed ^ FEATURE_UPDATES_SALT), duration_us);
+        plan.draw_replicated(&mut Draw::new(seed ^ REPLICATED_SALT), duration_us);
         plan
     }
 
@@ -314,6 +325,99 @@ impl Plan {
         self.gatekeepers = (0..draw.between(1, 3))
             .map(|index| draw_gatekeeper(draw, nodes, duration_us, GATEKEEPER + index))
             .collect();
+    }
+
+    /// Whether somebody takes away what the controller knows of who may lead without being in sync: a partition whose last
+    /// replica in sync lost its power before then has no leader until an operator names one.
+    fn forgets_who_may_lead(&self) -> bool {
+        let changes = self.operators.iter().flat_map(|operator| &operator.changes);
+        let is_of_elr = |change: &QuorumChange| {
+            matches!(change, QuorumChange::UpdateFeature { feature: Feature::EligibleLeaderReplicas, .. })
+        };
+        let mut deeds = self.brokers.iter().flat_map(|broker| &broker.deeds);
+        let is_of_all =
+            |deed: &BrokerDeed| matches!(deed, BrokerDeed::SetMinIsr { of: MinIsrOf::AllBrokers, .. });
+        changes.into_iter().any(|planned| is_of_elr(&planned.change))
+            || deeds.any(|planned| is_of_all(&planned.deed))
+    }
+
+    /// Has clients write to partitions that several brokers have, and read them.
+    fn draw_replicated(&mut self, draw: &mut Draw, duration_us: u64) {
+        let brokers: Vec<usize> = self.cluster_brokers().collect();
+        if brokers.is_empty() || !draw.chance(REPLICATED_OF_FOUR, 4) || self.forgets_who_may_lead() {
+            return;
+        }
+        let replicas_max = brokers.len().min(REPLICAS_MAX) as u64;
+        self.topics = (0..draw.between(1, 2))
+            .map(|index| {
+                let replicas = draw.between(1, replicas_max).max(draw.between(1, replicas_max));
+                TopicPlan {
+                    name: format!("replicated-{index}"),
+                    partitions: draw.i32(1, 2),
+                    replicas: usize::try_from(replicas).expect("a few"),
+                    min_isr: Some(usize::try_from(draw.between(1, replicas)).expect("a few")),
+                    flush_messages: draw.one_of(&[None, None, None, Some(1)]),
+                    segment_bytes: draw.one_of(&[2_000, 20_000, 1_000_000]),
+                    index_interval_bytes: draw.one_of(&[0, 100, 4_096]),
+                    log_append_time: draw.chance(1, 4),
+                    retention_ms: None,
+                    retention_bytes: None,
+                    segment_ms: None,
+                }
+            })
+            .collect();
+        let place = |draw: &mut Draw, topics: &[TopicPlan]| {
+            let topic = draw.index(topics.len());
+            (topic, draw.i32(0, topics[topic].partitions - 1))
+        };
+        for client in 0..draw.between(1, 4) {
+            let (topic, partition) = place(draw, &self.topics);
+            let is_idempotent = draw.chance(1, 2);
+            let mut times: Vec<u64> =
+                (0..draw.between(1, 40)).map(|_| draw.between(0, duration_us)).collect();
+            times.sort_unstable();
+            let sends = times.into_iter().map(|at_us| SendPlan {
+                at_us,
+                topic,
+                partition,
+                records: u16::try_from(draw.between(1, 5)).expect("few"),
+                value_bytes: draw.u32(8, 200),
+                codec: Codec::None,
+            });
+            let sends = sends.collect();
+            self.producers.push(ProducerPlan {
+                client: REPLICATED_PRODUCER + client,
+                node: draw.one_of(&brokers),
+                acks: if is_idempotent { -1 } else { draw.one_of(&[0, 1, -1, -1]) },
+                is_idempotent,
+                in_flight_max: draw.u32(1, 5),
+                api_version: draw.one_of(&[3, 9, 12, 13, 13]),
+                request_timeout_us: draw.one_of(&[300_000, 2_000_000, 30_000_000]),
+                sends,
+            });
+        }
+        for client in 0..draw.between(1, 2) {
+            self.consumers.push(ConsumerPlan {
+                client: REPLICATED_CONSUMER + client,
+                node: draw.one_of(&brokers),
+                start_us: draw.between(0, duration_us),
+                assignment: vec![place(draw, &self.topics)],
+                api_version: draw.one_of(&[4, 11, 12, 13, 18, 18]),
+                has_sessions: false,
+                max_wait_ms: draw.one_of(&[20, 500]),
+                min_bytes: 1,
+                max_bytes: draw.one_of(&[4_000, 52_428_800]),
+                partition_max_bytes: draw.one_of(&[700, 1_048_576]),
+                request_timeout_us: draw.one_of(&[500_000, 3_000_000, 30_000_000]),
+            });
+        }
+        if draw.chance(1, 2) {
+            let lag_ms = draw.one_of(&[300, 1_000, 5_000]);
+            for node in &mut self.nodes {
+                node.properties.insert("replica.lag.time.max.ms".to_owned(), lag_ms.to_string());
+                node.properties.insert("replica.fetch.wait.max.ms".to_owned(), (lag_ms / 3).to_string());
+            }
+        }
     }
 
     /// A plan in which there is nothing yet.

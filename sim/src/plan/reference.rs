@@ -81,6 +81,8 @@ impl Plan {
             topics: vec![TopicPlan {
                 name: "orders".to_owned(),
                 partitions: 3,
+                replicas: 1,
+                min_isr: None,
                 flush_messages: Some(10),
                 segment_bytes: 262_144,
                 index_interval_bytes: 4_096,

@@ -219,8 +219,12 @@ impl World {
                 machine.disk.remember(&old);
                 let lost = machine.checks.on_empty_disk(&self.plan, node);
                 let lost = lost.into_iter().map(|what| format!("{what}: the disk is another")).collect();
-                self.declare(node, lost)?;
+                // What several brokers have is not lost with one disk.
+                if !self.plan.nodes[node].role.is_member() {
+                    self.declare(node, lost)?;
+                }
                 self.quorum_checks.on_disk_gone(node, &old);
+                self.note_loss(node);
                 self.format(node);
                 self.create_topics_again(node);
                 self.marks.hit(WorldMark::EmptyDisk);
@@ -286,6 +290,7 @@ impl World {
             }
         }
         self.quorum_checks.on_end(node, self.machines[node].its_own_disk());
+        self.replication_checks.on_end(node);
         self.forget_connections(node);
         self.schedule(now + down_us, Event::Start { node });
         Ok(())
@@ -299,6 +304,7 @@ impl World {
         machine.checks.before_crash(CrashKind::PowerLoss, &machine.disk)?;
         machine.crash_disk(CrashKind::PowerLoss, self.now);
         self.quorum_checks.on_end(node, self.machines[node].its_own_disk());
+        self.note_loss(node);
         Ok(())
     }
 
@@ -339,6 +345,7 @@ impl World {
         let machine = &mut self.machines[node];
         machine.checks.on_stopped(&machine.disk)?;
         self.quorum_checks.on_end(node, machine.its_own_disk());
+        self.replication_checks.on_end(node);
         let down_us = machine.down_after_stop_us;
         self.forget_connections(node);
         if self.phase == Phase::Plan {
@@ -462,8 +469,15 @@ impl World {
                 NodeState::Failed(why) => return self.on_gave_up(node, &why),
             }
         }
-        let Machine { process, checks, disk, .. } = &mut self.machines[node];
+        let Machine { process, checks, disk, has_lost_records, .. } = &mut self.machines[node];
         let process = process.as_ref().expect("it has not stopped");
+        if process.state == NodeState::Joining {
+            for view in process.node.partitions() {
+                let shortened = checks.on_opened(view.dir, disk)?;
+                *has_lost_records |= shortened > 0;
+                self.marks.count(WorldMark::RecoveryWithLoss, shortened);
+            }
+        }
         if process.running_since.is_some() {
             checks.on_view(process.node.partitions(), disk)?;
             if self.trace.tells(Kind::Log) {
@@ -471,6 +485,7 @@ impl World {
             }
         }
         self.look_at_voter(node)?;
+        self.look_at_replicas(node)?;
         self.arm_deadline(node);
         Ok(())
     }

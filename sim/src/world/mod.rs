@@ -12,9 +12,10 @@ mod machine;
 mod network;
 mod operator;
 mod queue;
+mod replicas;
 mod traffic;
 
-use crate::check::{Checks, Hosted, Image, QuorumChecks, Violation};
+use crate::check::{Checks, Hosted, Image, QuorumChecks, ReplicationChecks, Violation};
 use crate::client::{
     Admin, Client, ClientOutbox, ConfigReader, Configurator, Consumer, Gatekeeper, Observer, Operator,
     PretendBroker, Producer, Surroundings,
@@ -214,6 +215,9 @@ pub struct World {
     machines: Vec<Machine>,
     seats: Vec<Seat>,
     quorum_checks: QuorumChecks,
+    replication_checks: ReplicationChecks,
+    /// What was last told of each partition of the cluster.
+    told_partitions: BTreeMap<(usize, i32), String>,
     network: Network,
     faults_left: usize,
     /// How many of the plan's changes of the weather have come.
@@ -290,6 +294,8 @@ impl World {
             machines: machines.collect(),
             seats: Vec::new(),
             quorum_checks: QuorumChecks::new(plan),
+            replication_checks: ReplicationChecks::new(plan),
+            told_partitions: BTreeMap::new(),
             network: Network::new(field, plan.network),
             faults_left: plan.faults.len(),
             weather_changes: 0,
@@ -358,6 +364,7 @@ impl World {
     pub fn without_checks(mut self) -> Self {
         self.machines.iter_mut().for_each(|machine| machine.checks.switch_off());
         self.quorum_checks.switch_off();
+        self.replication_checks.switch_off();
         self
     }
 
@@ -368,7 +375,12 @@ impl World {
         for node in (0..plan.nodes.len()).filter(|node| plan.nodes[*node].role == NodeRole::Standalone) {
             let number = Plan::admin_of(node);
             let deeds = plan.administration.iter().filter(|planned| planned.node == node).cloned().collect();
-            let admin = Admin::new(number, surroundings.clone(), plan.topics.clone(), deeds);
+            let admin = Admin::new(number, node, surroundings.clone(), plan.topics.clone(), deeds);
+            self.seat(number, node, Client::Admin(admin));
+        }
+        if let Some(node) = surroundings.brokers.first().copied().filter(|_| !plan.topics.is_empty()) {
+            let number = Plan::admin_of(node);
+            let admin = Admin::new(number, node, surroundings.clone(), plan.topics.clone(), Vec::new());
             self.seat(number, node, Client::Admin(admin));
         }
         for producer in &plan.producers {
@@ -415,7 +427,8 @@ impl World {
 
     fn surroundings(&self) -> Surroundings {
         let is_told = self.trace.tells(Kind::Verdict);
-        Surroundings { topics: Arc::clone(&self.topic_names), field: self.field, is_told }
+        let brokers = self.plan.cluster_brokers().collect();
+        Surroundings { topics: Arc::clone(&self.topic_names), field: self.field, is_told, brokers }
     }
 
     fn seat(&mut self, number: u64, node: usize, client: Client) {
@@ -565,12 +578,14 @@ impl World {
             Some(_) => views.map(|view| format!("; {}", transcript::voter(&view))).collect(),
             None => Vec::new(),
         };
+        let behind = self.replicas_behind().map(|behind| format!("; {behind}"));
         Failure::Liveness(format!(
-            "{why}; at {} us in phase {:?} the nodes are {states:?}; {}{}",
+            "{why}; at {} us in phase {:?} the nodes are {states:?}; {}{}{}",
             self.now,
             self.phase,
             waiting.join("; "),
-            quorum.concat()
+            quorum.concat(),
+            behind.unwrap_or_default()
         ))
     }
 
@@ -591,6 +606,7 @@ impl World {
                 if let Some(since) = self.quiet_since
                     && self.is_quorum_whole()
                     && (0..self.seats.len()).all(|seat| self.is_done_since(since, seat))
+                    && self.replicas_behind().is_none()
                 {
                     self.phase = Phase::Stop;
                     for node in 0..self.machines.len() {
@@ -696,7 +712,9 @@ impl World {
         for node in 0..self.machines.len() {
             let number = AUDITOR_FIRST + node as u64;
             if self.plan.nodes[node].role.is_member() {
-                let topics = self.plan.brokers.iter().flat_map(BrokerPlan::topics).collect();
+                let of_brokers = self.plan.brokers.iter().flat_map(BrokerPlan::topics);
+                let planned = self.plan.topics.iter().map(|topic| topic.name.clone());
+                let topics = of_brokers.chain(planned).collect();
                 let reader = ConfigReader::new(number, topics, self.surroundings());
                 self.seat(number, node, Client::ConfigReader(reader));
                 continue;

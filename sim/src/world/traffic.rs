@@ -6,7 +6,7 @@ use super::{
     EVENT_CLOSE, EVENT_CLOSED, EVENT_NO_RESPONSE, EVENT_REQUEST, EVENT_RESPONSE, Event, Failure, ToClient,
     ToNode, World,
 };
-use crate::check::Acknowledged;
+use crate::check::{Acknowledged, ReplicationChecks};
 use crate::client::{Action, Client, Known};
 use crate::field::Place;
 use crate::marks::WorldMark;
@@ -17,8 +17,9 @@ use bytes::Bytes;
 use sordini_core::ids::{ConnectionId, RequestId};
 use sordini_core::node::{Input, NodeState, RequestBody, RequestContext};
 use sordini_core::produce_request::JudgedProduce;
+use sordini_protocol::batch::Batch;
 use sordini_protocol::error_code::ErrorCode;
-use sordini_protocol::messages::ProduceRequest;
+use sordini_protocol::messages::{FetchResponse, ProduceRequest};
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Records, Str, Uuid, Writer};
 use std::collections::BTreeMap;
@@ -360,6 +361,10 @@ impl World {
                     };
                     let before = end(&machine.checks);
                     machine.checks.on_acknowledged(&sent, &machine.disk)?;
+                    if sent.acks == -1 && !self.replication_checks.are_off() {
+                        let place = (sent.topic, sent.partition);
+                        self.replication_checks.on_acknowledged(place, sent.base_offset);
+                    }
                     let acknowledged = (end(&machine.checks) - before).unsigned_abs();
                     self.marks.count(WorldMark::RecordAcknowledged, acknowledged);
                     let is_duplicate = partition.base_offset < before;
@@ -374,6 +379,9 @@ impl World {
             let (names, ids) = (&self.topic_names, &self.topic_ids);
             let topic_of = |name: &str, id| topic_index(names, ids, name, id);
             machine.checks.on_fetched(response, topic_of, &requested, &machine.disk)?;
+            if !self.replication_checks.are_off() {
+                note_reads(&mut self.replication_checks, node, response, topic_of);
+            }
             let mentioned: usize = response.responses.iter().map(|topic| topic.partitions.len()).sum();
             if response.session_id != 0 && mentioned < requested.len() {
                 self.marks.hit(WorldMark::IncrementalFetch);
@@ -588,6 +596,7 @@ impl World {
                 && matches!(planned.deed, AdminDeed::RecreateTopic { .. })
         };
         self.is_beyond_promises(node)
+            || self.replication_checks.has_losses()
             || self.machines[node].has_lost_records
             || self.plan.administration.iter().any(is_recreation)
     }
@@ -626,6 +635,25 @@ impl World {
         if taken.wake_at.is_none_or(|armed| at < armed) {
             taken.wake_at = Some(at);
             self.schedule(at, Event::ClientWake { seat });
+        }
+    }
+}
+
+/// Has the checks look at the batches that a node hands to a reader.
+fn note_reads(
+    checks: &mut ReplicationChecks,
+    node: usize,
+    response: &FetchResponse,
+    topic_of: impl Fn(&str, Uuid) -> Option<usize>,
+) {
+    for topic in &response.responses {
+        let Some(index) = topic_of(&topic.topic, topic.topic_id) else { continue };
+        for partition in topic.partitions.iter().filter(|partition| partition.error_code == 0) {
+            let Some(Records::Bytes(bytes)) = &partition.records else { continue };
+            let mut rest = bytes.clone();
+            while let Ok(Some(batch)) = Batch::first_of(&mut rest) {
+                checks.on_read(node, (index, partition.partition_index), batch.header());
+            }
         }
     }
 }

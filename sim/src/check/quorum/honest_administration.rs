@@ -38,6 +38,11 @@ impl Administration {
         match entry.stage {
             Stage::Invoke => {
                 self.asked_at.insert((entry.client, entry.operation), cluster.end);
+                // Who asks for the same again has not been refused for good.
+                let is_same = |it: &Entry| {
+                    (it.client, it.operation, &it.topic) == (entry.client, entry.operation, &entry.topic)
+                };
+                self.refused.retain(|refused| !is_same(refused));
                 if entry.operation == Operation::UpdateFeature {
                     self.updates.push(Update::of(entry));
                 }
@@ -55,7 +60,8 @@ impl Administration {
             }
             Stage::Info => Ok(()),
             Stage::Fail => {
-                if matches!(entry.operation, Operation::CreateTopic | Operation::AlterConfigs) {
+                let is_there = entry.error == ErrorCode::TopicAlreadyExists;
+                if matches!(entry.operation, Operation::CreateTopic | Operation::AlterConfigs) && !is_there {
                     self.refused.push(entry.clone());
                 }
                 if matches!(entry.operation, Operation::UpdateFeature | Operation::TryFeature) {

@@ -31,6 +31,7 @@ pub use voter_set::VoterSet;
 pub(crate) use voter_set::{directory_of, voters_on};
 
 use super::{METADATA_DIR as DIR, Violation, metadata_snapshots};
+use crate::check::Trusted;
 use crate::disk::{Contents, Disk};
 use crate::history::{Entry, Operation};
 use crate::plan::Plan;
@@ -456,6 +457,32 @@ impl QuorumChecks {
                 .extend(entry.partition.map(|index| (entry.topic.to_string(), index)));
         }
         self.administration.note(entry, &self.cluster)
+    }
+
+    /// What the committed metadata log says of a partition, if there is one.
+    #[must_use]
+    pub fn trusted(&self, topic: &str, index: i32) -> Option<Trusted<'_>> {
+        let id = self.cluster.topics_by_name.get(topic)?;
+        let partition = self.cluster.topics.get(id)?.partitions.get(&index)?;
+        Some(Trusted {
+            replicas: &partition.replicas,
+            isr: &partition.isr,
+            elr: &partition.elr,
+            leader: partition.leader,
+            leader_epoch: partition.leader_epoch,
+        })
+    }
+
+    /// The epoch of a node's registration as a broker, if it has one.
+    #[must_use]
+    pub fn broker_epoch(&self, node: usize) -> Option<i64> {
+        self.cluster.brokers.get(&id_of(node)).map(|broker| broker.epoch)
+    }
+
+    /// Where the committed metadata log ends.
+    #[must_use]
+    pub const fn metadata_end(&self) -> i64 {
+        self.cluster.end
     }
 
     /// What each node says at the end, what each broker has, and what each node knows.

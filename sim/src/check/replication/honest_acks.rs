@@ -1,0 +1,36 @@
+//! `honest_acks`: what is acknowledged to who asked for acks=all is committed, and at least `min.insync.replicas` brokers have it
+//! (R13).
+
+use super::{Copy, Loss, Truth};
+use crate::check::Violation;
+
+/// A batch was acknowledged, and begins at an offset.
+pub(super) fn check<'a>(
+    name: &str,
+    truth: &Truth,
+    base_offset: i64,
+    min_isr: usize,
+    copies: impl Iterator<Item = (Copy<'a>, Loss)>,
+) -> Result<(), Violation> {
+    // Since something was lost, who led before may have acknowledged what is not there any more.
+    if truth.losses > 0 {
+        return Ok(());
+    }
+    let violation = |why: String| {
+        let sentence = format!("{name} acknowledged the batch at offset {base_offset} with acks=all, {why}");
+        Err(Violation { property: "honest_acks", sentence })
+    };
+    let Some(committed) = truth.committed_at(base_offset) else {
+        return violation(format!("and is committed up to {}", truth.end()));
+    };
+    // Whoever lost its power since may have had it.
+    let had = |(copy, loss): &(Copy<'_>, Loss)| {
+        let may_have_lost = loss.at_us.is_some_and(|at_us| at_us >= committed.appended_us);
+        may_have_lost || copy.disk.is_damaged() || copy.has(committed.batch)
+    };
+    let holders = copies.filter(had).count();
+    if holders < min_isr {
+        return violation(format!("which {holders} brokers have, and {min_isr} have to be in sync"));
+    }
+    Ok(())
+}

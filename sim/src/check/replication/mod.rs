@@ -1,0 +1,466 @@
+//! What the replicas of a partition owe each other and their clients, one property per file. The committed records of a partition
+//! are those below the greatest high watermark that a leader has named which nobody has succeeded; from then on they are held
+//! against every leader, every follower and every reader.
+//!
+//! Records that nobody has any more whom the controller trusts, after losses of power, may be lost: a run says which.
+
+mod candidate_completeness;
+mod consistent_read;
+mod converged_replicas;
+mod follower_high_watermark;
+mod honest_acks;
+mod leader_completeness;
+mod one_history;
+mod one_leader;
+mod sent_once;
+mod truncation_guard;
+mod truthful_match;
+
+use super::{LogTruth, TrueBatch, Violation};
+use crate::disk::{Contents, Disk};
+use crate::plan::Plan;
+use sordini_protocol::batch::BatchHeader;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A partition of the plan: index of the topic, and its own.
+type Place = (usize, i32);
+
+/// What makes a batch the same in every log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct BatchId {
+    base: i64,
+    end: i64,
+    epoch: i32,
+    crc: u32,
+}
+
+impl BatchId {
+    /// Of the batch of a header.
+    fn of(header: &BatchHeader) -> Self {
+        Self {
+            base: header.base_offset,
+            end: header.next_offset(),
+            epoch: header.partition_leader_epoch,
+            crc: header.crc,
+        }
+    }
+}
+
+/// A committed batch.
+#[derive(Clone, Copy, Debug)]
+struct Committed {
+    batch: BatchId,
+    /// When a log had it first, in virtual microseconds.
+    appended_us: u64,
+}
+
+/// What a broker says of a partition that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// The epoch under which it leads it, if it does.
+    pub leads: Option<i32>,
+    /// Below it readers may see.
+    pub high_watermark: i64,
+    /// Offset of the next record.
+    pub log_end: i64,
+}
+
+/// What the committed metadata log says of a partition.
+#[derive(Clone, Copy, Debug)]
+pub struct Trusted<'a> {
+    /// The numbers of those who are to have it.
+    pub replicas: &'a [i32],
+    /// The numbers of those of them that are in sync.
+    pub isr: &'a [i32],
+    /// The numbers of those of them that may lead without.
+    pub elr: &'a [i32],
+    /// The number of who leads; -1 for nobody.
+    pub leader: i32,
+    /// The newest leader epoch.
+    pub leader_epoch: i32,
+}
+
+impl fmt::Display for Trusted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { replicas, isr, elr, leader, leader_epoch } = self;
+        write!(
+            f,
+            "replicas {replicas:?}, in sync {isr:?}, eligible {elr:?}, {leader} leads epoch {leader_epoch}"
+        )
+    }
+}
+
+impl Trusted<'_> {
+    /// The places of the nodes whom the controller would let lead.
+    fn candidates(&self) -> impl Iterator<Item = usize> {
+        self.isr.iter().chain(self.elr).map(|id| node_of(*id))
+    }
+}
+
+fn id_of(node: usize) -> i32 {
+    i32::try_from(node).expect("a handful of nodes") + 1
+}
+
+fn node_of(id: i32) -> usize {
+    usize::try_from(id - 1).expect("nodes have positive numbers")
+}
+
+/// A node's copy of a partition, as who looks from outside sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Copy<'a> {
+    /// What was appended to it.
+    pub log: Option<&'a LogTruth>,
+    /// Where it lies.
+    pub disk: &'a Disk,
+    /// Whether a process serves it.
+    pub is_running: bool,
+    /// The epoch of the broker's registration, if it has one.
+    pub broker_epoch: Option<i64>,
+}
+
+impl Copy<'_> {
+    /// Whether a batch was ever appended to it and is not lost.
+    fn has(&self, batch: BatchId) -> bool {
+        self.find(batch).is_some()
+    }
+
+    fn find(&self, batch: BatchId) -> Option<&TrueBatch> {
+        let (_, found) = self.log?.batch_at(batch.base)?;
+        (BatchId::of(&found.header) == batch).then_some(found)
+    }
+
+    /// Whether the bytes of a batch have reached the page cache.
+    fn has_written(&self, batch: BatchId) -> bool {
+        self.find(batch)
+            .is_some_and(|found| self.disk.contents(&found.file).map_or(0, Contents::len) >= found.end())
+    }
+
+    /// Whether a batch is there whatever crash there was.
+    fn keeps(&self, batch: BatchId) -> bool {
+        let is_kept = |log: &LogTruth| log.must_keep().is_none_or(|kept| batch.end <= kept.end);
+        !self.disk.is_damaged() && self.log.is_some_and(is_kept) && self.has(batch)
+    }
+
+    /// Whether it can be looked at: a process serves it, on a disk that holds what it took.
+    fn is_known(&self) -> bool {
+        let is_verified = self.log.is_none_or(|log| !log.is_unverified());
+        self.is_running && is_verified && !self.disk.is_damaged()
+    }
+}
+
+/// The copies of a partition, by node.
+type Copies<'a> = &'a dyn Fn(usize) -> Copy<'a>;
+
+/// What was said to a client, to be judged when it is known what the node that said it has come to believe.
+#[derive(Clone, Debug)]
+enum Promise {
+    /// That a batch is in the log of every replica in sync, from an offset on.
+    Acknowledged { place: Place, base_offset: i64 },
+    /// That a batch is what the log holds.
+    Read { node: usize, place: Place, batch: BatchId },
+}
+
+/// The last crash of a node that may have taken what was not durable.
+#[derive(Clone, Copy, Debug, Default)]
+struct Loss {
+    /// When, in virtual microseconds; nothing for never.
+    at_us: Option<u64>,
+    /// Where the metadata log ended then: whoever has registered since has said that it lost its memory.
+    metadata_end: i64,
+}
+
+/// What is known of a copy.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    said: Option<Said>,
+    /// Below this offset it is known to be what is committed.
+    matching_end: i64,
+}
+
+/// The truth about a partition.
+#[derive(Clone, Debug, Default)]
+struct Truth {
+    committed: Vec<Committed>,
+    /// Who led in which epoch.
+    leaders: one_leader::Leaders,
+    history: one_history::History,
+    sent: sent_once::Sent,
+    copies: BTreeMap<usize, Seen>,
+    /// From this offset on nobody has the committed records any more whom the controller trusts.
+    lost_from: Option<i64>,
+    /// How often committed records were lost.
+    losses: u64,
+}
+
+impl Truth {
+    /// The offset after the last committed record.
+    fn end(&self) -> i64 {
+        self.committed.last().map_or(0, |last| last.batch.end)
+    }
+
+    /// The offset below which somebody has to have what was committed.
+    fn promised_end(&self) -> i64 {
+        self.lost_from.map_or(i64::MAX, |from| from).min(self.end())
+    }
+
+    fn committed_at(&self, offset: i64) -> Option<&Committed> {
+        let index = self.committed.partition_point(|committed| committed.batch.end <= offset);
+        self.committed.get(index).filter(|committed| committed.batch.base <= offset)
+    }
+
+    /// The offset up to which a log is what is committed; it is known to be that up to `from`.
+    fn matching_end(&self, from: i64, log: &LogTruth) -> i64 {
+        let mut end = from;
+        let committed = &self.committed[self.committed.partition_point(|it| it.batch.end <= from)..];
+        let batches = &log.batches()[log.batches().partition_point(|batch| batch.end_offset <= from)..];
+        for (committed, batch) in committed.iter().zip(batches) {
+            if committed.batch != BatchId::of(&batch.header) {
+                break;
+            }
+            end = committed.batch.end;
+        }
+        end
+    }
+}
+
+/// All checks of a plan's replicas, and the facts they keep.
+#[derive(Clone, Debug)]
+pub struct ReplicationChecks {
+    /// The names of the topics, and how many replicas have to have what is acknowledged.
+    topics: Vec<(String, usize)>,
+    truths: BTreeMap<Place, Truth>,
+    losses: Vec<Loss>,
+    promises: Vec<Promise>,
+    metadata_end: i64,
+    are_off: bool,
+}
+
+impl ReplicationChecks {
+    /// The checks of a plan's run.
+    #[must_use]
+    pub fn new(plan: &Plan) -> Self {
+        let min_isr = |replicas: usize, min_isr: Option<usize>| min_isr.unwrap_or(1).min(replicas);
+        let topics = plan.topics.iter().map(|it| (it.name.clone(), min_isr(it.replicas, it.min_isr)));
+        let places = plan.topics.iter().enumerate().flat_map(|(topic, planned)| {
+            (0..planned.partitions).map(move |partition| ((topic, partition), Truth::default()))
+        });
+        Self {
+            topics: topics.collect(),
+            truths: places.collect(),
+            losses: vec![Loss::default(); plan.nodes.len()],
+            promises: Vec::new(),
+            metadata_end: 0,
+            are_off: plan.cluster_brokers().next().is_none() || plan.topics.is_empty(),
+        }
+    }
+
+    /// From here on nothing is looked at, and nothing noted.
+    pub(crate) const fn switch_off(&mut self) {
+        self.are_off = true;
+    }
+
+    /// Whether nothing is looked at.
+    #[must_use]
+    pub const fn are_off(&self) -> bool {
+        self.are_off
+    }
+
+    /// The index of a topic.
+    #[must_use]
+    pub fn topic(&self, name: &str) -> Option<usize> {
+        self.topics.iter().position(|(topic, _)| topic == name)
+    }
+
+    /// Whether committed records were lost that nobody had any more whom the controller trusts.
+    #[must_use]
+    pub fn has_losses(&self) -> bool {
+        self.truths.values().any(|truth| truth.losses > 0)
+    }
+
+    /// Whether a broker has said something else of a partition before.
+    #[must_use]
+    pub fn is_news(&self, node: usize, place: Place, said: Said) -> bool {
+        let seen = self.truths.get(&place).and_then(|truth| truth.copies.get(&node));
+        seen.is_none_or(|seen| seen.said != Some(said))
+    }
+
+    fn name(&self, (topic, partition): Place) -> String {
+        format!("{}-{partition}", self.topics[topic].0)
+    }
+
+    /// A broker says something new of a partition. Answers how many committed records were lost.
+    ///
+    /// # Errors
+    /// The property that does not hold.
+    pub fn on_said(
+        &mut self,
+        now: u64,
+        node: usize,
+        place: Place,
+        said: Said,
+        trusted: Option<Trusted<'_>>,
+        copies: Copies<'_>,
+    ) -> Result<i64, Violation> {
+        let name = self.name(place);
+        let Some(truth) = self.truths.get_mut(&place) else { return Ok(0) };
+        let (copy, empty) = (copies(node), LogTruth::default());
+        if !copy.is_known() {
+            return Ok(0);
+        }
+        let log = copy.log.unwrap_or(&empty);
+        truth.history.note(now, &name, node, log)?;
+        let seen = truth.copies.entry(node).or_default();
+        let (before, known_end) = (seen.matching_end, seen.matching_end.min(log.end()));
+        // Who learns in one step that it leads with fewer in sync and that it leads no more has taken for committed what it
+        // could as long as it led.
+        let led = said.leads.or_else(|| seen.said.and_then(|before| before.leads));
+        seen.said = Some(said);
+        let matching_end = truth.matching_end(known_end, log);
+        truncation_guard::check(&name, node, truth, before.min(truth.end()), matching_end)?;
+        let mut lost = 0;
+        if let Some(epoch) = said.leads {
+            if truth.leaders.note(&name, node, epoch)? {
+                leader_completeness::check(&name, node, epoch, truth, matching_end)?;
+                lost = truth.end() - matching_end;
+                if lost > 0 {
+                    truth.losses += 1;
+                    truth.committed.retain(|committed| committed.batch.end <= matching_end);
+                    truth.copies.values_mut().for_each(|seen| {
+                        seen.matching_end = seen.matching_end.min(matching_end);
+                    });
+                }
+                truth.lost_from = None;
+            }
+        }
+        if led.is_some() {
+            // Who has been succeeded may hear late that those in sync had everything; then its successor has it too.
+            let successor = truth.leaders.successor_of(led).map(id_of);
+            let is_of_now = |trusted: &Trusted<'_>| said.leads == Some(trusted.leader_epoch);
+            let isr = trusted.filter(is_of_now).map_or(successor.as_slice(), |trusted| trusted.isr);
+            let first = log.batches().partition_point(|batch| batch.base_offset < truth.end());
+            let new = log.batches()[first..].iter();
+            for batch in new.take_while(|batch| batch.end_offset <= said.high_watermark) {
+                let id = BatchId::of(&batch.header);
+                let appended_us = truth.history.appended_us(id).unwrap_or(now);
+                truthful_match::check(&name, id, appended_us, isr, &self.losses, copies)?;
+                truth.sent.note(&name, &batch.header)?;
+                truth.committed.push(Committed { batch: id, appended_us });
+            }
+        }
+        let matching_end = truth.matching_end(matching_end.min(truth.end()), log);
+        truth.copies.entry(node).or_default().matching_end = matching_end;
+        follower_high_watermark::check(&name, node, truth, matching_end, said.high_watermark)?;
+        Ok(lost)
+    }
+
+    /// The committed metadata log has grown to an end; `trusted` says of each partition what stands in it.
+    ///
+    /// # Errors
+    /// The property that does not hold.
+    pub fn on_metadata<'a>(
+        &mut self,
+        end: i64,
+        trusted: impl Fn(Place) -> Option<Trusted<'a>>,
+        copies: &dyn Fn(Place, usize) -> Copy<'a>,
+    ) -> Result<(), Violation> {
+        if std::mem::replace(&mut self.metadata_end, end) == end {
+            return Ok(());
+        }
+        self.look_for_losses(&trusted, copies);
+        for place in self.truths.keys().copied().collect::<Vec<_>>() {
+            let (name, truth) = (self.name(place), &self.truths[&place]);
+            let Some(trusted) = trusted(place) else { continue };
+            candidate_completeness::check(&name, truth, trusted, &self.losses, &|node| copies(place, node))?;
+        }
+        Ok(())
+    }
+
+    /// A process has ended, and with it what it said.
+    pub fn on_end(&mut self, node: usize) {
+        for truth in self.truths.values_mut() {
+            truth.copies.remove(&node);
+        }
+    }
+
+    /// A machine has lost what was not durable, or its disk.
+    pub fn on_loss<'a>(
+        &mut self,
+        now: u64,
+        node: usize,
+        trusted: impl Fn(Place) -> Option<Trusted<'a>>,
+        copies: &dyn Fn(Place, usize) -> Copy<'a>,
+    ) {
+        self.losses[node] = Loss { at_us: Some(now), metadata_end: self.metadata_end };
+        self.look_for_losses(&trusted, copies);
+    }
+
+    /// Notes from where on nobody has what was committed any more whom the controller trusts.
+    fn look_for_losses<'a>(
+        &mut self,
+        trusted: &impl Fn(Place) -> Option<Trusted<'a>>,
+        copies: &dyn Fn(Place, usize) -> Copy<'a>,
+    ) {
+        for (place, truth) in &mut self.truths {
+            let Some(trusted) = trusted(*place) else { continue };
+            let is_kept =
+                |it: &Committed| trusted.candidates().any(|node| copies(*place, node).keeps(it.batch));
+            let lost = truth.committed.iter().rev().take_while(|committed| !is_kept(committed)).last();
+            let lost_from = lost.map(|committed| committed.batch.base);
+            truth.lost_from = [truth.lost_from, lost_from].into_iter().flatten().min();
+        }
+    }
+
+    /// A broker says that it has a batch that was sent with acks=all.
+    pub fn on_acknowledged(&mut self, place: Place, base_offset: i64) {
+        self.promises.push(Promise::Acknowledged { place, base_offset });
+    }
+
+    /// A broker hands a batch to a reader.
+    pub fn on_read(&mut self, node: usize, place: Place, header: &BatchHeader) {
+        self.promises.push(Promise::Read { node, place, batch: BatchId::of(header) });
+    }
+
+    /// Whether something was said to clients that was not judged.
+    #[must_use]
+    pub const fn has_promises(&self) -> bool {
+        !self.promises.is_empty()
+    }
+
+    /// Judges what was said to clients.
+    ///
+    /// # Errors
+    /// The property that does not hold.
+    pub fn judge<'a>(&mut self, copies: &dyn Fn(Place, usize) -> Copy<'a>) -> Result<(), Violation> {
+        for promise in std::mem::take(&mut self.promises) {
+            match promise {
+                Promise::Acknowledged { place, base_offset } => {
+                    let truth = &self.truths[&place];
+                    let (name, min_isr) = (self.name(place), self.topics[place.0].1);
+                    let nodes = 0..self.losses.len();
+                    let copies = nodes.map(|node| (copies(place, node), self.losses[node]));
+                    honest_acks::check(&name, truth, base_offset, min_isr, copies)?;
+                }
+                Promise::Read { node, place, batch } => {
+                    consistent_read::check(&self.name(place), node, &self.truths[&place], batch)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is missing until all replicas have the same and are in sync, for a sentence.
+    #[must_use]
+    pub fn is_behind<'a>(
+        &self,
+        trusted: impl Fn(Place) -> Option<Trusted<'a>>,
+        copies: &dyn Fn(Place, usize) -> Copy<'a>,
+    ) -> Option<String> {
+        let mut behind = self.truths.iter().filter_map(|(place, truth)| {
+            let trusted = trusted(*place);
+            converged_replicas::missing(truth, trusted, &|node| copies(*place, node))
+                .map(|why| format!("{} {why}", self.name(*place)))
+        });
+        behind.next().filter(|_| !self.are_off)
+    }
+}

@@ -1,0 +1,119 @@
+//! What brokers say of the partitions that several of them have, handed to the checks with what is on their disks.
+
+use super::machine::Machine;
+use super::{Failure, World};
+use crate::check::{Copy, Said};
+use crate::marks::WorldMark;
+use crate::trace::Kind;
+use sordini_core::node::PartitionView;
+
+impl World {
+    /// Looks at what a node says of its partitions, and at what clients were told by it.
+    pub(super) fn look_at_replicas(&mut self, node: usize) -> Result<(), Failure> {
+        if self.replication_checks.are_off() {
+            return Ok(());
+        }
+        let Some(process) = self.machines[node].process.as_ref().filter(|it| it.running_since.is_some())
+        else {
+            return Ok(());
+        };
+        let news: Vec<((usize, i32), Said)> = process
+            .node
+            .partitions()
+            .filter_map(|view| {
+                let place = (self.replication_checks.topic(view.topic)?, view.id.partition);
+                let said = said(&view);
+                self.replication_checks.is_news(node, place, said).then_some((place, said))
+            })
+            .collect();
+        let Self { machines, quorum_checks, topic_names, replication_checks, .. } = self;
+        let copies = |place: (usize, i32), node: usize| {
+            copy_of(&machines[node], place, quorum_checks.broker_epoch(node))
+        };
+        let trusted =
+            |(topic, partition): (usize, i32)| quorum_checks.trusted(&topic_names[topic], partition);
+        let mut losses = Vec::new();
+        for (place, said) in news {
+            let copies = |node| copies(place, node);
+            let lost = replication_checks.on_said(self.now, node, place, said, trusted(place), &copies)?;
+            if lost > 0 {
+                losses.push((place, lost));
+            }
+        }
+        replication_checks.on_metadata(quorum_checks.metadata_end(), trusted, &copies)?;
+        if replication_checks.has_promises() {
+            replication_checks.judge(&copies)?;
+        }
+        self.tell_trusted();
+        for ((topic, partition), lost) in losses {
+            self.marks.hit(WorldMark::CommittedLoss);
+            let name = format!("{}-{partition}", self.topic_names[topic]);
+            let sentence = format!("{lost} committed records of {name}, which nobody has who may lead");
+            self.trace.tell(self.now, Kind::Loss, Some(node), || sentence.clone());
+            self.losses.push(format!("at {} us the cluster lost {sentence}", self.now));
+        }
+        Ok(())
+    }
+
+    /// Tells what the committed metadata log says of partitions, where it has changed.
+    fn tell_trusted(&mut self) {
+        if !self.trace.tells(Kind::Log) {
+            return;
+        }
+        for (topic, planned) in self.plan.topics.iter().enumerate() {
+            for partition in 0..planned.partitions {
+                let Some(trusted) = self.quorum_checks.trusted(&planned.name, partition) else { continue };
+                let text = trusted.to_string();
+                let told = self.told_partitions.entry((topic, partition)).or_default();
+                if *told != text {
+                    told.clone_from(&text);
+                    self.trace
+                        .tell(self.now, Kind::Log, None, || format!("{}-{partition}: {text}", planned.name));
+                }
+            }
+        }
+    }
+
+    /// A machine has lost what was not durable, or its disk.
+    pub(super) fn note_loss(&mut self, node: usize) {
+        let Self { machines, quorum_checks, topic_names, replication_checks, .. } = self;
+        if replication_checks.are_off() {
+            return;
+        }
+        replication_checks.on_end(node);
+        let copies = |place: (usize, i32), node: usize| {
+            copy_of(&machines[node], place, quorum_checks.broker_epoch(node))
+        };
+        let trusted =
+            |(topic, partition): (usize, i32)| quorum_checks.trusted(&topic_names[topic], partition);
+        replication_checks.on_loss(self.now, node, trusted, &copies);
+    }
+
+    /// What is missing until all replicas have the same.
+    pub(super) fn replicas_behind(&self) -> Option<String> {
+        let copies = |place: (usize, i32), node: usize| {
+            copy_of(&self.machines[node], place, self.quorum_checks.broker_epoch(node))
+        };
+        let trusted = |(topic, partition): (usize, i32)| {
+            self.quorum_checks.trusted(&self.topic_names[topic], partition)
+        };
+        self.replication_checks.is_behind(trusted, &copies)
+    }
+}
+
+fn said(view: &PartitionView<'_>) -> Said {
+    Said {
+        leads: view.leads.map(|epoch| epoch.0),
+        high_watermark: view.high_watermark.0,
+        log_end: view.log_end.0,
+    }
+}
+
+fn copy_of(machine: &Machine, (topic, partition): (usize, i32), broker_epoch: Option<i64>) -> Copy<'_> {
+    Copy {
+        log: machine.checks.log(topic, partition),
+        disk: &machine.disk,
+        is_running: machine.process.as_ref().is_some_and(|process| process.running_since.is_some()),
+        broker_epoch,
+    }
+}
