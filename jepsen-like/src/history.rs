@@ -144,6 +144,8 @@ pub enum Operation {
     Scan {
         /// Which partition.
         partition: u32,
+        /// Where it begins: at the log start.
+        from: i64,
     },
 }
 
@@ -154,7 +156,7 @@ impl Operation {
             | Self::Poll { partition, .. }
             | Self::Seek { partition, .. }
             | Self::ListOffsets { partition, .. }
-            | Self::Scan { partition } => partition,
+            | Self::Scan { partition, .. } => partition,
         }
     }
 }
@@ -370,7 +372,7 @@ pub(crate) enum Body {
     Poll { from: i64, first: u32, count: u32, high_watermark: Option<i64>, log_start: Option<i64> },
     Seek { to: i64 },
     ListOffsets { at: At, told: Option<i64> },
-    Scan,
+    Scan { from: i64 },
 }
 
 impl Op {
@@ -476,7 +478,7 @@ impl History {
             },
             Operation::Seek { to, .. } => Body::Seek { to: offset(seq, to)? },
             Operation::ListOffsets { at, .. } => Body::ListOffsets { at, told: None },
-            Operation::Scan { .. } => Body::Scan,
+            Operation::Scan { from, .. } => Body::Scan { from: offset(seq, from)? },
         };
         self.open.insert(seq, index(self.ops.len()));
         self.ops.push(Op {
@@ -507,7 +509,9 @@ impl History {
             return Err(Malformed::NotOpen { seq });
         }
         match (&mut op.body, answer) {
-            (_, None) | (Body::Seek { .. }, Some(Answer::Sought)) | (Body::Scan, Some(Answer::Scanned)) => {}
+            (_, None)
+            | (Body::Seek { .. }, Some(Answer::Sought))
+            | (Body::Scan { .. }, Some(Answer::Scanned)) => {}
             (Body::Send { base_offset, .. }, Some(Answer::Sent { base_offset: told })) => {
                 *base_offset = told.map(|told| offset(seq, told)).transpose()?;
             }

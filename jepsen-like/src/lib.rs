@@ -15,7 +15,7 @@
 //!
 //! let mut history = History::new(vec![Contract::new("orders", 0)]);
 //! let send = Operation::Send { partition: 0, values: [7].into(), acks: Acks::All, idempotent: true };
-//! let scan = Operation::Scan { partition: 0 };
+//! let scan = Operation::Scan { partition: 0, from: 0 };
 //! let steps = [
 //!     (1, 0, Step::Invoke(send)),
 //!     (1, 0, Step::Ok(Answer::Sent { base_offset: Some(0) })),

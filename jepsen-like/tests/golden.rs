@@ -149,7 +149,7 @@ fn a_send_of_which_nobody_knows_binds_once_it_was_read() {
 #[test]
 fn what_is_sent_during_the_last_scan_need_not_be_in_it() {
     let mut story = Story::new(1);
-    let scan = story.invoke(99, Operation::Scan { partition: 0 });
+    let scan = story.invoke(99, Operation::Scan { partition: 0, from: 0 });
     story.sent(&[10], 0);
     story.polled(2, 0, &[(0, 10)]);
     story.end(99, scan, Step::Ok(Answer::Scanned));
@@ -160,7 +160,7 @@ fn what_is_sent_during_the_last_scan_need_not_be_in_it() {
 fn a_scan_that_did_not_come_to_the_end_shows_nothing() {
     let mut story = Story::new(1);
     story.sent(&[10], 0);
-    let scan = story.invoke(99, Operation::Scan { partition: 0 });
+    let scan = story.invoke(99, Operation::Scan { partition: 0, from: 0 });
     story.end(99, scan, Step::Info);
     assert_eq!(story.found(), []);
     assert_eq!(story.verdict().counts.tally.partitions_scanned, 0);
@@ -222,7 +222,7 @@ fn what_lies_below_the_log_start_may_be_gone_where_records_are_removed() {
         story.contracts[0].removes_records = removes;
         story.sent(&[10, 11], 0);
         story.polled(2, 0, &[(0, 10), (1, 11)]);
-        let scan = story.invoke(99, Operation::Scan { partition: 0 });
+        let scan = story.invoke(99, Operation::Scan { partition: 0, from: 1 });
         story.done(99, poll(0, 1), polled(&[(1, 11)], Some(2), Some(1)));
         story.end(99, scan, Step::Ok(Answer::Scanned));
         assert_eq!(story.verdict().holds(), removes);

@@ -157,12 +157,13 @@ impl<'h> Index<'h> {
         match op.body {
             Body::Poll { log_start: Some(told), .. }
             | Body::ListOffsets { at: At::Earliest, told: Some(told) } => *log_start = told.max(*log_start),
-            Body::Scan if op.fate == Fate::Ok => self.scans[op.partition as usize] = Some(at),
-            Body::Poll { .. }
-            | Body::ListOffsets { .. }
-            | Body::Scan
-            | Body::Send { .. }
-            | Body::Seek { .. } => {}
+            Body::Scan { from } => {
+                *log_start = from.max(*log_start);
+                if op.fate == Fate::Ok {
+                    self.scans[op.partition as usize] = Some(at);
+                }
+            }
+            Body::Poll { .. } | Body::ListOffsets { .. } | Body::Send { .. } | Body::Seek { .. } => {}
         }
     }
 
@@ -271,7 +272,7 @@ impl<'h> Index<'h> {
             | Body::Send { .. }
             | Body::Seek { .. }
             | Body::ListOffsets { .. }
-            | Body::Scan => end,
+            | Body::Scan { .. } => end,
         }
     }
 
@@ -318,7 +319,7 @@ fn positions(history: &History) -> Vec<Position> {
                 }
                 before
             }
-            Body::Poll { .. } | Body::Send { .. } | Body::ListOffsets { .. } | Body::Scan => {
+            Body::Poll { .. } | Body::Send { .. } | Body::ListOffsets { .. } | Body::Scan { .. } => {
                 Position { next: 0, by: None }
             }
         });

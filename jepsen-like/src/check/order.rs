@@ -81,7 +81,7 @@ impl Sweep<'_, '_> {
             }
             Body::Poll { high_watermark: Some(told), .. }
             | Body::ListOffsets { at: At::Latest, told: Some(told) } => self.on_told(op, told),
-            Body::Poll { .. } | Body::ListOffsets { .. } | Body::Seek { .. } | Body::Scan => {}
+            Body::Poll { .. } | Body::ListOffsets { .. } | Body::Seek { .. } | Body::Scan { .. } => {}
         }
     }
 

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part, and is a crate of its own")]
 
+pub mod plant;
+pub mod world;
+
 use sordini_jepsen::anomaly::{Anomaly, Permit};
 use sordini_jepsen::history::{
     Acks, Answer, At, Contract, Event, History, Isolation, Operation, Record, Step,
@@ -78,7 +81,7 @@ impl Story {
 
     /// A scan of partition 0 with one poll.
     pub fn scanned(&mut self, records: &[(i64, u64)]) -> u64 {
-        let op = self.invoke(SCANNER, Operation::Scan { partition: 0 });
+        let op = self.invoke(SCANNER, Operation::Scan { partition: 0, from: 0 });
         self.polled(SCANNER, 0, records);
         self.end(SCANNER, op, Step::Ok(Answer::Scanned));
         op
