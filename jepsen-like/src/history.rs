@@ -50,7 +50,7 @@ impl Contract {
         }
     }
 
-    /// How many replicas hold whatever is committed, at least.
+    /// How many replicas hold whatever is committed, at least: in Kafka one or more.
     pub fn holders_min(&self) -> u16 {
         self.min_insync_replicas.min(self.replication_factor)
     }

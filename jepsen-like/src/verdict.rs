@@ -166,8 +166,7 @@ fn may_lose_committed(contract: &Contract) -> Option<Permit> {
     if contract.unclean_leader_election {
         return Some(Permit::UncleanElection);
     }
-    let amnesiacs = contract.amnesiac_replicas_max;
-    (amnesiacs > 0 && amnesiacs >= contract.holders_min()).then_some(Permit::TooManyAmnesiacs)
+    (contract.amnesiac_replicas_max >= contract.holders_min()).then_some(Permit::TooManyAmnesiacs)
 }
 
 impl fmt::Display for Verdict {

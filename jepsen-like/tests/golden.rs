@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{PRODUCER, Story, latest, poll, polled, send};
+use common::{PRODUCER, SCANNER, Story, latest, poll, polled, send};
 use sordini_jepsen::anomaly::{Anomaly, Permit};
-use sordini_jepsen::history::{Acks, Answer, Event, History, Line, Malformed, Operation, Step};
+use sordini_jepsen::history::{Acks, Answer, At, Event, History, Line, Malformed, Operation, Step};
 
 #[test]
 fn an_empty_history_holds() {
@@ -312,6 +312,97 @@ fn a_poll_that_failed_moves_nobody() {
 }
 
 #[test]
+fn a_first_poll_that_failed_brings_nobody_anywhere() {
+    let mut story = Story::new(1);
+    story.sent(&[10, 11], 0);
+    story.polled(2, 0, &[(0, 10), (1, 11)]);
+    let failed = story.invoke(3, poll(0, 0));
+    story.end(3, failed, Step::Fail);
+    story.polled(3, 1, &[(1, 11)]);
+    assert_eq!(story.found(), []);
+}
+
+#[test]
+fn what_is_lost_is_told_as_lost_and_nobody_skipped_it() {
+    let mut story = Story::new(1);
+    story.sent(&[10, 11, 12], 0);
+    story.polled(2, 0, &[(0, 10), (1, 11), (2, 12)]);
+    story.polled(3, 0, &[(0, 10), (2, 12)]);
+    story.scanned(&[(0, 10), (2, 12)]);
+    assert_eq!(story.found(), [(Anomaly::LostAcked, Some(1), Some(11))]);
+}
+
+#[test]
+fn what_is_lost_is_no_measure_of_what_comes_later() {
+    let mut story = Story::new(1);
+    story.contracts[0].linearizable_reads = true;
+    story.sent(&[10, 11], 0);
+    story.sent(&[12], 1);
+    story.polled_of(2, 0, 0, &[(0, 10), (1, 12)], Some(2));
+    story.sent(&[13, 14, 15], 2);
+    story.polled_of(2, 0, 2, &[], Some(2));
+    story.sent(&[16], 2);
+    let scan = story.invoke(99, Operation::Scan { partition: 0, from: 0 });
+    story.polled_of(99, 0, 0, &[(0, 10), (1, 12), (2, 16)], Some(3));
+    story.end(99, scan, Step::Ok(Answer::Scanned));
+    let expected = [
+        // 11 was acknowledged where 12 is, and 13 where 16 is.
+        (Anomaly::InconsistentOffset, Some(1), Some(12)),
+        (Anomaly::InconsistentOffset, Some(2), Some(16)),
+        (Anomaly::LostAcked, Some(1), Some(11)),
+        (Anomaly::LostAcked, Some(2), Some(13)),
+        (Anomaly::Unseen, Some(3), Some(14)),
+        (Anomaly::Unseen, Some(4), Some(15)),
+    ];
+    assert_eq!(story.found(), expected);
+}
+
+#[test]
+fn where_a_leader_alone_acknowledged_there_need_be_nothing() {
+    let mut story = Story::new(1);
+    story.sent(&[10], 0);
+    story.done(2, send(0, &[20], Acks::Leader), Answer::Sent { base_offset: Some(1) });
+    story.polled(3, 0, &[(0, 10), (2, 20)]);
+    assert_eq!(story.found(), []);
+}
+
+#[test]
+fn who_comes_to_the_log_start_passes_nothing_that_was_removed() {
+    let mut story = Story::new(1);
+    story.contracts[0].removes_records = true;
+    story.sent(&[10, 11], 0);
+    story.done(2, Operation::ListOffsets { partition: 0, at: At::Earliest }, Answer::Listed { offset: 1 });
+    story.polled(3, 0, &[(1, 11)]);
+    assert_eq!(story.found(), []);
+}
+
+#[test]
+fn only_the_scanning_process_scans() {
+    let mut story = Story::new(1);
+    story.sent(&[10], 0);
+    let scan = story.invoke(99, Operation::Scan { partition: 0, from: 0 });
+    story.polled(2, 0, &[(0, 10)]);
+    story.end(99, scan, Step::Ok(Answer::Scanned));
+    assert_eq!(story.found(), [(Anomaly::LostAcked, Some(0), Some(10))]);
+}
+
+#[test]
+fn what_the_scanner_read_before_or_after_the_scan_was_not_in_it() {
+    for is_before in [true, false] {
+        let mut story = Story::new(1);
+        story.sent(&[10], 0);
+        if is_before {
+            story.polled(SCANNER, 0, &[(0, 10)]);
+        }
+        story.scanned(&[]);
+        if !is_before {
+            story.polled(SCANNER, 0, &[(0, 10)]);
+        }
+        assert_eq!(story.found(), [(Anomaly::LostAcked, Some(0), Some(10))]);
+    }
+}
+
+#[test]
 fn inside_a_poll_too_nothing_is_skipped_and_nothing_comes_again() {
     let mut story = Story::new(1);
     story.sent(&[10, 11, 12], 0);
@@ -365,6 +456,31 @@ fn what_is_sent_after_an_acknowledgement_lies_behind_it() {
     story.sent(&[10], 0);
     story.end(2, first, Step::Ok(Answer::Sent { base_offset: Some(1) }));
     assert_eq!(story.found(), []);
+}
+
+#[test]
+fn what_came_early_and_late_did_not_come_too_early() {
+    let mut story = Story::new(1);
+    story.sent(&[10], 5);
+    let values = [20].into();
+    let twice = Operation::Send { partition: 0, values, acks: Acks::All, idempotent: false };
+    story.done(2, twice, Answer::Sent { base_offset: Some(7) });
+    story.polled(3, 3, &[(3, 20), (5, 10), (7, 20)]);
+    assert_eq!(story.judged(), [(Anomaly::Duplicate, Some(Permit::NotIdempotent))]);
+}
+
+#[test]
+fn what_is_out_of_place_is_told_once() {
+    let mut story = Story::new(1);
+    story.contracts[0].linearizable_reads = true;
+    story.done(2, send(0, &[20], Acks::All), Answer::Sent { base_offset: Some(9) });
+    story.sent(&[10], 0);
+    story.sent(&[11], 1);
+    story.polled_of(3, 0, 0, &[(0, 10)], Some(1));
+    story.polled_of(3, 0, 1, &[(1, 11)], Some(2));
+    let expected = [(Anomaly::RealtimeOrder, Some(0), Some(10)), (Anomaly::StaleRead, Some(9), Some(20))];
+    assert_eq!(story.found(), expected);
+    assert_eq!(story.verdict().counts.lag.reads, 2);
 }
 
 #[test]
@@ -423,9 +539,8 @@ fn what_nobody_sent_by_then_is_not_read() {
 #[test]
 fn the_text_shows_the_smallest_examples_first_and_the_contract_beside_them() {
     let mut story = Story::new(1);
-    story.sent(&[10], 0);
-    for value in 11..30 {
-        story.sent(&[value], i64::try_from(value).unwrap() - 10);
+    for at in 0..20 {
+        story.sent(&[10 + at], i64::try_from(at).unwrap() * 7 % 20);
     }
     story.scanned(&[]);
     let text = story.verdict().to_string();
@@ -439,9 +554,10 @@ fn the_text_shows_the_smallest_examples_first_and_the_contract_beside_them() {
         ]
     );
     assert_eq!(lines[3], "20 unseen: BROKEN");
-    let example = "  orders-0, offset 19, value 29, operations 38 40 (acks=all, idempotent; 2 of 3 replicas in sync, clean \
+    let example = "  orders-0, offset 13, value 29, operations 38 40 (acks=all, idempotent; 2 of 3 replicas in sync, clean \
                    elections, 0 amnesiac at most)";
     assert_eq!(lines[4], example);
+    assert!(lines[5].starts_with("  orders-0, offset 6, value 28, operations 36 40 "), "{}", lines[5]);
     assert_eq!(lines[12..], ["  and 12 more", "20 promises were broken"]);
 }
 
