@@ -56,6 +56,24 @@ exhibits! {
     /// records are cut off although they are whole on the disk; with several replicas the lost ones are then
     /// overwritten by others.
     A01TruncateToOwnHighWatermark = "A01", "truncate_to_own_hw";
+    /// KAFKA-7128: a follower is in sync when it has what the leader takes for committed. A leader that was just elected does not
+    /// know how far that is: who lacks what is committed comes in sync, and is elected next.
+    A04IsrJoinAtHighWatermarkOnly = "A04", "isr_join_at_hw_only";
+    /// KIP-497: while the controller has not answered who is in sync, the leader goes by who was. The controller has answered, the
+    /// answer is slow, and records are committed that the new one in sync lacks.
+    A05HighWatermarkIgnoresPendingIsr = "A05", "hw_ignores_pending_isr";
+    /// KIP-903, KAFKA-14617: what a broker fetched in one life counts for the next. It has lost power and the end of its log, and
+    /// what it had asked for before brings it in sync.
+    A06IgnoreBrokerEpochInAlterPartition = "A06", "ignore_broker_epoch_in_alter_partition";
+    /// KIP-841, KAFKA-13916: the controller takes for in sync whomever the leader names. A broker that it has fenced comes back
+    /// in sync because it still fetches, and is elected.
+    A07AcceptFencedInIsr = "A07", "accept_fenced_in_isr";
+    /// KIP-966, KAFKA-15583: records are committed although fewer are in sync than have to be. The last one commits alone, loses
+    /// power, and leads again without what it had committed.
+    A08HighWatermarkUnderMinIsr = "A08", "hw_advances_under_min_isr";
+    /// KAFKA-14704: a follower that is told that its log parts from its leader's takes the high watermark of the same answer
+    /// first. What it is about to cut off counts as committed for a moment, and whoever reads from it reads that.
+    A09HighWatermarkBeforeTruncation = "A09", "hw_before_truncate";
     /// KAFKA-9835: how far a fetch may read is decided at one look at the log and how much is sent at another, at its
     /// end. An append between the two is handed out although it is not committed, and a consumer acts on a record
     /// that a crash then takes back.

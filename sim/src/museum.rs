@@ -53,8 +53,10 @@ pub fn try_seed(seed: u64, exhibit: Exhibit) -> Option<Finding> {
 /// What a plan must have for an exhibit to do harm in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Need {
-    /// Producers that write records: in plans about a quorum there are none.
+    /// Producers that write records, as in all plans but those about a quorum.
     Producers,
+    /// Partitions that several brokers have, with clients that write to them: some plans about a quorum have them.
+    Replicas,
     /// Voters, leaders among them, and brokers that follow the leader: in other plans each node is alone.
     Quorum,
     /// A log or a controller, which every plan has.
@@ -73,6 +75,12 @@ const fn need(exhibit: Exhibit) -> Need {
         | Exhibit::B01RecoveryPointAheadOfFlush
         | Exhibit::B04SnapshotNotVerified
         | Exhibit::B09DuplicateAckedBeforeWritten => Need::Producers,
+        Exhibit::A04IsrJoinAtHighWatermarkOnly
+        | Exhibit::A05HighWatermarkIgnoresPendingIsr
+        | Exhibit::A06IgnoreBrokerEpochInAlterPartition
+        | Exhibit::A07AcceptFencedInIsr
+        | Exhibit::A08HighWatermarkUnderMinIsr
+        | Exhibit::A09HighWatermarkBeforeTruncation => Need::Replicas,
         Exhibit::A14ResumeLeadershipSameEpoch
         | Exhibit::A15VoterSkipsFlush
         | Exhibit::A16HighWatermarkAtEpochStart
@@ -102,9 +110,10 @@ const fn need(exhibit: Exhibit) -> Need {
 }
 
 /// Whether the plan of a seed has what an exhibit needs.
-const fn may_show(seed: u64, exhibit: Exhibit) -> bool {
+fn may_show(seed: u64, exhibit: Exhibit) -> bool {
     match need(exhibit) {
         Need::Producers => !Plan::is_of_a_quorum(seed),
+        Need::Replicas => Plan::is_of_a_quorum(seed) && Plan::draw(seed).has_replicas(),
         Need::Quorum => Plan::is_of_a_quorum(seed),
         Need::Nothing => true,
     }
@@ -135,8 +144,13 @@ mod tests {
             let is_of_voters = plan.nodes.iter().any(|node| node.role == NodeRole::Controller);
             if may_show(seed, Exhibit::A17ClearVoteOnStepDown) {
                 quorums += 1;
-                assert!(plan.producers.is_empty(), "seed {seed}");
+                assert!(is_of_voters || plan.nodes[0].role == NodeRole::Both, "seed {seed}");
             }
+            assert_eq!(
+                may_show(seed, Exhibit::A04IsrJoinAtHighWatermarkOnly),
+                plan.has_replicas(),
+                "seed {seed}"
+            );
             if may_show(seed, Exhibit::A44SkipEpochZero) {
                 producers += 1;
                 assert!(!plan.producers.is_empty() && !is_of_voters, "seed {seed}");

@@ -21,25 +21,30 @@ pub struct Signature(
 );
 
 /// The properties: the files of [`crate::check`], and what the world itself sees.
-const PROPERTIES: [&str; 41] = [
+const PROPERTIES: [&str; 51] = [
     "access_control",
     "acknowledged_data",
     "answers",
     "append_after_error",
     "broker_epochs",
+    "candidate_completeness",
     "check_quorum",
     "checkpoint_files",
     "clean_elections",
     "committed_metadata",
+    "consistent_read",
     "consumer_reads",
     "durable_fetch",
     "eligible_replicas",
     "fault_budget",
+    "follower_high_watermark",
     "high_watermark",
+    "honest_acks",
     "honest_administration",
     "honest_controller",
     "hosted_partitions",
     "index_recomputation",
+    "leader_completeness",
     "leader_epochs",
     "log_prefix",
     "metadata_epochs",
@@ -48,6 +53,8 @@ const PROPERTIES: [&str; 41] = [
     "metadata_snapshots",
     "no_duplicates",
     "node_lives",
+    "one_history",
+    "one_leader",
     "one_vote",
     "own_disk",
     "partition_leaders",
@@ -56,9 +63,12 @@ const PROPERTIES: [&str; 41] = [
     "producer_state",
     "reassignments",
     "retention",
+    "sent_once",
     "single_leader",
     "topic_ids",
     "topics",
+    "truncation_guard",
+    "truthful_match",
     "truthful_view",
     "unique_batch",
     "voter_changes",
@@ -332,14 +342,23 @@ mod tests {
             let files = std::fs::read_dir(path).expect("it is there");
             files.map(|file| file.expect("it can be listed").path()).collect::<Vec<_>>()
         };
-        let mut names: BTreeSet<String> = [files("check"), files("check/quorum")]
+        let mut names: BTreeSet<String> = [files("check"), files("check/quorum"), files("check/replication")]
             .iter()
             .flatten()
             .map(|path| path.file_stem().expect("files have names").to_string_lossy().into_owned())
             .filter(|name| {
                 !matches!(
                     &**name,
-                    "mod" | "truth" | "example" | "quorum" | "cluster" | "voter_log" | "voter_set"
+                    "mod"
+                        | "truth"
+                        | "example"
+                        | "quorum"
+                        | "replication"
+                        | "cluster"
+                        | "voter_log"
+                        | "voter_set"
+                        // A run that does not come to it in time has not lived.
+                        | "converged_replicas"
                 )
             })
             .collect();

@@ -4,6 +4,7 @@ use super::image::PartitionState;
 use super::partition_change::{Election, RECOVERING};
 use super::{Controller, Decision};
 use crate::ids::{BrokerEpoch, NodeId, TopicIdPartition};
+use crate::museum::Exhibit;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use sordini_protocol::error_code::ErrorCode;
@@ -116,9 +117,12 @@ impl Controller {
         }
         // A broker that is fenced or about to go must not be elected, and so not be in sync; one that has begun a new life
         // since the leader last heard of it may have lost what it had.
+        let takes_fenced = self.museum.has(Exhibit::A07AcceptFencedInIsr);
+        let takes_any_life = self.museum.has(Exhibit::A06IgnoreBrokerEpochInAlterPartition);
         let is_eligible = |(node, epoch): &(NodeId, i64)| {
             self.image.brokers().get(node).is_some_and(|broker| {
-                broker.is_active() && (*epoch == ANY_EPOCH || broker.epoch == BrokerEpoch(*epoch))
+                let is_of_life = *epoch == ANY_EPOCH || broker.epoch == BrokerEpoch(*epoch);
+                (broker.is_active() || takes_fenced) && (is_of_life || takes_any_life)
             })
         };
         if isr.iter().all(is_eligible) { Ok(()) } else { Err(ErrorCode::IneligibleReplica) }

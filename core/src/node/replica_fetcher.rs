@@ -8,6 +8,7 @@ use super::output::Output;
 use crate::controller::image::PartitionState;
 use crate::ids::{LeaderEpoch, NodeId, Offset, RequestId, TopicIdPartition};
 use crate::mark::Mark;
+use crate::museum::Exhibit;
 use crate::outbox::Outbox;
 use crate::peer::{Channel, Peer, PeerFault};
 use crate::quorum::Address;
@@ -430,6 +431,11 @@ impl Broker {
         if data.diverging_epoch.epoch >= 0 {
             let end = Offset(data.diverging_epoch.end_offset.max(0));
             let to = partition.parting_point(LeaderEpoch(data.diverging_epoch.epoch), end);
+            if self.museum.has(Exhibit::A09HighWatermarkBeforeTruncation) {
+                let (high_watermark, log_start) =
+                    (Offset(data.high_watermark), Offset(data.log_start_offset));
+                partition.follow_ends(high_watermark, log_start, now, out);
+            }
             if !self.cut_log(owner, to, now, out) {
                 // The leader contradicts itself.
                 self.put_replica_off(id, now);

@@ -184,7 +184,8 @@ impl Partition {
             }
             Role::Leader(_) | Role::Follower { .. } | Role::Offline => {
                 let epoch_start = self.log.next_offset();
-                let replication = Replication::begin(own, lag_max, state, epoch_start, now.monotonic);
+                let museum = self.log.museum();
+                let replication = Replication::begin(own, lag_max, state, epoch_start, now.monotonic, museum);
                 self.role = Role::Leader(Box::new(replication));
             }
         }
@@ -700,7 +701,8 @@ impl Partition {
     fn maybe_advance_high_watermark(&mut self, now: Now) -> Awakened {
         let mut awakened = Awakened::default();
         let written_end = self.log.written_end();
-        let replication = self.replication().filter(|_| !self.is_under_min_isr());
+        let counts_alone = self.log.museum().has(Exhibit::A08HighWatermarkUnderMinIsr);
+        let replication = self.replication().filter(|_| counts_alone || !self.is_under_min_isr());
         let replicated = replication.and_then(|it| it.replicated_end(written_end, now.monotonic));
         let Some(end) = replicated.filter(|end| *end > self.high_watermark) else { return awakened };
         self.high_watermark = end;

@@ -6,6 +6,7 @@
 
 use crate::controller::image::PartitionState;
 use crate::ids::{BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch};
+use crate::museum::{Exhibit, Museum};
 use crate::time::Instant;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -107,6 +108,7 @@ pub(crate) struct Replication {
     proposal: Option<Proposal>,
     /// Those that are in sync, whichever becomes of what was proposed.
     maximal_isr: Vec<NodeId>,
+    museum: Museum,
 }
 
 impl Replication {
@@ -117,8 +119,10 @@ impl Replication {
         state: &PartitionState,
         epoch_start: Offset,
         now: Instant,
+        museum: Museum,
     ) -> Self {
         let mut replication = Self {
+            museum,
             own,
             lag_max,
             epoch_start,
@@ -187,9 +191,15 @@ impl Replication {
     /// caught up would keep him out. `None` while somebody in sync was not heard of in this epoch.
     pub(crate) fn replicated_end(&self, leader_end: Offset, now: Instant) -> Option<Offset> {
         let mut end = leader_end;
+        let ignores_pending = self.museum.has(Exhibit::A05HighWatermarkIgnoresPendingIsr);
+        let in_sync = if ignores_pending { &*self.isr } else { self.maximal_isr() };
         for (id, follower) in &self.followers {
-            let is_joining = || follower.is_eligible && follower.is_caught_up(leader_end, self.lag_max, now);
-            if self.maximal_isr().contains(id) || is_joining() {
+            let is_joining = || {
+                !ignores_pending
+                    && follower.is_eligible
+                    && follower.is_caught_up(leader_end, self.lag_max, now)
+            };
+            if in_sync.contains(id) || is_joining() {
                 end = end.min(follower.end?);
             }
         }
@@ -231,7 +241,9 @@ impl Replication {
     /// Proposes that a replica is in sync, if it is: it has what is committed, and all that earlier epochs wrote.
     pub(crate) fn propose_expansion(&mut self, replica: NodeId, high_watermark: Offset) -> bool {
         let Some(follower) = self.followers.get(&replica) else { return false };
-        let has_all = follower.end.is_some_and(|end| end >= high_watermark.max(self.epoch_start));
+        let is_hasty = self.museum.has(Exhibit::A04IsrJoinAtHighWatermarkOnly);
+        let needed = if is_hasty { high_watermark } else { high_watermark.max(self.epoch_start) };
+        let has_all = follower.end.is_some_and(|end| end >= needed);
         if self.proposal.is_some() || self.isr.contains(&replica) || !follower.is_eligible || !has_all {
             return false;
         }
@@ -318,7 +330,7 @@ mod tests {
 
     /// Broker 1 leads brokers 2 and 3 since second 0, in a log that ended at 10 then.
     fn led(isr: &[i32]) -> Replication {
-        Replication::begin(NodeId(1), LAG_MAX, &state(0, isr), Offset(10), at(0))
+        Replication::begin(NodeId(1), LAG_MAX, &state(0, isr), Offset(10), at(0), Museum::NONE)
     }
 
     fn fetch(replica: i32, end: i64) -> FollowerFetch {

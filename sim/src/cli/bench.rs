@@ -35,9 +35,12 @@ struct Measured {
 
 pub(crate) fn bench(arguments: &Arguments) -> Result<u8, String> {
     let mut all = Vec::new();
-    for (load, plan) in
-        [("reference", Plan::reference()), ("idle", Plan::idle()), ("quorum", Plan::reference_quorum())]
-    {
+    for (load, plan) in [
+        ("reference", Plan::reference()),
+        ("idle", Plan::idle()),
+        ("quorum", Plan::reference_quorum()),
+        ("replicated", Plan::reference_replicated()),
+    ] {
         let measured = match measure(load, &plan, arguments.times) {
             Ok(measured) => measured,
             Err(verdict) => {

@@ -843,6 +843,7 @@ mod tests {
         assert_eq!(Plan::reference().problem(), None);
         assert_eq!(Plan::idle().problem(), None);
         assert_eq!(Plan::reference_quorum().problem(), None);
+        assert_eq!(Plan::reference_replicated().problem(), None);
     }
 
     #[test]

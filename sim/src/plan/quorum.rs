@@ -480,12 +480,77 @@ impl Plan {
                 .collect(),
         };
         let faults = (1..REFERENCE_US / FAULT_EVERY_US)
-            .map(|number| FaultPlan { at_us: number * FAULT_EVERY_US, fault: reference_fault(number) });
+            .map(|number| FaultPlan { at_us: number * FAULT_EVERY_US, fault: reference_fault(number, 3) });
         Self {
             nodes: [vec![node; 3], vec![broker; 3]].concat(),
             configurators: vec![configurator(30, 0), configurator(31, 4)],
             faults: faults.collect(),
             ..Self::of_nobody()
+        }
+    }
+
+    /// The same cluster under eight clients for as long: six producers, two to each of three partitions that all brokers have,
+    /// each with five batches a second that two brokers have to have, and two consumers. The faults befall controllers and brokers in
+    /// turn.
+    #[must_use]
+    pub fn reference_replicated() -> Self {
+        let quorum = Self::reference_quorum();
+        let brokers: Vec<usize> = quorum.cluster_brokers().collect();
+        let place = |client: u64| i32::try_from(client % 3).expect("one of three");
+        let producer = |client: u64| ProducerPlan {
+            client: REPLICATED_PRODUCER + client,
+            node: brokers[0],
+            acks: -1,
+            is_idempotent: true,
+            in_flight_max: 5,
+            api_version: 13,
+            request_timeout_us: 5_000_000,
+            sends: (0..REFERENCE_US / SET_EVERY_US)
+                .map(|number| SendPlan {
+                    at_us: number * SET_EVERY_US + client * 1_000,
+                    topic: 0,
+                    partition: place(client),
+                    records: 3,
+                    value_bytes: 100,
+                    codec: Codec::None,
+                })
+                .collect(),
+        };
+        let consumer = |client: u64| ConsumerPlan {
+            client: REPLICATED_PRODUCER + 6 + client,
+            node: brokers[0],
+            start_us: 1_000_000,
+            assignment: vec![(0, place(client))],
+            api_version: 18,
+            has_sessions: true,
+            max_wait_ms: 500,
+            min_bytes: 1,
+            max_bytes: 1 << 20,
+            partition_max_bytes: 1 << 20,
+            request_timeout_us: 5_000_000,
+        };
+        let topic = TopicPlan {
+            name: "reference".to_owned(),
+            partitions: 3,
+            replicas: 3,
+            min_isr: Some(2),
+            flush_messages: None,
+            segment_bytes: 1 << 20,
+            index_interval_bytes: 4_096,
+            log_append_time: false,
+            retention_ms: None,
+            retention_bytes: None,
+            segment_ms: None,
+        };
+        let faults = (1..REFERENCE_US / FAULT_EVERY_US)
+            .map(|number| FaultPlan { at_us: number * FAULT_EVERY_US, fault: reference_fault(number, 6) });
+        Self {
+            configurators: Vec::new(),
+            topics: vec![topic],
+            producers: (0..6).map(producer).collect(),
+            consumers: (0..2).map(consumer).collect(),
+            faults: faults.collect(),
+            ..quorum
         }
     }
 }
@@ -507,10 +572,10 @@ fn crash(node: usize, how: CrashKind, down_us: u64) -> Fault {
     Fault::Crash { node, how, down_us, disk: DiskAfter::Same, while_recovering: Vec::new() }
 }
 
-/// The faults of the reference run, in turn and on each node in turn.
-fn reference_fault(number: u64) -> Fault {
-    let node = usize::try_from(number % 3).expect("an index");
-    let (from, to) = (End::Node(node), End::Node((node + 1) % 3));
+/// The faults of a reference run, in turn and on each of the first nodes in turn.
+fn reference_fault(number: u64, nodes: usize) -> Fault {
+    let node = usize::try_from(number).expect("an index") % nodes;
+    let (from, to) = (End::Node(node), End::Node((node + 1) % nodes));
     match number % 7 {
         0 => crash(node, CrashKind::PowerLoss, 300_000),
         1 => Fault::Cut { from, to, for_us: 3_000_000 },
@@ -518,7 +583,7 @@ fn reference_fault(number: u64) -> Fault {
         3 => Fault::Pause { node, for_us: 3_000_000 },
         4 => Fault::Drop { from, to, api: Some(1), for_us: 1_000_000 },
         5 => crash(node, CrashKind::Stop, 300_000),
-        _ => Fault::ResetNodes { from: node, to: (node + 1) % 3 },
+        _ => Fault::ResetNodes { from: node, to: (node + 1) % nodes },
     }
 }
 

@@ -272,8 +272,10 @@ impl Simpler<'_> {
     fn add(&mut self, edit: impl FnOnce(&mut Plan)) {
         let mut plan = self.plan.clone();
         edit(&mut plan);
-        // What cannot be run is left out: a batch of one topic may not fit into the segments of another.
-        if plan != *self.plan && plan.every_batch_fits() {
+        // What cannot be run is left out: a batch of one topic may not fit into the segments of another, and a client of a cluster
+        // does not leave its partition for one batch.
+        let can_be_run = || plan.every_batch_fits() && plan.judge_clients_of_a_cluster().is_ok();
+        if plan != *self.plan && can_be_run() {
             self.found.push(plan);
         }
     }
@@ -405,7 +407,10 @@ impl Simpler<'_> {
     }
 
     fn topics(&mut self) {
-        let edits: [fn(&mut TopicPlan); 8] = [
+        let edits: [fn(&mut TopicPlan); 11] = [
+            |topic| topic.min_isr = None,
+            |topic| topic.replicas = topic.replicas.min(2),
+            |topic| topic.replicas = 1,
             |topic| topic.flush_messages = None,
             |topic| topic.flush_messages = topic.flush_messages.and(Some(1)),
             |topic| topic.segment_bytes = topic.segment_bytes.max(SEGMENT_BYTES),
@@ -421,7 +426,8 @@ impl Simpler<'_> {
     }
 
     fn producers(&mut self) {
-        let edits: [fn(&mut ProducerPlan); 4] = [
+        let edits: [fn(&mut ProducerPlan); 5] = [
+            |producer| producer.sends.iter_mut().for_each(|send| (send.topic, send.partition) = (0, 0)),
             |producer| producer.is_idempotent = false,
             |producer| producer.in_flight_max = 1,
             |producer| producer.api_version = *ApiKey::Produce.stable_versions().end(),
