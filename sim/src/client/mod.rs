@@ -98,6 +98,8 @@ struct Link {
     metadata_request: Option<RequestId>,
     /// Whom it talks to, by its place in the plan.
     node: usize,
+    /// The broker of the cluster that was asked last what it knows.
+    asked: usize,
     /// Who leads each partition, in the newest epoch that is known of it.
     leaders: BTreeMap<(usize, i32), usize>,
     /// Whether something was refused, so that another broker of the cluster may know better.
@@ -124,6 +126,7 @@ impl Link {
         Self {
             client,
             node: 0,
+            asked: 0,
             leaders: BTreeMap::new(),
             is_astray: false,
             surroundings,
@@ -139,7 +142,7 @@ impl Link {
 
     /// The same, of a client that talks to a node first.
     fn at(self, node: usize) -> Self {
-        Self { node, ..self }
+        Self { node, asked: node, ..self }
     }
 
     fn send(
@@ -205,7 +208,7 @@ impl Link {
                 Way::Turned
             }
             None => {
-                self.topic_ids.clear();
+                self.is_astray = true;
                 self.back_off(now);
                 Way::Unknown
             }
@@ -223,8 +226,9 @@ impl Link {
     fn turn_to_another(&mut self, out: &mut ClientOutbox) {
         self.is_astray = false;
         let brokers = Arc::clone(&self.surroundings.brokers);
-        let next = brokers.iter().find(|broker| **broker > self.node).or_else(|| brokers.first());
+        let next = brokers.iter().find(|broker| **broker > self.asked).or_else(|| brokers.first());
         if let Some(next) = next {
+            self.asked = *next;
             self.topic_ids.clear();
             self.turn_to(*next, out);
         }

@@ -410,7 +410,7 @@ impl Producer {
             if error.refreshes_metadata() {
                 self.link.topic_ids.remove(&place.0);
             }
-            self.link.is_astray = true;
+            self.link.is_astray |= error.refreshes_metadata();
             self.retry(now, number, batch, error);
         } else {
             if let Some(numbering) = self.numberings.get_mut(&place).filter(is_of_numbering) {

@@ -290,7 +290,7 @@ impl World {
             }
         }
         self.quorum_checks.on_end(node, self.machines[node].its_own_disk());
-        self.replication_checks.on_end(node);
+        self.note_end(node);
         self.forget_connections(node);
         self.schedule(now + down_us, Event::Start { node });
         Ok(())
@@ -345,8 +345,8 @@ impl World {
         let machine = &mut self.machines[node];
         machine.checks.on_stopped(&machine.disk)?;
         self.quorum_checks.on_end(node, machine.its_own_disk());
-        self.replication_checks.on_end(node);
         let down_us = machine.down_after_stop_us;
+        self.note_end(node);
         self.forget_connections(node);
         if self.phase == Phase::Plan {
             self.schedule(self.now + down_us, Event::Start { node });

@@ -42,7 +42,7 @@ impl World {
         }
         replication_checks.on_metadata(quorum_checks.metadata_end(), trusted, &copies)?;
         if replication_checks.has_promises() {
-            replication_checks.judge(&copies)?;
+            replication_checks.judge(trusted, &copies)?;
         }
         self.tell_trusted();
         for ((topic, partition), lost) in losses {
@@ -74,13 +74,21 @@ impl World {
         }
     }
 
+    /// A process has ended.
+    pub(super) fn note_end(&mut self, node: usize) {
+        let Self { machines, quorum_checks, replication_checks, .. } = self;
+        let copies = |place: (usize, i32), node: usize| {
+            copy_of(&machines[node], place, quorum_checks.broker_epoch(node))
+        };
+        replication_checks.on_end(node, &copies);
+    }
+
     /// A machine has lost what was not durable, or its disk.
     pub(super) fn note_loss(&mut self, node: usize) {
         let Self { machines, quorum_checks, topic_names, replication_checks, .. } = self;
         if replication_checks.are_off() {
             return;
         }
-        replication_checks.on_end(node);
         let copies = |place: (usize, i32), node: usize| {
             copy_of(&machines[node], place, quorum_checks.broker_epoch(node))
         };

@@ -363,7 +363,7 @@ impl World {
                     machine.checks.on_acknowledged(&sent, &machine.disk)?;
                     if sent.acks == -1 && !self.replication_checks.are_off() {
                         let place = (sent.topic, sent.partition);
-                        self.replication_checks.on_acknowledged(place, sent.base_offset);
+                        self.replication_checks.on_acknowledged(node, place, sent.base_offset);
                     }
                     let acknowledged = (end(&machine.checks) - before).unsigned_abs();
                     self.marks.count(WorldMark::RecordAcknowledged, acknowledged);
@@ -595,9 +595,11 @@ impl World {
                 && planned.at_us <= self.now
                 && matches!(planned.deed, AdminDeed::RecreateTopic { .. })
         };
+        // What somebody has read of what several brokers have was committed.
+        let is_member = self.plan.nodes[node].role.is_member();
         self.is_beyond_promises(node)
             || self.replication_checks.has_losses()
-            || self.machines[node].has_lost_records
+            || (self.machines[node].has_lost_records && !is_member)
             || self.plan.administration.iter().any(is_recreation)
     }
 

@@ -19,3 +19,19 @@ pub(super) fn check(name: &str, node: usize, truth: &Truth, batch: BatchId) -> R
         ),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_get_what_is_committed() {
+        let mut truth = Truth::example();
+        let read = |truth: &Truth, batch| check("orders-0", 1, truth, batch);
+        assert_eq!(read(&truth, BatchId::example(4, 1)), Ok(()));
+        assert!(read(&truth, BatchId::example(6, 1)).is_err(), "it is not committed");
+        assert!(read(&truth, BatchId::example(4, 0)).is_err(), "it is another");
+        truth.losses = 1;
+        assert_eq!(read(&truth, BatchId::example(6, 0)), Ok(()));
+    }
+}

@@ -25,3 +25,14 @@ pub(super) fn check(
         ),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_taken_for_committed_that_is_not_there_and_is() {
+        assert_eq!(check("orders-0", 1, &Truth::example(), 4, 4), Ok(()));
+        assert!(check("orders-0", 1, &Truth::example(), 4, 5).is_err());
+    }
+}

@@ -34,3 +34,23 @@ pub(super) fn check<'a>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::example::Life;
+
+    #[test]
+    fn what_is_acknowledged_is_committed_and_there() {
+        let life = Life::begin();
+        let copy = Copy { log: None, disk: &life.disk, is_running: true, broker_epoch: None };
+        let at = |at_us| [(copy, Loss { at_us, metadata_end: 0 })].into_iter();
+        let mut truth = Truth::example();
+        assert!(check("orders-0", &truth, 6, 0, at(None)).is_err(), "it is not committed");
+        assert!(check("orders-0", &truth, 4, 1, at(None)).is_err(), "nobody has it");
+        assert!(check("orders-0", &truth, 4, 1, at(Some(6))).is_err(), "nor had it");
+        assert_eq!(check("orders-0", &truth, 4, 1, at(Some(7))), Ok(()), "somebody may have had it");
+        truth.losses = 1;
+        assert_eq!(check("orders-0", &truth, 6, 1, at(None)), Ok(()));
+    }
+}

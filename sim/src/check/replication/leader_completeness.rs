@@ -24,3 +24,18 @@ pub(super) fn check(
         ),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_leads_has_what_anybody_has_to_have() {
+        let mut truth = Truth::example();
+        assert_eq!(check("orders-0", 1, 2, &truth, 6), Ok(()));
+        assert!(check("orders-0", 1, 2, &truth, 4).is_err());
+        truth.lost_from = Some(4);
+        assert_eq!(check("orders-0", 1, 2, &truth, 4), Ok(()));
+        assert!(check("orders-0", 1, 2, &truth, 2).is_err(), "that was not lost");
+    }
+}

@@ -1,6 +1,6 @@
 //! What the replicas of a partition owe each other and their clients, one property per file. The committed records of a partition
-//! are those below the greatest high watermark that a leader has named which nobody has succeeded; from then on they are held
-//! against every leader, every follower and every reader.
+//! are those below the greatest high watermark that a leader has named; from then on they are held against every leader, every
+//! follower and every reader.
 //!
 //! Records that nobody has any more whom the controller trusts, after losses of power, may be lost: a run says which.
 
@@ -156,9 +156,18 @@ type Copies<'a> = &'a dyn Fn(usize) -> Copy<'a>;
 #[derive(Clone, Debug)]
 enum Promise {
     /// That a batch is in the log of every replica in sync, from an offset on.
-    Acknowledged { place: Place, base_offset: i64 },
+    Acknowledged { node: usize, place: Place, base_offset: i64 },
     /// That a batch is what the log holds.
     Read { node: usize, place: Place, batch: BatchId },
+}
+
+impl Promise {
+    /// Who said it.
+    const fn node(&self) -> usize {
+        match self {
+            Self::Acknowledged { node, .. } | Self::Read { node, .. } => *node,
+        }
+    }
 }
 
 /// The last crash of a node that may have taken what was not durable.
@@ -191,6 +200,8 @@ struct Truth {
     lost_from: Option<i64>,
     /// How often committed records were lost.
     losses: u64,
+    /// The epoch that began with the last loss: what leaders of earlier ones take for committed is not there any more.
+    lost_before: i32,
 }
 
 impl Truth {
@@ -311,7 +322,10 @@ impl ReplicationChecks {
         let log = copy.log.unwrap_or(&empty);
         truth.history.note(now, &name, node, log)?;
         let seen = truth.copies.entry(node).or_default();
-        let (before, known_end) = (seen.matching_end, seen.matching_end.min(log.end()));
+        let before = seen.matching_end;
+        // A log that was begun anew has nothing of what it had.
+        let known_end = if log.first_base() > 0 { 0 } else { before.min(log.end()) };
+        truncation_guard::check_leader(&name, node, seen.said, said)?;
         // Who learns in one step that it leads with fewer in sync and that it leads no more has taken for committed what it
         // could as long as it led.
         let led = said.leads.or_else(|| seen.said.and_then(|before| before.leads));
@@ -319,31 +333,40 @@ impl ReplicationChecks {
         let matching_end = truth.matching_end(known_end, log);
         truncation_guard::check(&name, node, truth, before.min(truth.end()), matching_end)?;
         let mut lost = 0;
-        if let Some(epoch) = said.leads {
-            if truth.leaders.note(&name, node, epoch)? {
-                leader_completeness::check(&name, node, epoch, truth, matching_end)?;
-                lost = truth.end() - matching_end;
-                if lost > 0 {
-                    truth.losses += 1;
-                    truth.committed.retain(|committed| committed.batch.end <= matching_end);
-                    truth.copies.values_mut().for_each(|seen| {
-                        seen.matching_end = seen.matching_end.min(matching_end);
-                    });
+        if let Some(epoch) = said.leads
+            && truth.leaders.note(&name, node, epoch)?
+        {
+            leader_completeness::check(&name, node, epoch, truth, matching_end)?;
+            lost = truth.end() - matching_end;
+            if lost > 0 {
+                truth.losses += 1;
+                truth.lost_before = epoch;
+                truth.sent.forget_from(matching_end);
+                truth.committed.retain(|committed| committed.batch.end <= matching_end);
+                for seen in truth.copies.values_mut() {
+                    seen.matching_end = seen.matching_end.min(matching_end);
                 }
-                truth.lost_from = None;
             }
+            truth.lost_from = None;
         }
-        if led.is_some() {
+        let committed_before = truth.end();
+        // Who has led for less than a step says nothing of it: then all who may lead have what it has committed.
+        let may_have_led =
+            led.is_none() && trusted.is_some_and(|trusted| trusted.candidates().any(|it| it == node));
+        if may_have_led || led.is_some_and(|epoch| epoch >= truth.lost_before) {
             // Who has been succeeded may hear late that those in sync had everything; then its successor has it too.
             let successor = truth.leaders.successor_of(led).map(id_of);
-            let is_of_now = |trusted: &Trusted<'_>| said.leads == Some(trusted.leader_epoch);
-            let isr = trusted.filter(is_of_now).map_or(successor.as_slice(), |trusted| trusted.isr);
+            let isr: Vec<i32> = match trusted {
+                Some(trusted) if may_have_led => trusted.candidates().map(id_of).collect(),
+                Some(trusted) if said.leads == Some(trusted.leader_epoch) => trusted.isr.to_vec(),
+                Some(_) | None => successor.into_iter().collect(),
+            };
             let first = log.batches().partition_point(|batch| batch.base_offset < truth.end());
             let new = log.batches()[first..].iter();
             for batch in new.take_while(|batch| batch.end_offset <= said.high_watermark) {
                 let id = BatchId::of(&batch.header);
                 let appended_us = truth.history.appended_us(id).unwrap_or(now);
-                truthful_match::check(&name, id, appended_us, isr, &self.losses, copies)?;
+                truthful_match::check(&name, id, appended_us, &isr, &self.losses, copies)?;
                 truth.sent.note(&name, &batch.header)?;
                 truth.committed.push(Committed { batch: id, appended_us });
             }
@@ -351,6 +374,9 @@ impl ReplicationChecks {
         let matching_end = truth.matching_end(matching_end.min(truth.end()), log);
         truth.copies.entry(node).or_default().matching_end = matching_end;
         follower_high_watermark::check(&name, node, truth, matching_end, said.high_watermark)?;
+        if let Some(trusted) = trusted.filter(|_| truth.end() > committed_before) {
+            candidate_completeness::check(&name, truth, trusted, &self.losses, copies)?;
+        }
         Ok(lost)
     }
 
@@ -376,10 +402,14 @@ impl ReplicationChecks {
         Ok(())
     }
 
-    /// A process has ended, and with it what it said.
-    pub fn on_end(&mut self, node: usize) {
-        for truth in self.truths.values_mut() {
-            truth.copies.remove(&node);
+    /// A process has ended, and with it what it said. What its page cache holds is there still.
+    pub fn on_end<'a>(&mut self, node: usize, copies: &dyn Fn(Place, usize) -> Copy<'a>) {
+        self.promises.retain(|promise| promise.node() != node);
+        for (place, truth) in &mut self.truths {
+            let Some(seen) = truth.copies.get_mut(&node) else { continue };
+            let log = copies(*place, node).log;
+            let kept_end = log.map_or(0, |log| log.must_keep().map_or_else(|| log.end(), |kept| kept.end));
+            *seen = Seen { said: None, matching_end: seen.matching_end.min(kept_end) };
         }
     }
 
@@ -392,6 +422,9 @@ impl ReplicationChecks {
         copies: &dyn Fn(Place, usize) -> Copy<'a>,
     ) {
         self.losses[node] = Loss { at_us: Some(now), metadata_end: self.metadata_end };
+        for truth in self.truths.values_mut() {
+            truth.copies.remove(&node);
+        }
         self.look_for_losses(&trusted, copies);
     }
 
@@ -401,19 +434,29 @@ impl ReplicationChecks {
         trusted: &impl Fn(Place) -> Option<Trusted<'a>>,
         copies: &dyn Fn(Place, usize) -> Copy<'a>,
     ) {
+        let losses = &self.losses;
         for (place, truth) in &mut self.truths {
             let Some(trusted) = trusted(*place) else { continue };
-            let is_kept =
-                |it: &Committed| trusted.candidates().any(|node| copies(*place, node).keeps(it.batch));
-            let lost = truth.committed.iter().rev().take_while(|committed| !is_kept(committed)).last();
+            let has_lost = |it: &Committed, node: usize| {
+                let is_since = losses[node].at_us.is_some_and(|at_us| at_us >= it.appended_us);
+                (is_since || copies(*place, node).disk.is_damaged()) && !copies(*place, node).keeps(it.batch)
+            };
+            // Nobody is to blame for what it has not but who has lost it.
+            let is_lost = |it: &&Committed| {
+                if trusted.candidates().next().is_none() {
+                    return trusted.replicas.iter().any(|id| has_lost(it, node_of(*id)));
+                }
+                trusted.candidates().all(|node| has_lost(it, node))
+            };
+            let lost = truth.committed.iter().rev().take_while(is_lost).last();
             let lost_from = lost.map(|committed| committed.batch.base);
             truth.lost_from = [truth.lost_from, lost_from].into_iter().flatten().min();
         }
     }
 
     /// A broker says that it has a batch that was sent with acks=all.
-    pub fn on_acknowledged(&mut self, place: Place, base_offset: i64) {
-        self.promises.push(Promise::Acknowledged { place, base_offset });
+    pub fn on_acknowledged(&mut self, node: usize, place: Place, base_offset: i64) {
+        self.promises.push(Promise::Acknowledged { node, place, base_offset });
     }
 
     /// A broker hands a batch to a reader.
@@ -431,13 +474,18 @@ impl ReplicationChecks {
     ///
     /// # Errors
     /// The property that does not hold.
-    pub fn judge<'a>(&mut self, copies: &dyn Fn(Place, usize) -> Copy<'a>) -> Result<(), Violation> {
+    pub fn judge<'a>(
+        &mut self,
+        trusted: impl Fn(Place) -> Option<Trusted<'a>>,
+        copies: &dyn Fn(Place, usize) -> Copy<'a>,
+    ) -> Result<(), Violation> {
         for promise in std::mem::take(&mut self.promises) {
             match promise {
-                Promise::Acknowledged { place, base_offset } => {
+                Promise::Acknowledged { place, base_offset, .. } => {
                     let truth = &self.truths[&place];
                     let (name, min_isr) = (self.name(place), self.topics[place.0].1);
-                    let nodes = 0..self.losses.len();
+                    let replicas = trusted(place).map_or(&[][..], |trusted| trusted.replicas);
+                    let nodes = replicas.iter().map(|id| node_of(*id));
                     let copies = nodes.map(|node| (copies(place, node), self.losses[node]));
                     honest_acks::check(&name, truth, base_offset, min_isr, copies)?;
                 }
@@ -462,5 +510,25 @@ impl ReplicationChecks {
                 .map(|why| format!("{} {why}", self.name(*place)))
         });
         behind.next().filter(|_| !self.are_off)
+    }
+}
+
+#[cfg(test)]
+mod example {
+    use super::{BatchId, Committed, Truth};
+
+    impl Truth {
+        /// Three batches of two records each are committed, the last of epoch 1.
+        pub(super) fn example() -> Self {
+            let committed =
+                |base: i64, epoch| Committed { batch: BatchId::example(base, epoch), appended_us: 7 };
+            Self { committed: vec![committed(0, 0), committed(2, 0), committed(4, 1)], ..Self::default() }
+        }
+    }
+
+    impl BatchId {
+        pub(super) const fn example(base: i64, epoch: i32) -> Self {
+            Self { base, end: base + 2, epoch, crc: 5 }
+        }
     }
 }

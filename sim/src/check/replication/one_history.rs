@@ -51,3 +51,22 @@ impl History {
         self.batches.get(&(id.epoch, id.base)).map(|(_, at_us)| *at_us)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::example::{Life, at, batch, segment};
+
+    #[test]
+    fn an_epoch_and_an_offset_name_one_batch() {
+        let mut history = History::default();
+        let mut note = |node: usize, value: &str| {
+            let mut life = Life::begin();
+            assert_eq!(life.write(&segment(0), batch(at(0), 0, value)), Ok(()));
+            history.note(3, "orders-0", node, life.checks.log(0, 0).expect("it was appended to"))
+        };
+        assert_eq!(note(0, "a"), Ok(()));
+        assert_eq!(note(1, "a"), Ok(()));
+        assert!(note(2, "b").is_err());
+    }
+}

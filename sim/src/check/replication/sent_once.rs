@@ -15,13 +15,9 @@ impl Sent {
             return Ok(());
         }
         let who = (header.producer_id, header.producer_epoch, header.base_sequence);
-        match *self.0.entry(who).or_insert(header.base_offset) {
-            // Committed records that were lost may be sent again, and come to lie before.
-            at if at >= header.base_offset => {
-                self.0.insert(who, header.base_offset);
-                Ok(())
-            }
-            at => Err(Violation {
+        match self.0.insert(who, header.base_offset) {
+            None => Ok(()),
+            Some(at) => Err(Violation {
                 property: "sent_once",
                 sentence: format!(
                     "{name} has what producer {} in epoch {} sent as number {} committed at offset {at} and at {}",
@@ -29,5 +25,36 @@ impl Sent {
                 ),
             }),
         }
+    }
+
+    /// What was committed from an offset on is lost, and may be sent again.
+    pub(super) fn forget_from(&mut self, offset: i64) {
+        self.0.retain(|_, at| *at < offset);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sordini_protocol::batch::{BatchBuilder, BatchParams};
+
+    fn header(producer_id: i64, base_sequence: i32, base_offset: i64) -> BatchHeader {
+        let params = BatchParams { producer_id, producer_epoch: 0, base_sequence, ..BatchParams::default() };
+        let mut builder = BatchBuilder::new(params);
+        builder.append(0, None, Some(b"v"), &[]);
+        BatchHeader { base_offset, ..BatchHeader::parse(&builder.build()).expect("it was just built") }
+    }
+
+    #[test]
+    fn a_number_is_committed_once_unless_it_was_lost() {
+        let mut sent = Sent::default();
+        assert_eq!(sent.note("orders-0", &header(9, 0, 0)), Ok(()));
+        assert_eq!(sent.note("orders-0", &header(9, 1, 1)), Ok(()));
+        assert_eq!(sent.note("orders-0", &header(-1, -1, 2)), Ok(()), "who has no number may send again");
+        assert_eq!(sent.note("orders-0", &header(-1, -1, 3)), Ok(()));
+        assert!(sent.clone().note("orders-0", &header(9, 1, 4)).is_err());
+        sent.forget_from(1);
+        assert_eq!(sent.note("orders-0", &header(9, 1, 4)), Ok(()));
+        assert!(sent.note("orders-0", &header(9, 0, 5)).is_err());
     }
 }

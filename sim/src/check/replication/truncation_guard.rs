@@ -1,7 +1,29 @@
-//! `truncation_guard`: nobody gives up what is committed (R7, R16).
+//! `truncation_guard`: nobody gives up what is committed, and whoever leads gives up nothing (R7, R16).
 
-use super::Truth;
+use super::{Said, Truth};
 use crate::check::Violation;
+
+/// A broker says something else of a partition than before.
+pub(super) fn check_leader(
+    name: &str,
+    node: usize,
+    before: Option<Said>,
+    now: Said,
+) -> Result<(), Violation> {
+    let Some(before) = before.filter(|before| before.leads.is_some() && before.leads == now.leads) else {
+        return Ok(());
+    };
+    if now.log_end >= before.log_end {
+        return Ok(());
+    }
+    Err(Violation {
+        property: "truncation_guard",
+        sentence: format!(
+            "node {node} leads {name} and has given up what it had from offset {} to {}",
+            now.log_end, before.log_end
+        ),
+    })
+}
 
 /// A log that was what is committed up to an offset is that up to another now.
 pub(super) fn check(name: &str, node: usize, truth: &Truth, before: i64, now: i64) -> Result<(), Violation> {
@@ -16,4 +38,28 @@ pub(super) fn check(name: &str, node: usize, truth: &Truth, before: i64, now: i6
             truth.end()
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_committed_stays() {
+        assert_eq!(check("orders-0", 1, &Truth::example(), 4, 4), Ok(()));
+        assert!(check("orders-0", 1, &Truth::example(), 4, 2).is_err());
+    }
+
+    #[test]
+    fn a_leader_gives_up_nothing() {
+        let said = |leads, log_end| Said { leads, high_watermark: 2, log_end };
+        assert_eq!(check_leader("orders-0", 1, None, said(Some(3), 4)), Ok(()));
+        assert_eq!(check_leader("orders-0", 1, Some(said(Some(3), 4)), said(Some(3), 4)), Ok(()));
+        assert_eq!(
+            check_leader("orders-0", 1, Some(said(Some(3), 4)), said(None, 2)),
+            Ok(()),
+            "it leads no more"
+        );
+        assert!(check_leader("orders-0", 1, Some(said(Some(3), 4)), said(Some(3), 2)).is_err());
+    }
 }
