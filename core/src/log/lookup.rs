@@ -20,8 +20,8 @@ const INDEX_CHUNK_LEN: u32 = 2 * THIN_STRIDE * INDEX_ENTRY_LEN;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// The batch that holds this offset, or the next one that does not lie below it. `max_bytes` is how far from there
-    /// the reader will go; the answer says where a batch begins at or before that.
-    Offset { offset: Offset, max_bytes: u64 },
+    /// the reader will go, and `end` the offset it may go to; the answer says where a batch begins before either.
+    Offset { offset: Offset, max_bytes: u64, end: Offset },
     /// The first record at or above `from` whose timestamp is not below `timestamp`.
     Timestamp { timestamp: i64, from: Offset },
 }
@@ -49,8 +49,9 @@ pub(crate) struct BatchPlace {
     pub(crate) position: u64,
     /// Bytes of the batch itself.
     pub(crate) size: u64,
-    /// A position further on at which a batch begins, not more than the reader's `max_bytes` away.
-    pub(crate) boundary: Option<u64>,
+    /// A batch further on, by where it begins and what it ends with: not more than the reader's `max_bytes` away, and below
+    /// the end it asked for.
+    pub(crate) boundary: Option<IndexEntry>,
 }
 
 /// A search under way.
@@ -209,11 +210,11 @@ impl Lookup {
             };
             if sought {
                 match self.target {
-                    Target::Offset { max_bytes, .. } => {
-                        let (end, limit) = (position + size as u64, position + max_bytes);
-                        let after = self.page.partition_point(|entry| entry.position <= limit);
-                        let last = after.checked_sub(1).map(|at| self.page[at].position);
-                        let boundary = last.filter(|at| *at >= end);
+                    Target::Offset { max_bytes, end, .. } => {
+                        let (next, limit) = (position + size as u64, position + max_bytes);
+                        let after = self.page.partition_point(|it| it.position <= limit && it.offset < end);
+                        let last = after.checked_sub(1).map(|at| self.page[at]);
+                        let boundary = last.filter(|it| it.position >= next);
                         return Next::Done(Found::Batch(BatchPlace {
                             segment: self.segment,
                             base: Offset(header.base_offset),

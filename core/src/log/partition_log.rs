@@ -635,8 +635,9 @@ impl PartitionLog {
         }
     }
 
-    /// Where the batch that holds `offset` begins. `max_bytes` is how far the reader will go from there.
-    pub(crate) fn find(&mut self, offset: Offset, max_bytes: u64, out: &mut Outbox) -> Start {
+    /// Where the batch that holds `offset` begins. `max_bytes` is how far the reader will go from there, and `end` the offset
+    /// it may go to.
+    pub(crate) fn find(&mut self, offset: Offset, max_bytes: u64, end: Offset, out: &mut Outbox) -> Start {
         if offset >= self.next_offset {
             return Start::End;
         }
@@ -655,7 +656,7 @@ impl PartitionLog {
         }
         let segment = self.segments.range(..=offset).next_back().or_else(|| self.segments.first_key_value());
         let segment = segment.expect("a log has a segment").1;
-        self.search(segment.base, Target::Offset { offset, max_bytes }, out)
+        self.search(segment.base, Target::Offset { offset, max_bytes, end }, out)
     }
 
     fn search(&mut self, segment: Offset, target: Target, out: &mut Outbox) -> Start {
@@ -702,9 +703,9 @@ impl PartitionLog {
         self.segments.values().map(|segment| segment.max_timestamp).max().filter(|timestamp| *timestamp >= 0)
     }
 
-    /// The stretch of file from `place` up to `end`, whole batches as far as they are known, not longer than
-    /// `max_bytes` unless `at_least_one` batch is promised. `None` when there is nothing to send, or the segment is
-    /// gone.
+    /// The stretch of file from `place` up to `end`, which lies between two batches: whole ones as far as they are known, not
+    /// longer than `max_bytes` unless `at_least_one` batch is promised. `None` when there is nothing to send, or the segment
+    /// is gone.
     pub(crate) fn slice(
         &self,
         place: BatchPlace,
@@ -713,14 +714,19 @@ impl PartitionLog {
         at_least_one: bool,
     ) -> Option<StoredRange> {
         let segment = self.segments.get(&place.segment)?;
-        let available =
-            self.position_of(end, segment).checked_sub(place.position).filter(|bytes| *bytes > 0)?;
+        if place.base >= end {
+            return None;
+        }
+        let known_boundary = place.boundary.filter(|it| it.offset < end).map(|it| it.position);
+        // Where memory does not tell what lies at `end`, a reader gets what is surely below it, and asks again.
+        let stop = self.position_of(end, segment).or(known_boundary).unwrap_or(place.position + place.size);
+        let available = stop.checked_sub(place.position).filter(|bytes| *bytes > 0)?;
         let mut len = available.min(max_bytes);
         if len < available {
             let limit = place.position + len;
             let boundary = self
                 .boundary_at_or_below(limit, segment.base)
-                .or_else(|| place.boundary.filter(|at| *at <= limit));
+                .or_else(|| known_boundary.filter(|at| *at <= limit));
             if let Some(boundary) = boundary.filter(|at| *at > place.position) {
                 len = boundary - place.position;
             }
@@ -748,20 +754,18 @@ impl PartitionLog {
         (upto > from).then(|| self.recent[upto - 1].position)
     }
 
-    /// Where in the file of `segment` the records below `end` stop.
-    fn position_of(&self, end: Offset, segment: &Segment) -> u64 {
-        let next_base =
-            self.segments.range(segment.base.plus(1)..).next().map_or(self.next_offset, |(base, _)| *base);
-        if end >= next_base {
-            return segment.size;
+    /// Where in the file of `segment` the records below `end` stop. `None` where `end` lies below what is remembered, as a
+    /// high watermark does after a start, or while a follower in sync lags far behind.
+    fn position_of(&self, end: Offset, segment: &Segment) -> Option<u64> {
+        if end >= self.segment_after(segment.base) {
+            return Some(segment.size);
         }
-        // Everything from `written_end` on is remembered, and nobody reads up to an end below it that is not
-        // remembered.
         let at = self.recent.partition_point(|batch| batch.base < end);
-        match self.recent.get(at) {
-            Some(batch) if batch.segment == segment.base => batch.position,
-            Some(_) | None => segment.size,
+        let next = self.recent.get(at)?;
+        if at == 0 && next.base > end {
+            return None;
         }
+        Some(if next.segment == segment.base { next.position } else { segment.size })
     }
 
     /// Moves the log's start up. Segments wholly below it are given up.
@@ -1057,6 +1061,8 @@ fn deleted_name(file: &StoragePath) -> StoragePath {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::collections::BTreeMap;
+    use alloc::vec::Vec;
     use sordini_protocol::batch::{Batch, BatchBuilder, BatchParams};
 
     const NOW: Now = Now { monotonic: Instant(0), wall_ms: 0 };
@@ -1111,5 +1117,84 @@ mod tests {
         }
         let indexes: Vec<String> = pushed(&mut out).into_iter().map(|(_, op)| op).collect();
         assert_eq!(indexes.len(), 2, "of the last one the indexes: {indexes:?}");
+    }
+
+    /// Does what was pushed until nothing is under way, and answers what was found on the way.
+    fn settle(
+        log: &mut PartitionLog,
+        files: &mut BTreeMap<StoragePath, Vec<u8>>,
+        out: &mut Outbox,
+    ) -> Option<Found> {
+        let mut found = None;
+        loop {
+            let outputs: Vec<Output> = out.drain().collect();
+            if outputs.is_empty() {
+                return found;
+            }
+            for output in outputs {
+                let Output::Storage { token, op } = output else { continue };
+                let completion = match op {
+                    StorageOp::Append { file, bytes, .. } => {
+                        let file = files.entry(file).or_default();
+                        bytes.iter().for_each(|part| file.extend_from_slice(part));
+                        Completion::Done
+                    }
+                    StorageOp::Read { file, position, len } => {
+                        let file = files.get(&file).map_or(&[][..], Vec::as_slice);
+                        let from = usize::try_from(position).expect("a small file").min(file.len());
+                        let upto = file.len().min(from + len as usize);
+                        Completion::Bytes(Bytes::copy_from_slice(&file[from..upto]))
+                    }
+                    StorageOp::Sync { .. }
+                    | StorageOp::Truncate { .. }
+                    | StorageOp::Replace { .. }
+                    | StorageOp::Rename { .. }
+                    | StorageOp::Remove { .. }
+                    | StorageOp::List { .. } => Completion::Done,
+                };
+                let progress = log.on_completed(token.sequence, Ok(completion), out).expect("nothing failed");
+                found = progress.found.map(|(_, found)| found).or(found);
+            }
+        }
+    }
+
+    #[test]
+    fn readers_get_all_below_their_end_and_nothing_above_it_where_memory_does_not_tell_where_it_lies() {
+        let mut out = Outbox::new();
+        let mut files = BTreeMap::new();
+        let mut log = PartitionLog::create(StoragePath::new("0/orders-0"), 2, 0, Museum::NONE, NOW, &mut out);
+        let config = TopicConfig { index_interval_bytes: 200, ..TopicConfig::default() };
+        let mut builder = BatchBuilder::new(BatchParams::default());
+        builder.append(0, None, Some(b"v"), &[]);
+        let batch = Batch::new(builder.build()).expect("a batch built here is whole");
+        let size = batch.header().size() as u64;
+        let forgotten = 20;
+        for offset in 0..RECENT_BATCHES as i64 + forgotten {
+            log.append(batch.clone().assign(offset, 0), &config, NOW, &mut out);
+            let _ = settle(&mut log, &mut files, &mut out);
+        }
+        assert_eq!(log.recent[0].base, Offset(forgotten), "what lies before is not remembered");
+        let mut most_read_at_once = 0;
+        for end in 1..=forgotten + 2 {
+            let mut at = 0;
+            while at < end {
+                let place = match log.find(Offset(at), 1 << 20, Offset(end), &mut out) {
+                    Start::Known(place) => place,
+                    Start::Searching(_) => match settle(&mut log, &mut files, &mut out) {
+                        Some(Found::Batch(place)) => place,
+                        found => panic!("{at} is in the log: {found:?}"),
+                    },
+                    Start::End => panic!("{at} lies below the end of the log"),
+                };
+                let range = log.slice(place, Offset(end), 1 << 20, true).expect("it lies below the end");
+                assert_eq!(range.position, at.cast_unsigned() * size);
+                let batches = i64::from(range.len) / size as i64;
+                assert_eq!(i64::from(range.len) % size as i64, 0, "whole batches");
+                at += batches;
+                most_read_at_once = most_read_at_once.max(batches);
+            }
+            assert_eq!(at, end, "a reader gets to its end and not beyond");
+        }
+        assert!(most_read_at_once > 10, "and not batch by batch: {most_read_at_once}");
     }
 }

@@ -202,10 +202,11 @@ impl Broker {
             }
         }
         let partition = self.partitions.get_mut(&owner).expect("it was just found");
-        if wanted.fetch_offset >= partition.visible_end(isolation) {
+        let end = partition.visible_end(isolation);
+        if wanted.fetch_offset >= end {
             return (Some(owner), PartState::AtEnd);
         }
-        let state = match partition.find(wanted.fetch_offset, wanted.max_bytes, part, out) {
+        let state = match partition.find(wanted.fetch_offset, wanted.max_bytes, end, part, out) {
             None => PartState::Searching,
             Some(Resolved::Batch(place)) => PartState::At(place),
             Some(Resolved::Damage) => PartState::Failed(ErrorCode::CorruptMessage),

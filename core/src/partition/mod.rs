@@ -607,17 +607,18 @@ impl Partition {
         self.waiting_for_write.retain(|(_, waiting)| *waiting != part);
     }
 
-    /// Where reading from `offset` begins; `None` when `part` will be told.
+    /// Where reading from `offset` towards `end` begins; `None` when `part` will be told.
     pub(crate) fn find(
         &mut self,
         offset: Offset,
         max_bytes: u64,
+        end: Offset,
         part: Part,
         out: &mut Outbox,
     ) -> Option<Resolved> {
-        let start = self.log.find(offset, max_bytes, out);
+        let start = self.log.find(offset, max_bytes, end, out);
         let segment = offset;
-        self.resolve(start, Search { part, target: Target::Offset { offset, max_bytes }, segment })
+        self.resolve(start, Search { part, target: Target::Offset { offset, max_bytes, end }, segment })
     }
 
     /// The first record with `timestamp` or a later one; `None` when `part` will be told.

@@ -178,7 +178,7 @@ impl Quorum {
             let fetch = self.fetches.get_mut(&id).expect("it was just listed");
             let written_end = self.log.written_end();
             if fetch.offset < written_end && fetch.place == Place::Unknown {
-                fetch.place = match self.log.find(fetch.offset, fetch.max_bytes, out) {
+                fetch.place = match self.log.find(fetch.offset, fetch.max_bytes, written_end, out) {
                     Start::Known(place) => Place::Known(place),
                     Start::Searching(lookup) => Place::Searching(lookup),
                     Start::End => Place::Unknown,
@@ -391,7 +391,7 @@ impl Quorum {
         if to >= log_end || !self.log.is_idle() {
             return self.back_off_fetch(now);
         }
-        match self.log.find(to, 0, out) {
+        match self.log.find(to, 0, to, out) {
             Start::Known(place) => self.truncate(to, place, now, out),
             Start::Searching(lookup) => self.truncating = Some((lookup, to)),
             Start::End => self.back_off_fetch(now),
