@@ -2,10 +2,11 @@
 
 use super::machine::Machine;
 use super::{Failure, World};
-use crate::check::{Copy, Said};
+use crate::check::{Copy, QuorumChecks, Said, Trusted};
 use crate::marks::WorldMark;
 use crate::trace::Kind;
 use sordini_core::node::PartitionView;
+use sordini_protocol::wire::Str;
 
 impl World {
     /// Looks at what a node says of its partitions, and at what clients were told by it.
@@ -27,11 +28,9 @@ impl World {
             })
             .collect();
         let Self { machines, quorum_checks, topic_names, replication_checks, .. } = self;
-        let copies = |place: (usize, i32), node: usize| {
-            copy_of(&machines[node], place, quorum_checks.broker_epoch(node))
-        };
-        let trusted =
-            |(topic, partition): (usize, i32)| quorum_checks.trusted(&topic_names[topic], partition);
+        let outside = Outside { machines, quorum_checks, topic_names };
+        let copies = |place, node| outside.copy(place, node);
+        let trusted = |place| outside.trusted(place);
         let mut losses = Vec::new();
         for (place, said) in news {
             let copies = |node| copies(place, node);
@@ -76,11 +75,9 @@ impl World {
 
     /// A process has ended.
     pub(super) fn note_end(&mut self, node: usize) {
-        let Self { machines, quorum_checks, replication_checks, .. } = self;
-        let copies = |place: (usize, i32), node: usize| {
-            copy_of(&machines[node], place, quorum_checks.broker_epoch(node))
-        };
-        replication_checks.on_end(node, &copies);
+        let Self { machines, quorum_checks, topic_names, replication_checks, .. } = self;
+        let outside = Outside { machines, quorum_checks, topic_names };
+        replication_checks.on_end(node, &|place, node| outside.copy(place, node));
     }
 
     /// A machine has lost what was not durable, or its disk.
@@ -89,23 +86,17 @@ impl World {
         if replication_checks.are_off() {
             return;
         }
-        let copies = |place: (usize, i32), node: usize| {
-            copy_of(&machines[node], place, quorum_checks.broker_epoch(node))
-        };
-        let trusted =
-            |(topic, partition): (usize, i32)| quorum_checks.trusted(&topic_names[topic], partition);
-        replication_checks.on_loss(self.now, node, trusted, &copies);
+        let outside = Outside { machines, quorum_checks, topic_names };
+        let copies = |place, node| outside.copy(place, node);
+        replication_checks.on_loss(self.now, node, |place| outside.trusted(place), &copies);
     }
 
     /// What is missing until all replicas have the same.
     pub(super) fn replicas_behind(&self) -> Option<String> {
-        let copies = |place: (usize, i32), node: usize| {
-            copy_of(&self.machines[node], place, self.quorum_checks.broker_epoch(node))
-        };
-        let trusted = |(topic, partition): (usize, i32)| {
-            self.quorum_checks.trusted(&self.topic_names[topic], partition)
-        };
-        self.replication_checks.is_behind(trusted, &copies)
+        let Self { machines, quorum_checks, topic_names, replication_checks, .. } = self;
+        let outside = Outside { machines, quorum_checks, topic_names };
+        let copies = |place, node| outside.copy(place, node);
+        replication_checks.is_behind(|place| outside.trusted(place), &copies)
     }
 }
 
@@ -117,11 +108,26 @@ fn said(view: &PartitionView<'_>) -> Said {
     }
 }
 
-fn copy_of(machine: &Machine, (topic, partition): (usize, i32), broker_epoch: Option<i64>) -> Copy<'_> {
-    Copy {
-        log: machine.checks.log(topic, partition),
-        disk: &machine.disk,
-        is_running: machine.process.as_ref().is_some_and(|process| process.running_since.is_some()),
-        broker_epoch,
+/// What is to be seen of partitions without asking who has them: the disks, and the committed metadata log.
+#[derive(Clone, Copy)]
+struct Outside<'a> {
+    machines: &'a [Machine],
+    quorum_checks: &'a QuorumChecks,
+    topic_names: &'a [Str],
+}
+
+impl<'a> Outside<'a> {
+    fn copy(self, (topic, partition): (usize, i32), node: usize) -> Copy<'a> {
+        let machine = &self.machines[node];
+        Copy {
+            log: machine.checks.log(topic, partition),
+            disk: &machine.disk,
+            is_running: machine.process.as_ref().is_some_and(|process| process.running_since.is_some()),
+            broker_epoch: self.quorum_checks.broker_epoch(node),
+        }
+    }
+
+    fn trusted(self, (topic, partition): (usize, i32)) -> Option<Trusted<'a>> {
+        self.quorum_checks.trusted(&self.topic_names[topic], partition)
     }
 }
