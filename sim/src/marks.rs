@@ -183,7 +183,6 @@ const OUT_OF_REACH: [(&str, &str); 7] = [
         "replica.fetched_damage",
         "the disks of a quorum hold what they took, and the network delivers what it was given",
     ),
-    ("replica.out_of_range", "nothing is deleted from what several brokers have"),
 ];
 
 /// In how many runs each mark was hit.

@@ -21,7 +21,7 @@ pub struct Signature(
 );
 
 /// The properties: the files of [`crate::check`], and what the world itself sees.
-const PROPERTIES: [&str; 51] = [
+const PROPERTIES: [&str; 52] = [
     "access_control",
     "acknowledged_data",
     "answers",
@@ -44,6 +44,7 @@ const PROPERTIES: [&str; 51] = [
     "honest_controller",
     "hosted_partitions",
     "index_recomputation",
+    "kept_replicas",
     "leader_completeness",
     "leader_epochs",
     "log_prefix",

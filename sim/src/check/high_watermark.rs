@@ -1,4 +1,4 @@
-//! `high_watermark`: what fetch answers call the high watermark never falls while a node lives, and never lies beyond
+//! `high_watermark`: what fetch answers call the high watermark never falls while a node leads, and never lies beyond
 //! what the log has written.
 
 use super::Violation;

@@ -105,6 +105,8 @@ pub struct Checks {
     verified_indexes: index_recomputation::Verified,
     /// Whether the node is one of several of a cluster: its logs follow those of others, and what it knows is not the newest.
     is_member: bool,
+    /// The partitions of the plan whose directories have gone from a member of a cluster, until somebody asks.
+    gone: Vec<(usize, i32)>,
     /// Whether nothing is looked at, to measure what looking costs.
     are_off: bool,
 }
@@ -169,6 +171,7 @@ impl Checks {
             has_lost_ids: false,
             verified_indexes: index_recomputation::Verified::new(),
             is_member: plan.nodes[node].role.is_member(),
+            gone: Vec::new(),
             are_off: false,
         }
     }
@@ -338,7 +341,14 @@ impl Checks {
     /// A file or directory leaves its name.
     fn on_going(&mut self, path: &StoragePath, op: &StorageOp, disk: &Disk) -> Result<(), Violation> {
         if self.logs.contains_key(path.as_str()) {
-            retention::check_directory(path, &self.unwanted)?;
+            if self.is_member {
+                // Whether it may go is for the checks of replicas to say.
+                let dir = path.as_str();
+                self.gone
+                    .extend(self.partitions.iter().find(|(_, it)| *it.dir == *dir).map(|(place, _)| *place));
+            } else {
+                retention::check_directory(path, &self.unwanted)?;
+            }
             self.logs.remove(path.as_str());
             self.stopped_at.remove(path.as_str());
             let (partitions, gone) = (&self.partitions, path.as_str());
@@ -373,6 +383,25 @@ impl Checks {
         }
         let limits = limits_of(&self.partitions, path.parent());
         retention::check_segment(path, log, &limits, self.wall_ms, disk)
+    }
+
+    /// What the node told readers was committed binds it no more: it begins to lead, or ceases to. A follower goes by its
+    /// leader's high watermark, which may be late.
+    pub fn forget_high_watermark(&mut self, place: (usize, i32)) {
+        self.high_watermarks.remove(&place);
+    }
+
+    /// Somebody else has deleted the records of a partition below an offset, and this node is to follow.
+    pub fn allow_start(&mut self, place: (usize, i32), offset: i64) {
+        let Some(planned) = self.partitions.get(&place) else { return };
+        if let Some(log) = self.logs.get_mut(&planned.dir) {
+            log.allow_start(offset);
+        }
+    }
+
+    /// The partitions of the plan whose directories have gone since somebody asked.
+    pub fn take_gone(&mut self) -> Vec<(usize, i32)> {
+        std::mem::take(&mut self.gone)
     }
 
     /// A file or directory of a damaged disk leaves its name.

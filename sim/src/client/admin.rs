@@ -1,5 +1,6 @@
 //! The client that creates the topics of the plan, and then does what the plan has for an administrator.
 
+use super::known::{election_request, reassignment_request};
 use super::{ClientOutbox, Link, METADATA_VERSION, Surroundings, with_last_answer};
 use crate::history::{Entry, Operation, Stage};
 use crate::plan::{AdminDeed, AdminPlan, Spoiled, TopicPlan};
@@ -285,6 +286,14 @@ impl Admin {
                     ProduceRequest { acks, timeout_ms: 5_000, topic_data: vec![topic], ..Default::default() };
                 (PRODUCE_VERSION, request.into())
             }
+            AdminDeed::Reassign { topic, partition, brokers } => {
+                let id = |node: &usize| i32::try_from(*node).expect("a handful of nodes") + 1;
+                let replicas = (!brokers.is_empty()).then(|| brokers.iter().map(id).collect());
+                reassignment_request(Str::from(&*self.topics[*topic].name), *partition, replicas)
+            }
+            AdminDeed::ElectPreferred { topic, partition } => {
+                election_request(Str::from(&*self.topics[*topic].name), *partition, false)
+            }
         })
     }
 
@@ -408,6 +417,20 @@ impl Admin {
             } else {
                 self.on_refused(now, error, topic.error_message.as_ref());
             }
+        } else if let AnyResponse::AlterPartitionReassignments(response) = body {
+            let partition = response.responses.first().and_then(|topic| topic.partitions.first());
+            let error = partition.map_or(response.error_code, |partition| partition.error_code);
+            let text = partition.and_then(|partition| partition.error_message.as_ref());
+            // There is nothing to be cancelled any more.
+            self.on_told(now, error, text, &[ErrorCode::NoReassignmentInProgress]);
+        } else if let AnyResponse::ElectLeaders(response) = body {
+            let topic = response.replica_election_results.first();
+            let partition = topic.and_then(|topic| topic.partition_result.first());
+            let error = partition.map_or(response.error_code, |partition| partition.error_code);
+            let text = partition.and_then(|partition| partition.error_message.as_ref());
+            // It leads already, or it cannot now.
+            let needless = [ErrorCode::ElectionNotNeeded, ErrorCode::PreferredLeaderNotAvailable];
+            self.on_told(now, error, text, &needless);
         } else if let AnyResponse::Fetch(_) = body {
             self.on_done();
         } else if let AnyResponse::Produce(response) = body {
@@ -469,6 +492,16 @@ impl Admin {
         self.done += 1;
         self.high_watermark = None;
         self.doomed = None;
+    }
+
+    /// The deed under way is done, or there is no need for it, or it was refused.
+    fn on_told(&mut self, now: u64, code: i16, text: Option<&Str>, needless: &[ErrorCode]) {
+        let error = ErrorCode::from_i16(code);
+        if error.is_error() && !needless.contains(&error) {
+            self.on_refused(now, error, text);
+        } else {
+            self.on_done();
+        }
     }
 
     fn on_refused(&mut self, now: u64, error: ErrorCode, text: Option<&Str>) {

@@ -232,41 +232,41 @@ fn round<T>(all: &[T], place: usize) -> Option<&T> {
 
 fn reassignment(partition: &KnownPartition, target: Option<Vec<i32>>, entry: Entry) -> Wish {
     let replicas = target.clone().unwrap_or_default();
-    let wanted = ReassignablePartition {
-        partition_index: partition.index,
-        replicas: target,
-        ..ReassignablePartition::default()
-    };
-    let topic = ReassignableTopic {
-        name: partition.topic.clone(),
-        partitions: vec![wanted],
-        ..ReassignableTopic::default()
-    };
+    let (version, request) = reassignment_request(partition.topic.clone(), partition.index, target);
+    Wish { entry: Entry { replicas, ..partition.entry(Operation::Reassign, entry) }, version, request }
+}
+
+/// Asks for a partition to be moved, or, without replicas, to stay where it is.
+pub(super) fn reassignment_request(
+    name: Str,
+    partition_index: i32,
+    replicas: Option<Vec<i32>>,
+) -> (i16, AnyRequest) {
+    let wanted = ReassignablePartition { partition_index, replicas, ..ReassignablePartition::default() };
+    let topic = ReassignableTopic { name, partitions: vec![wanted], ..ReassignableTopic::default() };
     let request = AlterPartitionReassignmentsRequest {
         timeout_ms: TIMEOUT_MS,
         allow_replication_factor_change: true,
         topics: vec![topic],
         ..AlterPartitionReassignmentsRequest::default()
     };
-    Wish {
-        entry: Entry { replicas, ..partition.entry(Operation::Reassign, entry) },
-        version: ALTER_PARTITION_REASSIGNMENTS_VERSION,
-        request: request.into(),
-    }
+    (ALTER_PARTITION_REASSIGNMENTS_VERSION, request.into())
 }
 
 fn election(partition: &KnownPartition, unclean: bool, entry: Entry) -> Wish {
-    let topic = TopicPartitions {
-        topic: partition.topic.clone(),
-        partitions: vec![partition.index],
-        ..TopicPartitions::default()
-    };
+    let (version, request) = election_request(partition.topic.clone(), partition.index, unclean);
+    let operation = if unclean { Operation::ElectLeaderUncleanly } else { Operation::ElectLeader };
+    Wish { entry: partition.entry(operation, entry), version, request }
+}
+
+/// Asks for the first replica of a partition to lead it, or for anybody, if there is nobody in sync.
+pub(super) fn election_request(topic: Str, partition: i32, unclean: bool) -> (i16, AnyRequest) {
+    let topic = TopicPartitions { topic, partitions: vec![partition], ..TopicPartitions::default() };
     let request = ElectLeadersRequest {
         election_type: i8::from(unclean),
         topic_partitions: Some(vec![topic]),
         timeout_ms: TIMEOUT_MS,
         ..ElectLeadersRequest::default()
     };
-    let operation = if unclean { Operation::ElectLeaderUncleanly } else { Operation::ElectLeader };
-    Wish { entry: partition.entry(operation, entry), version: ELECT_LEADERS_VERSION, request: request.into() }
+    (ELECT_LEADERS_VERSION, request.into())
 }

@@ -802,16 +802,39 @@ pub enum AdminDeed {
         /// What is wrong with it.
         spoiled: Spoiled,
     },
+    /// Moves a partition of a cluster.
+    Reassign {
+        /// Index of the topic in the plan.
+        topic: usize,
+        /// The partition.
+        partition: i32,
+        /// To which brokers, by their places in the plan; without any, it is to stay where it is.
+        brokers: Vec<usize>,
+    },
+    /// Has the first of a partition's replicas lead it (KIP-460).
+    ElectPreferred {
+        /// Index of the topic in the plan.
+        topic: usize,
+        /// The partition.
+        partition: i32,
+    },
 }
 
 impl AdminDeed {
+    /// Whether it is of a cluster of several nodes, and not of one alone.
+    pub(crate) const fn is_of_cluster(&self) -> bool {
+        matches!(self, Self::Reassign { .. } | Self::ElectPreferred { .. })
+    }
+
     /// The topic and, if it is about one, the partition.
     pub(crate) const fn place(&mut self) -> (&mut usize, Option<&mut i32>) {
         match self {
             Self::DeleteRecords { topic, partition, .. }
             | Self::LookUpTime { topic, partition, .. }
             | Self::FetchOfOtherEpoch { topic, partition, .. }
-            | Self::WriteSpoiled { topic, partition, .. } => (topic, Some(partition)),
+            | Self::WriteSpoiled { topic, partition, .. }
+            | Self::Reassign { topic, partition, .. }
+            | Self::ElectPreferred { topic, partition } => (topic, Some(partition)),
             Self::AlterConfig { topic, .. }
             | Self::RecreateTopic { topic }
             | Self::AddPartitions { topic, .. }

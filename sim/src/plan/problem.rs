@@ -153,9 +153,6 @@ impl Plan {
             return Err("nodes: those that vote come first".to_owned());
         }
         at_most("nodes: the voters of a quorum", controllers, VOTERS_MAX)?;
-        if !self.administration.is_empty() {
-            return Err("administration: it is of nodes that are clusters of their own".to_owned());
-        }
         for (what, is_empty) in [
             ("topics", self.topics.is_empty()),
             ("producers", self.producers.is_empty()),
@@ -433,6 +430,11 @@ impl Plan {
         let mut copy = deed.clone();
         let (topic, partition) = copy.place();
         let planned = self.judge_partition(place, *topic, partition.map(|partition| *partition))?;
+        let is_cluster = self.controllers().next().is_some();
+        if deed.is_of_cluster() != is_cluster {
+            let what = if is_cluster { "a cluster" } else { "nodes that are clusters of their own" };
+            return Err(format!("{place}.deed: it is none that is asked of {what}"));
+        }
         match deed {
             AdminDeed::DeleteRecords { per_cent, .. } => {
                 at_most(&format!("{place}.deed.per_cent"), *per_cent, 100)
@@ -459,7 +461,22 @@ impl Plan {
             AdminDeed::RecreateTopic { .. }
             | AdminDeed::NameTopicTwice { .. }
             | AdminDeed::LookUpTime { .. }
-            | AdminDeed::WriteSpoiled { .. } => Ok(()),
+            | AdminDeed::WriteSpoiled { .. }
+            | AdminDeed::ElectPreferred { .. } => Ok(()),
+            AdminDeed::Reassign { brokers, .. } => {
+                let is_broker = |node: &usize| self.cluster_brokers().any(|broker| broker == *node);
+                if !brokers.iter().all(is_broker) {
+                    return Err(format!("{place}.deed.brokers: not all of {brokers:?} are brokers"));
+                }
+                if brokers.iter().collect::<BTreeSet<_>>().len() < brokers.len() {
+                    return Err(format!("{place}.deed.brokers: {brokers:?} names one twice"));
+                }
+                let min_isr = planned.min_isr.unwrap_or(1);
+                if !brokers.is_empty() {
+                    at_least(&format!("{place}.deed.brokers: their number"), brokers.len(), min_isr)?;
+                }
+                Ok(())
+            }
         }
     }
 

@@ -3,11 +3,11 @@
 
 use super::draw::Draw;
 use super::{
-    BrokerDeed, BrokerDeedPlan, BrokerPlan, ClockPlan, Codec, ConfiguratorPlan, ConsumerPlan, CrashKind,
-    Direction, DiskAfter, DiskFault, DiskPlan, End, Fault, FaultPlan, Feature, FileKind, GatekeeperDeed,
-    GatekeeperDeedPlan, GatekeeperPlan, MinIsrOf, NetworkPlan, NodePlan, NodeRole, OperatorPlan, Plan,
-    PlannedAcl, PlannedFilter, ProducerPlan, QuorumChange, QuorumChangePlan, Range, SendPlan, SetPlan,
-    StaleEpoch, TopicPlan, WantedIsr, WriteError,
+    AdminDeed, AdminPlan, BrokerDeed, BrokerDeedPlan, BrokerPlan, ClockPlan, Codec, ConfiguratorPlan,
+    ConsumerPlan, CrashKind, Direction, DiskAfter, DiskFault, DiskPlan, End, Fault, FaultPlan, Feature,
+    FileKind, GatekeeperDeed, GatekeeperDeedPlan, GatekeeperPlan, MinIsrOf, NetworkPlan, NodePlan, NodeRole,
+    OperatorPlan, Plan, PlannedAcl, PlannedFilter, ProducerPlan, QuorumChange, QuorumChangePlan, Range,
+    SendPlan, SetPlan, StaleEpoch, TopicPlan, WantedIsr, WriteError,
 };
 use crate::field::mix;
 use std::collections::BTreeMap;
@@ -351,18 +351,26 @@ impl Plan {
         self.topics = (0..draw.between(1, 2))
             .map(|index| {
                 let replicas = draw.between(1, replicas_max).max(draw.between(1, replicas_max));
+                let deletes = draw.chance(1, 2);
+                let limit = |draw: &mut Draw, limits: &[u64]| {
+                    (deletes && draw.chance(1, 2)).then(|| draw.one_of(limits).cast_signed())
+                };
                 TopicPlan {
                     name: format!("replicated-{index}"),
                     partitions: draw.i32(1, 2),
                     replicas: usize::try_from(replicas).expect("a few"),
                     min_isr: Some(usize::try_from(draw.between(1, replicas)).expect("a few")),
                     flush_messages: draw.one_of(&[None, None, None, Some(1)]),
-                    segment_bytes: draw.one_of(&[2_000, 20_000, 1_000_000]),
+                    segment_bytes: draw.one_of(if deletes {
+                        &[1_300, 1_300, 2_000]
+                    } else {
+                        &[2_000, 20_000, 1_000_000]
+                    }),
                     index_interval_bytes: draw.one_of(&[0, 100, 4_096]),
                     log_append_time: draw.chance(1, 4),
-                    retention_ms: None,
-                    retention_bytes: None,
-                    segment_ms: None,
+                    retention_ms: limit(draw, &[1_000, 20_000]),
+                    retention_bytes: deletes.then(|| draw.one_of(&[300, 300, 3_000])),
+                    segment_ms: limit(draw, &[500, 5_000]),
                 }
             })
             .collect();
@@ -411,13 +419,45 @@ impl Plan {
                 request_timeout_us: draw.one_of(&[500_000, 3_000_000, 30_000_000]),
             });
         }
+        let interval_ms = draw.one_of(&[100, 1_000]);
+        for node in &mut self.nodes {
+            node.properties.insert("log.retention.check.interval.ms".to_owned(), interval_ms.to_string());
+        }
         if draw.chance(1, 2) {
-            let lag_ms = draw.one_of(&[300, 1_000, 5_000]);
+            self.draw_moves_of_replicated(draw, &brokers, duration_us);
+        }
+        if draw.chance(1, 2) {
+            let lag_ms = draw.one_of(&[600, 1_000, 5_000]);
             for node in &mut self.nodes {
                 node.properties.insert("replica.lag.time.max.ms".to_owned(), lag_ms.to_string());
                 node.properties.insert("replica.fetch.wait.max.ms".to_owned(), (lag_ms / 3).to_string());
             }
         }
+    }
+
+    /// Has an administrator move the partitions that clients write to, and elect their preferred leaders.
+    fn draw_moves_of_replicated(&mut self, draw: &mut Draw, brokers: &[usize], duration_us: u64) {
+        let mut deeds = Vec::new();
+        for _ in 0..draw.between(1, 8) {
+            let at_us = draw.between(0, duration_us);
+            let topic = draw.index(self.topics.len());
+            let partition = draw.i32(0, self.topics[topic].partitions - 1);
+            let least = self.topics[topic].min_isr.unwrap_or(1);
+            let most = brokers.len().min(REPLICAS_MAX);
+            let deed = match draw.between(0, 5) {
+                0 => AdminDeed::ElectPreferred { topic, partition },
+                1 => AdminDeed::Reassign { topic, partition, brokers: Vec::new() },
+                _ => {
+                    let count = draw.between(least as u64, most as u64);
+                    let mut left = brokers.to_vec();
+                    let replicas = (0..count).map(|_| left.remove(draw.index(left.len()))).collect();
+                    AdminDeed::Reassign { topic, partition, brokers: replicas }
+                }
+            };
+            deeds.push(AdminPlan { at_us, node: brokers[0], deed });
+        }
+        deeds.sort_by_key(|planned| planned.at_us);
+        self.administration = deeds;
     }
 
     /// A plan in which there is nothing yet.

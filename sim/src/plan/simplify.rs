@@ -128,6 +128,12 @@ impl Plan {
         for planned in &mut self.administration {
             let (topic, partition) = planned.deed.place();
             visit(topic, partition.unwrap_or(&mut 0));
+            let topic = *topic;
+            if let AdminDeed::Reassign { brokers, .. } = &mut planned.deed
+                && brokers.len() < self.topics[topic].min_isr.unwrap_or(1)
+            {
+                brokers.clear();
+            }
         }
     }
 }

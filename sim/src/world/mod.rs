@@ -380,7 +380,8 @@ impl World {
         }
         if let Some(node) = surroundings.brokers.first().copied().filter(|_| !plan.topics.is_empty()) {
             let number = Plan::admin_of(node);
-            let admin = Admin::new(number, node, surroundings.clone(), plan.topics.clone(), Vec::new());
+            let deeds = plan.administration.clone();
+            let admin = Admin::new(number, node, surroundings.clone(), plan.topics.clone(), deeds);
             self.seat(number, node, Client::Admin(admin));
         }
         for producer in &plan.producers {

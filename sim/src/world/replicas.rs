@@ -28,9 +28,22 @@ impl World {
             })
             .collect();
         let Self { machines, quorum_checks, topic_names, replication_checks, .. } = self;
+        for (place, said) in &news {
+            if replication_checks.is_other_leadership(node, *place, *said) {
+                machines[node].checks.forget_high_watermark(*place);
+            }
+        }
+        // Followers delete what their leader has deleted.
+        for (place, said) in news.iter().filter(|(_, said)| said.leads.is_some()) {
+            machines.iter_mut().for_each(|machine| machine.checks.allow_start(*place, said.log_start));
+        }
+        let gone = machines[node].checks.take_gone();
         let outside = Outside { machines, quorum_checks, topic_names };
         let copies = |place, node| outside.copy(place, node);
         let trusted = |place| outside.trusted(place);
+        for place in gone {
+            replication_checks.on_gone(node, place, trusted(place))?;
+        }
         let mut losses = Vec::new();
         for (place, said) in news {
             let copies = |node| copies(place, node);
@@ -103,6 +116,7 @@ impl World {
 fn said(view: &PartitionView<'_>) -> Said {
     Said {
         leads: view.leads.map(|epoch| epoch.0),
+        log_start: view.log_start.0,
         high_watermark: view.high_watermark.0,
         log_end: view.log_end.0,
     }

@@ -470,6 +470,7 @@ impl QuorumChecks {
             elr: &partition.elr,
             leader: partition.leader,
             leader_epoch: partition.leader_epoch,
+            is_moved: partition.is_moved(),
         })
     }
 

@@ -20,7 +20,8 @@ pub(super) fn check(
         if !copy.is_known() || !(at_us.is_none() || has_owned_up) {
             continue;
         }
-        let matching_end = copy.log.map_or(0, |log| truth.matching_end(0, log));
+        let known_end = truth.copies.get(&node).map_or(0, |seen| seen.matching_end);
+        let matching_end = copy.log.map_or(0, |log| truth.matching_end(known_end.min(log.end()), log));
         if matching_end < promised_end {
             return Err(Violation {
                 property: "candidate_completeness",

@@ -9,6 +9,7 @@ mod consistent_read;
 mod converged_replicas;
 mod follower_high_watermark;
 mod honest_acks;
+mod kept_replicas;
 mod leader_completeness;
 mod one_history;
 mod one_leader;
@@ -20,7 +21,7 @@ use super::{LogTruth, TrueBatch, Violation};
 use crate::disk::{Contents, Disk};
 use crate::plan::Plan;
 use sordini_protocol::batch::BatchHeader;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// A partition of the plan: index of the topic, and its own.
@@ -60,6 +61,8 @@ struct Committed {
 pub struct Said {
     /// The epoch under which it leads it, if it does.
     pub leads: Option<i32>,
+    /// Where its log starts.
+    pub log_start: i64,
     /// Below it readers may see.
     pub high_watermark: i64,
     /// Offset of the next record.
@@ -79,14 +82,17 @@ pub struct Trusted<'a> {
     pub leader: i32,
     /// The newest leader epoch.
     pub leader_epoch: i32,
+    /// Whether it is being moved.
+    pub is_moved: bool,
 }
 
 impl fmt::Display for Trusted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { replicas, isr, elr, leader, leader_epoch } = self;
+        let Self { replicas, isr, elr, leader, leader_epoch, is_moved } = self;
+        let moved = if *is_moved { ", and it is being moved" } else { "" };
         write!(
             f,
-            "replicas {replicas:?}, in sync {isr:?}, eligible {elr:?}, {leader} leads epoch {leader_epoch}"
+            "replicas {replicas:?}, in sync {isr:?}, eligible {elr:?}, {leader} leads epoch {leader_epoch}{moved}"
         )
     }
 }
@@ -196,6 +202,10 @@ struct Truth {
     history: one_history::History,
     sent: sent_once::Sent,
     copies: BTreeMap<usize, Seen>,
+    /// Where the log starts of whoever has deleted most. Whether that may go is for the check of each log to say.
+    start: i64,
+    /// The nodes that have been none of its replicas since they last threw their copies away.
+    left_out: BTreeSet<usize>,
     /// From this offset on nobody has the committed records any more whom the controller trusts.
     lost_from: Option<i64>,
     /// How often committed records were lost.
@@ -215,13 +225,21 @@ impl Truth {
         self.lost_from.map_or(i64::MAX, |from| from).min(self.end())
     }
 
+    /// Notes which of the nodes are none of the replicas.
+    fn note_replicas(&mut self, trusted: Option<Trusted<'_>>, nodes: usize) {
+        let replicas = trusted.map_or(&[][..], |trusted| trusted.replicas);
+        self.left_out.extend((0..nodes).filter(|node| !replicas.contains(&id_of(*node))));
+    }
+
     fn committed_at(&self, offset: i64) -> Option<&Committed> {
         let index = self.committed.partition_point(|committed| committed.batch.end <= offset);
         self.committed.get(index).filter(|committed| committed.batch.base <= offset)
     }
 
-    /// The offset up to which a log is what is committed; it is known to be that up to `from`.
+    /// The offset up to which a log is what is committed; it is known to be that up to `from`. It may lack what others have
+    /// deleted.
     fn matching_end(&self, from: i64, log: &LogTruth) -> i64 {
+        let from = if log.first_base() <= self.start { from.max(log.first_base()) } else { from };
         let mut end = from;
         let committed = &self.committed[self.committed.partition_point(|it| it.batch.end <= from)..];
         let batches = &log.batches()[log.batches().partition_point(|batch| batch.end_offset <= from)..];
@@ -296,6 +314,13 @@ impl ReplicationChecks {
         seen.is_none_or(|seen| seen.said != Some(said))
     }
 
+    /// Whether a broker has begun or ceased to lead a partition since it was heard last.
+    #[must_use]
+    pub fn is_other_leadership(&self, node: usize, place: Place, said: Said) -> bool {
+        let seen = self.truths.get(&place).and_then(|truth| truth.copies.get(&node));
+        seen.and_then(|seen| seen.said?.leads) != said.leads
+    }
+
     fn name(&self, (topic, partition): Place) -> String {
         format!("{}-{partition}", self.topics[topic].0)
     }
@@ -323,6 +348,7 @@ impl ReplicationChecks {
         truth.history.note(now, &name, node, log)?;
         let seen = truth.copies.entry(node).or_default();
         let before = seen.matching_end;
+        truth.start = truth.start.max(said.log_start);
         // A log that was begun anew has nothing of what it had.
         let known_end = if log.first_base() > 0 { 0 } else { before.min(log.end()) };
         truncation_guard::check_leader(&name, node, seen.said, said)?;
@@ -394,11 +420,33 @@ impl ReplicationChecks {
             return Ok(());
         }
         self.look_for_losses(&trusted, copies);
+        for (place, truth) in &mut self.truths {
+            truth.note_replicas(trusted(*place), self.losses.len());
+        }
         for place in self.truths.keys().copied().collect::<Vec<_>>() {
             let (name, truth) = (self.name(place), &self.truths[&place]);
             let Some(trusted) = trusted(place) else { continue };
             candidate_completeness::check(&name, truth, trusted, &self.losses, &|node| copies(place, node))?;
         }
+        Ok(())
+    }
+
+    /// A broker throws its copy of a partition away.
+    ///
+    /// # Errors
+    /// The property that does not hold.
+    pub fn on_gone(
+        &mut self,
+        node: usize,
+        place: Place,
+        trusted: Option<Trusted<'_>>,
+    ) -> Result<(), Violation> {
+        let (name, nodes) = (self.name(place), self.losses.len());
+        let Some(truth) = self.truths.get_mut(&place) else { return Ok(()) };
+        truth.note_replicas(trusted, nodes);
+        kept_replicas::check(&name, node, truth)?;
+        truth.left_out.remove(&node);
+        truth.copies.remove(&node);
         Ok(())
     }
 

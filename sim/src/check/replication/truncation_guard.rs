@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_leader_gives_up_nothing() {
-        let said = |leads, log_end| Said { leads, high_watermark: 2, log_end };
+        let said = |leads, log_end| Said { leads, log_start: 0, high_watermark: 2, log_end };
         assert_eq!(check_leader("orders-0", 1, None, said(Some(3), 4)), Ok(()));
         assert_eq!(check_leader("orders-0", 1, Some(said(Some(3), 4)), said(Some(3), 4)), Ok(()));
         assert_eq!(
