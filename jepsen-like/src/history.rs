@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read as _};
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -396,6 +396,10 @@ fn span(first: u32, count: u32) -> Range<usize> {
     first as usize..first as usize + count as usize
 }
 
+/// The longest line that is read: a file without line ends is no history, however large it is. A poll of a hundred thousand
+/// records fits.
+const LINE_BYTES_MAX: u64 = 16 << 20;
+
 /// What indexes are counted in. A history of more does not fit into the memory of the machines that this runs on.
 fn index(at: usize) -> u32 {
     u32::try_from(at).expect("a history has fewer than 2^32 operations, values and records")
@@ -415,17 +419,25 @@ impl History {
         }
     }
 
-    /// Reads a history from its lines. Values that are sent twice are found here, too.
+    /// Reads a history from its lines, one after the other. Values that are sent twice are found here, too.
     ///
     /// # Errors
     /// With the number of the line where it is one of a line.
-    pub fn read(lines: impl BufRead) -> io::Result<Self> {
+    pub fn read(mut lines: impl BufRead) -> io::Result<Self> {
         let mut history = Self::new(Vec::new());
-        for (number, line) in (1..).zip(lines.lines()) {
-            let line = line?;
+        let mut line = Vec::new();
+        for number in 1_u64.. {
+            line.clear();
+            // One byte more than a line may have tells that it has more.
+            if lines.by_ref().take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
             let invalid =
                 |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("line {number}: {why}"));
-            match serde_json::from_str(&line).map_err(|error| invalid(error.to_string()))? {
+            if line.len() as u64 > LINE_BYTES_MAX {
+                return Err(invalid(format!("it has more than {LINE_BYTES_MAX} bytes")));
+            }
+            match serde_json::from_slice(line.trim_ascii_end()).map_err(|error| invalid(in_line(&error)))? {
                 Line::Contract(contract) => history.contracts.push(contract),
                 Line::Event(event) => history.push(event).map_err(|error| invalid(error.to_string()))?,
             }
@@ -567,6 +579,14 @@ impl History {
         let Body::Poll { first, count, .. } = op.body else { return &[] };
         &self.records[span(first, count)]
     }
+}
+
+/// What JSON says of an error, which counts lines by itself and has seen one.
+fn in_line(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let (line, column) = (error.line(), error.column());
+    text.strip_suffix(&format!(" at line {line} column {column}"))
+        .map_or_else(|| text.clone(), |what| format!("{what} at column {column}"))
 }
 
 /// Refuses what is no offset. Above the half of what fits nobody has to add with care.

@@ -48,7 +48,7 @@ const ROOMS: [Room; 7] = [
     },
     Room { package: "sordini", ours: &["sordini-core", "sordini-protocol"], others: None },
     // The judge must be able to disagree with everybody.
-    Room { package: "sordini-jepsen", ours: &[], others: Some(&["serde", "serde_json"]) },
+    Room { package: "sordini-jepsen", ours: &[], others: Some(&["clap", "serde", "serde_json"]) },
     Room { package: "xtask", ours: &[], others: None },
 ];
 
