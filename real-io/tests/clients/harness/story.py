@@ -12,6 +12,7 @@ import threading
 import time
 
 from . import install
+from .ask import partitions
 from .cluster import Cluster
 from .controller import leader_among
 
@@ -128,6 +129,25 @@ class Story(Cluster):
         only = [topic if partitions is None else ",".join(f"{topic}:{partition}" for partition in partitions)]
         _, text = self.tool("kafka-get-offsets", "--topic-partitions", *only, "--time", "-1")
         return {int(p): int(end) for p, end in re.findall(rf"^{topic}:(\d+):(\d+)$", text, re.MULTILINE)}
+
+    def all_in_sync(self, topic, count, nodes):
+        """For `becomes`: every broker that runs says that these are the in-sync replicas of each of so many partitions, and that
+        one of them leads."""
+        wanted = sorted(nodes)
+
+        def problem():
+            told = {n: partitions(b.client_port, topic) or {} for n, b in self.brokers.items() if b.runs()}
+            is_so = lambda found: len(found) == count and all(
+                leader in wanted and sorted(in_sync) == wanted for leader, _, in_sync in found.values()
+            )
+            return None if all(map(is_so, told.values())) else f"{told}"
+
+        return problem
+
+    def describe(self, topic):
+        """What the first broker that runs and answers says of a topic's partitions."""
+        told = (partitions(broker.client_port, topic) for broker in self.brokers.values() if broker.runs())
+        return next((found for found in told if found), {})
 
     def unfenced(self, nodes):
         def problem():
