@@ -12,6 +12,10 @@ handed to the library, and its end after the library has told of it, so that a k
 What counts as failed, and so must never be read: a record that the library did not take, and one that was sent once and refused
 with NOT_ENOUGH_REPLICAS. That error alone is given before an append and never after one: NOT_LEADER_OR_FOLLOWER, for instance, is
 also told to those who wait while a leader that has appended steps down. Of anything else that went wrong nobody knows what became.
+
+An idempotent producer promises that nothing comes twice as long as it gives nothing up. Once it does it has itself a new epoch,
+and what else it has under way, of which it does not know whether it arrived, is sent again in that, as something new. So one
+that gives up soon counts as one that promises nothing, and the others do not give up.
 """
 
 import json
@@ -32,6 +36,8 @@ from runner import PARTITIONS, TOPIC
 OUTSTANDING = 100
 TURN_SECONDS, BURST, SINGLE_SECONDS = 0.02, 8, 0.02
 FLUSH_SECONDS, SCAN_SECONDS, TOLD_SECONDS = 60, 120, 0.1
+# kafka-python always gives up some day. No fault lasts so long.
+GIVE_UP_MS = 600_000
 # A value names its process and its number. Text that is no record's has a value that nobody sent.
 VALUES, NOT_A_RECORD = 1 << 32, 1 << 52
 # It does not wait long for a leader that is away, and knows soon of another one.
@@ -126,7 +132,7 @@ def sent(offset):
 
 def rdkafka(bootstrap, log, seed, timeout_ms):
     """An idempotent producer of librdkafka, which gives a record up after so long; 0 for never."""
-    writer, fatal = Writer(log, seed), threading.Event()
+    writer, fatal, promises = Writer(log, seed), threading.Event(), timeout_ms == 0
 
     def on_error(error):
         if error.fatal():
@@ -138,7 +144,7 @@ def rdkafka(bootstrap, log, seed, timeout_ms):
     producer = Producer({"bootstrap.servers": bootstrap, **RDKAFKA, **settings})
 
     def send(partition):
-        operation, value = writer.begin(partition, True)
+        operation, value = writer.begin(partition, promises)
 
         def delivered(error, message):
             writer.end(operation, partition, "info" if error is not None else sent(message.offset()))
@@ -165,7 +171,7 @@ def rdkafka(bootstrap, log, seed, timeout_ms):
 def kafka_python(bootstrap, log, seed, idempotent):
     """kafka-python, idempotent or one that sends every record once, one after the other."""
     writer = Writer(log, seed)
-    settings = {"linger_ms": 5, "delivery_timeout_ms": 30_000} if idempotent else {"retries": 0, "delivery_timeout_ms": 4000}
+    settings = {"linger_ms": 5, "delivery_timeout_ms": GIVE_UP_MS} if idempotent else {"retries": 0, "delivery_timeout_ms": 4000}
     settings |= {"acks": "all", "enable_idempotence": idempotent, "max_block_ms": 4000}
     producer = kafka.KafkaProducer(bootstrap_servers=bootstrap.split(","), **PYTHON, **settings)
 

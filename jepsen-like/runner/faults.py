@@ -16,9 +16,13 @@ AT_ONCE, SHORT, LONG = (0.0, 0.0), (0.2, 1.5), (SESSION_SECONDS + 1, SESSION_SEC
 class Fault:
     """Something that is done to a part of the cluster. `brokers` and `controllers` are those that cannot do their work."""
 
-    def __init__(self, text, begin, end, brokers=(), controllers=()):
+    def __init__(self, text, begin, end, brokers=(), controllers=(), clients=()):
         self.text, self.begin, self.end = text, begin, end
-        self.brokers, self.controllers = set(brokers), set(controllers)
+        self.brokers, self.controllers, self.clients = set(brokers), set(controllers), set(clients)
+
+    def meets(self, other):
+        """Both are done to the same process: what two do to one they cannot undo."""
+        return bool(self.brokers & other.brokers or self.controllers & other.controllers or self.clients & other.clients)
 
 
 def kill(servers):
@@ -49,9 +53,9 @@ class Nemesis:
 
     def broker(self):
         """A broker, every other time one that leads."""
-        anyone, partition, is_leader = self.rng.choice(list(self.cluster.brokers)), self.rng.randrange(PARTITIONS), self.rng.random() < 0.5
+        anyone, partition = self.rng.choice(list(self.cluster.brokers)), self.rng.randrange(PARTITIONS)
         leader, _, _ = self.cluster.describe(TOPIC).get(partition, (None, 0, []))
-        return self.cluster.brokers[leader if is_leader and leader is not None else anyone]
+        return self.cluster.brokers[anyone if leader is None or self.rng.random() < 0.5 else leader]
 
     def others(self, broker):
         """The names of the other brokers, in the order of chance."""
@@ -142,7 +146,7 @@ class Nemesis:
     def kill_client(self):
         """It leaves behind what it had under way, and another one takes its place."""
         client = self.rng.choice(self.clients)
-        return Fault(f"kill client {client.role}", client.kill, client.start)
+        return Fault(f"kill client {client.role}", client.kill, client.start, clients=[client])
 
 
 KINDS = [
@@ -159,7 +163,7 @@ OF_SEVERAL_CONTROLLERS = {Nemesis.kill_controller, Nemesis.pause_controller, Nem
 
 
 def run(faults, on_change):
-    """Begins each (seconds from now, seconds, fault) in its time and ends it. `on_change` is told of each, and whether it is over."""
+    """Begins each (seconds from now, seconds, fault) in its time and ends it, and tells `on_change` of it and whether it is over."""
     begun = time.monotonic()
     moments = [(at, False, i) for i, (at, _, _) in enumerate(faults)]
     moments += [(at + length, True, i) for i, (at, length, _) in enumerate(faults)]

@@ -135,8 +135,10 @@ fn what_is_no_history_keeps_no_promise() {
     story.invoke(PRODUCER, send(0, &[10], Acks::All));
     let (code, _, complaint) = told(&judge(&lines(&story).join("\n"), &[]));
     assert_eq!((code, complaint.as_str()), (Some(2), "-: value 10 is sent twice\n"));
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_sordini-jepsen")).args(["judge", "/there/is/none"]).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_sordini-jepsen"))
+        .args(["judge", "/there/is/none"])
+        .output()
+        .unwrap();
     let (code, _, complaint) = told(&output);
     assert_eq!(code, Some(2));
     assert!(complaint.starts_with("/there/is/none: No such file"), "{complaint}");
