@@ -53,9 +53,11 @@ class Nemesis:
 
     def broker(self):
         """A broker, every other time one that leads."""
+        # As much is drawn whoever leads.
         anyone, partition = self.rng.choice(list(self.cluster.brokers)), self.rng.randrange(PARTITIONS)
+        is_leader = self.rng.random() < 0.5
         leader, _, _ = self.cluster.describe(TOPIC).get(partition, (None, 0, []))
-        return self.cluster.brokers[anyone if leader is None or self.rng.random() < 0.5 else leader]
+        return self.cluster.brokers[leader if is_leader and leader is not None else anyone]
 
     def others(self, broker):
         """The names of the other brokers, in the order of chance."""
@@ -89,8 +91,9 @@ class Nemesis:
         return Fault("kill all brokers", *kill(brokers), self.cluster.brokers)
 
     def active_controller(self):
+        anyone = self.rng.choice(self.cluster.controllers)
         leader, _ = leader_among(self.cluster.controllers, 5)
-        return leader or self.rng.choice(self.cluster.controllers)
+        return leader or anyone
 
     def kill_controller(self):
         active = self.active_controller()

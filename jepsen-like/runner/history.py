@@ -27,21 +27,23 @@ def notes(path):
 
 
 class Silence:
-    """The longest time without an acknowledged record while a majority was reachable, by partition."""
+    """The times without an acknowledged record of a partition while a majority was reachable, from a second on."""
 
     def __init__(self, begun, away):
         """`away` are the times without a majority, in order and apart, as (from, to)."""
         self.away, self.last = list(away), [begun] * PARTITIONS
-        self.longest = [(0, begun)] * PARTITIONS
+        # As (nanoseconds, from).
+        self.times = []
 
     def acknowledged(self, partition, at):
         while self.away and self.away[0][1] <= min(self.last):
             self.away.pop(0)
-        spans = [self.last[partition], *(edge for span in self.away for edge in span), at]
         before, self.last[partition] = self.last[partition], at
-        for begin, end in zip(spans[::2], spans[1::2]):
+        edges = [before, *(edge for span in self.away for edge in span), at]
+        for begin, end in zip(edges[::2], edges[1::2]):
             begin, end = max(begin, before), min(end, at)
-            self.longest[partition] = max(self.longest[partition], (end - begin, begin))
+            if end - begin >= 1_000_000_000:
+                self.times.append((end - begin, begin))
 
 
 def merge(logs, path, silence):
