@@ -166,7 +166,7 @@ OF_SEVERAL_CONTROLLERS = {Nemesis.kill_controller, Nemesis.pause_controller, Nem
 
 
 def run(faults, on_change):
-    """Begins each (seconds from now, seconds, fault) in its time and ends it, and tells `on_change` of it and whether it is over."""
+    """Begins each (seconds from now, seconds, fault) in its time and ends it. `on_change` is told of it, and whether it is over."""
     begun = time.monotonic()
     moments = [(at, False, i) for i, (at, _, _) in enumerate(faults)]
     moments += [(at + length, True, i) for i, (at, length, _) in enumerate(faults)]
