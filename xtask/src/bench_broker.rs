@@ -1,7 +1,7 @@
 //! `cargo xtask bench-broker`: the whole broker under a real client, beside Apache Kafka in one run.
 //!
 //! Every measurement starts a broker of its own on an empty directory below `target/bench`, on loopback, and removes
-//! it afterwards. Brokers take turns within a round, so that what slows the machine for a while slows them all.
+//! it afterwards; what is replicated is measured with three brokers and a controller, each a process of its own. Brokers take turns within a round, so that what slows the machine for a while slows them all.
 
 mod broker;
 mod machine;
@@ -30,6 +30,9 @@ const IDLE: Duration = Duration::from_secs(2);
 const RECENT_MEMORY_BYTES: usize = 64 << 20;
 /// How long the machine is watched before a round to see whether it is quiet.
 const WATCH: Duration = Duration::from_secs(1);
+/// Brokers of a measurement of one, and of one of replicas.
+const ALONE: u16 = 1;
+const REPLICATED_BROKERS: u16 = 3;
 
 /// Measures start, memory, throughput and latency of brokers with a real client.
 #[derive(Debug, Parser)]
@@ -78,13 +81,35 @@ enum Measure {
     Read,
     /// From one client to the other at 1,000 records a second.
     Latency,
+    /// Records of 1 KiB, acks=all, to a partition of three brokers, two of which must be in sync.
+    Replicated,
+    /// The same from an idempotent producer.
+    ReplicatedIdempotent,
+    /// As `latency`, by way of such a partition.
+    ReplicatedLatency,
+}
+
+impl Measure {
+    /// Whether it needs a broker that keeps what it is sent: the sink has neither a start, nor a way from one client to
+    /// another, nor replicas.
+    fn is_of_records_kept(self) -> bool {
+        match self {
+            Self::Produce | Self::Idempotent | Self::Small | Self::Read => false,
+            Self::Start
+            | Self::Memory
+            | Self::Latency
+            | Self::Replicated
+            | Self::ReplicatedIdempotent
+            | Self::ReplicatedLatency => true,
+        }
+    }
 }
 
 /// Runs the benchmark with the command line's `arguments`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let options =
         Options::parse_from(std::iter::once("bench-broker").chain(arguments.iter().map(String::as_str)));
-    let bench = Bench { places: Places::new()?, first_produce: FirstProduce::new(), options };
+    let bench = Bench { places: Places::new()?, options };
     bench.places.build_client()?;
     for kind in &bench.options.broker {
         bench.places.prepare(*kind)?;
@@ -136,7 +161,6 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 struct Bench {
     options: Options,
     places: Places,
-    first_produce: FirstProduce,
 }
 
 impl Bench {
@@ -146,9 +170,8 @@ impl Bench {
                 continue;
             }
             for kind in &self.options.broker {
-                // The sink keeps nothing, so it has neither a start nor a way from one client to another.
                 let keeps_records = matches!(kind, Kind::Sordini | Kind::Kafka);
-                if !keeps_records && matches!(measure, Measure::Start | Measure::Memory | Measure::Latency) {
+                if measure.is_of_records_kept() && !keeps_records {
                     continue;
                 }
                 let figures = self
@@ -171,40 +194,51 @@ impl Bench {
         match measure {
             Measure::Start => self.start_and_stop(kind),
             Measure::Memory => {
-                let (broker, _) = self.started(kind)?;
+                let (broker, _) = self.started(kind, ALONE)?;
                 std::thread::sleep(IDLE);
-                let figures = vec![("idle_mib", machine::resident_mib(broker.pid())?)];
+                let figures = vec![("idle_mib", machine::resident_mib(broker.pids()[0])?)];
                 broker.stop()?;
                 Ok(figures)
             }
-            Measure::Produce => self.throughput(kind, &["produce"], &Load::kib(&self.options), PRODUCE),
-            Measure::Idempotent => {
-                self.throughput(kind, &["produce", "--idempotent"], &Load::kib(&self.options), IDEMPOTENT)
+            Measure::Produce => {
+                let printed = self.throughput(kind, ALONE, &["produce"], &Load::kib(&self.options))?;
+                Ok(figures(&printed, &THROUGHPUT, &PRODUCE))
             }
-            Measure::Small => self.throughput(kind, &["produce"], &Load::small(&self.options), SMALL),
+            Measure::Idempotent => {
+                let command = ["produce", "--idempotent"];
+                let printed = self.throughput(kind, ALONE, &command, &Load::kib(&self.options))?;
+                Ok(figures(&printed, &THROUGHPUT, &IDEMPOTENT))
+            }
+            Measure::Small => {
+                let printed = self.throughput(kind, ALONE, &["produce"], &Load::small(&self.options))?;
+                Ok(figures(&printed, &THROUGHPUT, &SMALL))
+            }
             Measure::Read => {
-                let (mut broker, _) = self.started(kind)?;
+                let (mut broker, _) = self.started(kind, ALONE)?;
                 let load = Load::kib(&self.options);
                 self.client(&mut broker, &["produce"], &load.arguments())?;
                 let read = self.client(&mut broker, &["consume"], &load.arguments())?;
                 broker.stop()?;
                 Ok(figures(&read, &THROUGHPUT, &READ))
             }
-            Measure::Latency => {
-                let (mut broker, _) = self.started(kind)?;
-                let seconds = self.options.latency_seconds.to_string();
-                let latency = self.client(&mut broker, &["latency"], &["--seconds".into(), seconds])?;
-                broker.stop()?;
-                Ok(figures(&latency, &LATENCY, &LATENCY_METRICS))
+            Measure::Latency => Ok(figures(&self.latency(kind, ALONE)?, &LATENCY, &LATENCY_METRICS)),
+            Measure::Replicated => self.replicated(kind, &["produce"], &REPLICATED),
+            Measure::ReplicatedIdempotent => {
+                self.replicated(kind, &["produce", "--idempotent"], &REPLICATED_IDEMPOTENT)
+            }
+            Measure::ReplicatedLatency => {
+                let latency = self.latency(kind, REPLICATED_BROKERS)?;
+                Ok(figures(&latency, &REPLICATED_LATENCY, &REPLICATED_LATENCY_METRICS))
             }
         }
     }
 
-    /// Starts a broker and waits for its first acknowledged record; returns how long that took.
-    fn started(&self, kind: Kind) -> Result<(Running, Duration)> {
+    /// Starts brokers and waits for the first record that all of them have; returns how long that took.
+    fn started(&self, kind: Kind, brokers: u16) -> Result<(Running, Duration)> {
+        let first_produce = FirstProduce::new(brokers);
         let start = Instant::now();
-        let mut broker = self.places.start(kind)?;
-        let first = self.first_produce.run(broker.port, start + START_PATIENCE);
+        let mut broker = self.places.start(kind, brokers)?;
+        let first = first_produce.run(broker.ports()[0], start + START_PATIENCE);
         let took = start.elapsed();
         // A broker that has ended explains itself better than a connection that was refused.
         broker.check_alive()?;
@@ -219,35 +253,55 @@ impl Bench {
             // A virtual machine may have handed free memory back to its host, and a start would pay for fetching it
             // again: leave some that was in use a moment ago.
             drop(std::hint::black_box(vec![1_u8; RECENT_MEMORY_BYTES]));
-            let (broker, took) = self.started(kind)?;
+            let (broker, took) = self.started(kind, ALONE)?;
             figures.push(("start_ms", took.as_secs_f64() * 1e3));
             figures.push(("stop_ms", broker.stop()?.as_secs_f64() * 1e3));
         }
         Ok(figures)
     }
 
-    fn throughput(
+    fn throughput(&self, kind: Kind, brokers: u16, command: &[&str], load: &Load) -> Result<Value> {
+        let (mut broker, _) = self.started(kind, brokers)?;
+        let printed = self.client(&mut broker, command, &load.arguments())?;
+        broker.stop()?;
+        Ok(printed)
+    }
+
+    fn latency(&self, kind: Kind, brokers: u16) -> Result<Value> {
+        let (mut broker, _) = self.started(kind, brokers)?;
+        let seconds = self.options.latency_seconds.to_string();
+        let printed = self.client(&mut broker, &["latency"], &["--seconds".into(), seconds])?;
+        broker.stop()?;
+        Ok(printed)
+    }
+
+    /// What goes through three brokers is told in bytes rather than records.
+    fn replicated(
         &self,
         kind: Kind,
         command: &[&str],
-        load: &Load,
-        metrics: [&'static str; 3],
+        metrics: &[&'static str; 3],
     ) -> Result<Vec<(&'static str, f64)>> {
-        let (mut broker, _) = self.started(kind)?;
-        let result = self.client(&mut broker, command, &load.arguments())?;
-        broker.stop()?;
-        Ok(figures(&result, &THROUGHPUT, &metrics))
+        let load = Load::kib(&self.options);
+        let printed = self.throughput(kind, REPLICATED_BROKERS, command, &load)?;
+        // Megabytes a million bytes each, so that a million records are this many gigabytes.
+        let gb_per_million = load.record_bytes as f64 / 1e3;
+        let mut told = figures(&printed, &THROUGHPUT, metrics);
+        for (metric, value) in &mut told {
+            *value =
+                if *metric == metrics[0] { *value * gb_per_million / 1e3 } else { *value / gb_per_million };
+        }
+        Ok(told)
     }
 
     /// Runs the load client against `broker` and returns what it printed.
     fn client(&self, broker: &mut Running, command: &[&str], arguments: &[String]) -> Result<Value> {
         let mut client = Command::new(self.places.client());
+        let addresses: Vec<_> = broker.ports().iter().map(|port| format!("127.0.0.1:{port}")).collect();
         client
             .args(command)
-            .arg("--bootstrap")
-            .arg(format!("127.0.0.1:{}", broker.port))
-            .arg("--broker-pid")
-            .arg(broker.pid().to_string())
+            .args(["--bootstrap", &addresses.join(","), "--replicas", &addresses.len().to_string()])
+            .args(broker.pids().iter().flat_map(|pid| ["--broker-pid".to_string(), pid.to_string()]))
             .args(["--topic", "bench"])
             .args(arguments)
             // glibc would give the records' memory back to the kernel after every burst and fetch it again: a third
@@ -300,6 +354,13 @@ const PRODUCE: [&str; 3] = ["produce_per_s", "produce_cpu", "produce_client_cpu"
 const IDEMPOTENT: [&str; 3] = ["idempotent_per_s", "idempotent_cpu", "idempotent_client_cpu"];
 const SMALL: [&str; 3] = ["small_per_s", "small_cpu", "small_client_cpu"];
 const READ: [&str; 3] = ["read_per_s", "read_cpu", "read_client_cpu"];
+const REPLICATED: [&str; 3] =
+    ["replicated_mb_per_s", "replicated_cpu_per_gb", "replicated_client_cpu_per_gb"];
+const REPLICATED_IDEMPOTENT: [&str; 3] = [
+    "replicated_idempotent_mb_per_s",
+    "replicated_idempotent_cpu_per_gb",
+    "replicated_idempotent_client_cpu_per_gb",
+];
 const LATENCY: [&str; 7] =
     ["p50_ms", "p90_ms", "p99_ms", "p99_9_ms", "max_ms", "broker_cpu_percent", "client_cpu_percent"];
 const LATENCY_METRICS: [&str; 7] = [
@@ -310,6 +371,14 @@ const LATENCY_METRICS: [&str; 7] = [
     "latency_max_ms",
     "latency_cpu_percent",
     "latency_client_cpu_percent",
+];
+
+const REPLICATED_LATENCY: [&str; 4] = ["p50_ms", "p99_ms", "max_ms", "broker_cpu_percent"];
+const REPLICATED_LATENCY_METRICS: [&str; 4] = [
+    "replicated_latency_p50_ms",
+    "replicated_latency_p99_ms",
+    "replicated_latency_max_ms",
+    "replicated_latency_cpu_percent",
 ];
 
 fn figures<const N: usize>(

@@ -26,11 +26,15 @@ impl Broker {
         Ok(config)
     }
 
-    /// Creates topics of one partition each and waits until the broker serves them.
+    /// Creates topics of one partition each and waits until the brokers serve them.
     pub(crate) fn create_topics(&self, topics: &[&str]) -> anyhow::Result<()> {
         let admin: AdminClient<DefaultClientContext> = self.config(&[])?.create()?;
-        let wanted: Vec<_> =
-            topics.iter().map(|topic| NewTopic::new(topic, 1, TopicReplication::Fixed(1))).collect();
+        let min_in_sync = self.replicas.saturating_sub(1).max(1).to_string();
+        let wanted: Vec<_> = topics
+            .iter()
+            .map(|topic| NewTopic::new(topic, 1, TopicReplication::Fixed(i32::from(self.replicas))))
+            .map(|topic| topic.set("min.insync.replicas", &min_in_sync))
+            .collect();
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
         for created in block_on(admin.create_topics(&wanted, &options))? {
             if let Err((topic, code)) = created {

@@ -16,21 +16,22 @@ pub(crate) fn seconds(pid: u32) -> anyhow::Result<f64> {
     Ok((tick(11)? + tick(12)?) / rustix::param::clock_ticks_per_second() as f64)
 }
 
-/// The two processes' CPU time at one moment.
+/// The CPU time of all brokers together, and of this process, at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
-    broker: f64,
+    brokers: f64,
     client: f64,
 }
 
 impl Sample {
-    pub(crate) fn now(broker_pid: u32) -> anyhow::Result<Self> {
-        Ok(Self { broker: seconds(broker_pid)?, client: seconds(std::process::id())? })
+    pub(crate) fn now(broker_pids: &[u32]) -> anyhow::Result<Self> {
+        let brokers = broker_pids.iter().map(|pid| seconds(*pid)).sum::<anyhow::Result<_>>()?;
+        Ok(Self { brokers, client: seconds(std::process::id())? })
     }
 
-    /// CPU seconds of broker and client since `self`.
-    pub(crate) fn elapsed(self, broker_pid: u32) -> anyhow::Result<(f64, f64)> {
-        let end = Self::now(broker_pid)?;
-        Ok((end.broker - self.broker, end.client - self.client))
+    /// CPU seconds of brokers and client since `self`.
+    pub(crate) fn elapsed(self, broker_pids: &[u32]) -> anyhow::Result<(f64, f64)> {
+        let end = Self::now(broker_pids)?;
+        Ok((end.brokers - self.brokers, end.client - self.client))
     }
 }

@@ -68,8 +68,7 @@ impl Latency {
         consumer.fetch_metadata(Some(&self.topic), PATIENCE)?;
         producer.client().fetch_metadata(Some(&self.topic), PATIENCE)?;
 
-        // Twice what the log and the index grow by.
-        let ballast = Ballast::claim(total * (self.record_bytes as u64 + 100) * 2)?;
+        let ballast = Ballast::claim(total * self.stored_bytes())?;
         let epoch = Instant::now();
         let (sent, received) = std::thread::scope(|scope| {
             let producing = scope.spawn(|| self.produce(&producer, ballast, epoch, warm_up, total));
@@ -94,6 +93,11 @@ impl Latency {
         }))
     }
 
+    /// Twice what the logs and indexes of all replicas grow by for a record.
+    fn stored_bytes(&self) -> u64 {
+        (self.record_bytes as u64 + 100) * 2 * u64::from(self.broker.replicas)
+    }
+
     /// Sends one record each time one is due. A record's latency starts when `send` is called: what the machine adds
     /// to this thread's sleep is not the broker's.
     fn produce(
@@ -107,11 +111,10 @@ impl Latency {
         // The kernel may wake a sleeper 50 us late by default, to save power.
         rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1))?;
         let mut value = noise(self.record_bytes.max(8));
-        let stored_bytes = self.record_bytes as u64 + 100;
-        let mut cpu = Sample::now(self.broker.broker_pid)?;
+        let mut cpu = Sample::now(&self.broker.broker_pid)?;
         for index in 0..total {
             if index == warm_up {
-                cpu = Sample::now(self.broker.broker_pid)?;
+                cpu = Sample::now(&self.broker.broker_pid)?;
             }
             let due = Duration::from_nanos(index * 1_000_000_000 / u64::from(self.rate));
             std::thread::sleep(due.saturating_sub(epoch.elapsed()));
@@ -123,9 +126,9 @@ impl Latency {
                 bail!("cannot produce: {error}");
             }
             producer.poll(Duration::ZERO);
-            ballast.release(stored_bytes * 2)?;
+            ballast.release(self.stored_bytes())?;
         }
-        let cpu = cpu.elapsed(self.broker.broker_pid)?;
+        let cpu = cpu.elapsed(&self.broker.broker_pid)?;
         producer.flush(PATIENCE).context("the records were not acknowledged in time")?;
         let acknowledged = producer.context().acknowledged()?;
         ensure!(acknowledged == total, "{acknowledged} of {total} records were acknowledged");

@@ -47,9 +47,12 @@ struct Broker {
     /// The broker's `host:port`.
     #[arg(long)]
     bootstrap: String,
-    /// The broker's process, whose CPU time is reported beside the client's.
-    #[arg(long)]
-    broker_pid: u32,
+    /// A broker's process, whose CPU time is reported beside the client's; several brokers' is added up.
+    #[arg(long, required = true)]
+    broker_pid: Vec<u32>,
+    /// Replicas of each topic that is created. All but one of several must be in sync for a record to be taken.
+    #[arg(long, default_value_t = 1)]
+    replicas: u16,
     /// Further librdkafka properties, `key=value`, laid over the ones that the measurement sets.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,

@@ -69,23 +69,23 @@ impl Produce {
         // The first record waits for the producer to find out who leads the partition.
         send(&producer, &self.topic, value, 1, |_| Ok(()))?;
         let acknowledged_before = producer.context().acknowledged()?;
-        let cpu = Sample::now(self.broker.broker_pid)?;
+        let cpu = Sample::now(&self.broker.broker_pid)?;
         let start = Instant::now();
         ballast.release(128 << 20)?;
         send(&producer, &self.topic, value, self.records, |sent| {
             ballast.release(sent * self.stored_bytes() * 9 / 8)
         })?;
         let seconds = start.elapsed().as_secs_f64();
-        let (broker_cpu, client_cpu) = cpu.elapsed(self.broker.broker_pid)?;
+        let (broker_cpu, client_cpu) = cpu.elapsed(&self.broker.broker_pid)?;
 
         let acknowledged = producer.context().acknowledged()? - acknowledged_before;
         ensure!(acknowledged == self.records, "{acknowledged} of {} records were acknowledged", self.records);
         Ok(report(self.records, seconds, broker_cpu, client_cpu))
     }
 
-    /// What a record takes in the log: its value and about ten bytes around it.
+    /// What a record takes in the logs of all replicas: its value and about ten bytes around it in each.
     fn stored_bytes(&self) -> u64 {
-        self.record_bytes as u64 + 10
+        (self.record_bytes as u64 + 10) * u64::from(self.broker.replicas)
     }
 }
 
@@ -204,11 +204,11 @@ impl Consume {
             Ok(())
         };
         read_up_to(1)?;
-        let cpu = Sample::now(self.broker.broker_pid)?;
+        let cpu = Sample::now(&self.broker.broker_pid)?;
         let start = Instant::now();
         read_up_to(records)?;
         let seconds = start.elapsed().as_secs_f64();
-        let (broker_cpu, client_cpu) = cpu.elapsed(self.broker.broker_pid)?;
+        let (broker_cpu, client_cpu) = cpu.elapsed(&self.broker.broker_pid)?;
         consumer.unassign()?;
         Ok(report(records - 1, seconds, broker_cpu, client_cpu))
     }

@@ -12,6 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::ci::{cargo_path, root};
 
+/// The cluster of nodes that are formatted in a step of its own.
+const CLUSTER_ID: &str = "c29yZGluaS1iZW5jaC0xMg";
 /// A broker that has not ended this long after SIGTERM is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -19,7 +21,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(60);
 pub(super) enum Kind {
     /// This project's broker, built from the working tree.
     Sordini,
-    /// Apache Kafka from Maven Central: one node in combined mode, with Kafka's own JVM flags.
+    /// Apache Kafka from Maven Central with Kafka's own JVM flags; one broker is a node in combined mode.
     Kafka,
     /// No broker: acknowledges, keeps nothing, and so shows the client's own ceiling.
     Sink,
@@ -102,44 +104,88 @@ impl Places {
         self.target.join("bench/kafka")
     }
 
-    /// Starts a broker on an empty directory and a free port; formatting, where it is a step of its own, included.
-    pub(super) fn start(&self, kind: Kind) -> Result<Running> {
-        let port = free_port(&[])?;
-        let data = self.target.join(format!("bench/{}-{port}", kind.name()));
+    /// Starts brokers on empty directories and free ports; formatting, where it is a step of its own, included. One
+    /// broker is the controller as well, several have one beside them.
+    pub(super) fn start(&self, kind: Kind, brokers: u16) -> Result<Running> {
+        let ports = free_ports(usize::from(brokers) + 1)?;
+        let (client_ports, controller_port) = (&ports[..usize::from(brokers)], ports[usize::from(brokers)]);
+        let controller_id = if brokers == 1 { 1 } else { brokers + 1 };
+        let quorum = format!("{controller_id}@127.0.0.1:{controller_port}");
+        let mut nodes: Vec<_> = (1..)
+            .zip(client_ports)
+            .map(|(id, port)| Node { id, client: Some(*port), controller: None })
+            .collect();
+        match nodes.as_mut_slice() {
+            [alone] => alone.controller = Some(controller_port),
+            _ => nodes.push(Node { id: controller_id, client: None, controller: Some(controller_port) }),
+        }
+        let mut running = Running { kind, client_ports: client_ports.to_vec(), processes: Vec::new() };
+        for node in nodes {
+            running.processes.push(self.spawn(kind, &node, &quorum)?);
+        }
+        Ok(running)
+    }
+
+    /// Starts one node of a cluster whose controllers are `quorum`.
+    fn spawn(&self, kind: Kind, node: &Node, quorum: &str) -> Result<Process> {
+        let name = format!("{}-{}", kind.name(), node.id);
+        let data = self.target.join("bench").join(&name);
         let _absent = fs::remove_dir_all(&data);
-        let log_path = self.target.join(format!("bench/{}.log", kind.name()));
+        let log_path = self.target.join(format!("bench/{name}.log"));
         let log = File::create(&log_path)?;
-        let mut command = match kind {
-            Kind::Sordini => {
-                let mut command = Command::new(self.target.join("release/sordini"));
-                command.arg("dev").arg("--data-dir").arg(&data).arg("--port").arg(port.to_string());
-                command
-            }
-            Kind::Kafka => {
-                let config = self.target.join("bench/kafka-server.properties");
-                fs::write(&config, kafka_properties(port, free_port(&[port])?, &data))?;
-                let mut format = self.java();
-                format.args([
-                    "kafka.tools.StorageTool",
-                    "format",
-                    "--cluster-id",
-                    "c29yZGluaS1iZW5jaC0xMg",
-                    "--config",
-                ]);
-                run(format.arg(&config).stdout(log.try_clone()?).stderr(log.try_clone()?))?;
-                let mut command = self.java();
-                command.arg("kafka.Kafka").arg(&config);
-                command
-            }
-            Kind::Sink => {
-                let mut command = Command::new(self.client());
-                command.arg("sink").arg("--listen").arg(format!("127.0.0.1:{port}"));
-                command
-            }
-        };
+        let (mut format, mut command) = self.commands(kind, node, quorum, &data)?;
+        if let Some(format) = &mut format {
+            run(format.stdout(log.try_clone()?).stderr(log.try_clone()?))?;
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
-        Ok(Running { kind, port, data, log: log_path, child, stopped: false })
+        Ok(Process { data, log: log_path, child, stopped: false })
+    }
+
+    /// What formats a node, if that is a step of its own, and what it is then.
+    fn commands(
+        &self,
+        kind: Kind,
+        node: &Node,
+        quorum: &str,
+        data: &Path,
+    ) -> Result<(Option<Command>, Command)> {
+        let sordini = || Command::new(self.target.join("release/sordini"));
+        let configure = || -> Result<PathBuf> {
+            let config = data.with_extension("properties");
+            fs::write(&config, node.properties(quorum, data))?;
+            Ok(config)
+        };
+        Ok(match (kind, node) {
+            (Kind::Sordini, Node { client: Some(port), controller: Some(_), .. }) => {
+                let mut dev = sordini();
+                dev.arg("dev").arg("--data-dir").arg(data).arg("--port").arg(port.to_string());
+                (None, dev)
+            }
+            (Kind::Sordini, _) => {
+                let config = configure()?;
+                let mut format = sordini();
+                format.arg("format").arg("--config").arg(&config).args(["--cluster-id", CLUSTER_ID]);
+                let mut start = sordini();
+                start.arg("start").arg("--config").arg(&config);
+                (Some(format), start)
+            }
+            (Kind::Kafka, _) => {
+                let config = configure()?;
+                let mut format = self.java();
+                format.args(["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config"]);
+                format.arg(&config);
+                let mut start = self.java();
+                start.arg("kafka.Kafka").arg(&config);
+                (Some(format), start)
+            }
+            (Kind::Sink, node) => {
+                let port = node.client.context("a sink is no controller")?;
+                let mut sink = Command::new(self.client());
+                sink.arg("sink").arg("--listen").arg(format!("127.0.0.1:{port}"));
+                (None, sink)
+            }
+        })
     }
 
     /// A JVM with the flags of Kafka's own start scripts.
@@ -153,41 +199,97 @@ impl Places {
     }
 }
 
-fn kafka_properties(port: u16, controller_port: u16, data: &Path) -> String {
-    format!(
-        "process.roles=broker,controller\n\
-         node.id=1\n\
-         controller.quorum.voters=1@127.0.0.1:{controller_port}\n\
-         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
-         advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
-         controller.listener.names=CONTROLLER\n\
-         offsets.topic.replication.factor=1\n\
-         log.dirs={}\n",
-        data.display()
-    )
+/// One node of a cluster: a broker where it has a port for clients, a controller where it has one for that.
+#[derive(Debug)]
+struct Node {
+    id: u16,
+    client: Option<u16>,
+    controller: Option<u16>,
 }
 
-/// A broker's process and its data. Both go when this is dropped.
+impl Node {
+    fn properties(&self, quorum: &str, data: &Path) -> String {
+        let of_client = self.client.map(|port| ("broker", format!("PLAINTEXT://127.0.0.1:{port}")));
+        let of_controller =
+            self.controller.map(|port| ("controller", format!("CONTROLLER://127.0.0.1:{port}")));
+        let (roles, listeners): (Vec<_>, Vec<_>) = of_client.into_iter().chain(of_controller).unzip();
+        let advertised = self
+            .client
+            .map(|port| format!("advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n"))
+            .unwrap_or_default();
+        format!(
+            "process.roles={}\n\
+             node.id={}\n\
+             controller.quorum.voters={quorum}\n\
+             listeners={}\n\
+             {advertised}\
+             controller.listener.names=CONTROLLER\n\
+             offsets.topic.replication.factor=1\n\
+             log.dirs={}\n",
+            roles.join(","),
+            self.id,
+            listeners.join(","),
+            data.display()
+        )
+    }
+}
+
+/// Brokers that serve, and their controller. All goes, with the data, when this is dropped.
 #[derive(Debug)]
 pub(super) struct Running {
     kind: Kind,
-    pub(super) port: u16,
+    client_ports: Vec<u16>,
+    /// The brokers' in the order of their ports, then that of a controller alone, if there is one.
+    processes: Vec<Process>,
+}
+
+impl Running {
+    /// Where each broker serves clients.
+    pub(super) fn ports(&self) -> &[u16] {
+        &self.client_ports
+    }
+
+    /// The brokers' processes, in the same order.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        let brokers = &self.processes[..self.client_ports.len()];
+        brokers.iter().map(|process| process.child.id()).collect()
+    }
+
+    /// Fails, with the end of its log, if a process has ended.
+    pub(super) fn check_alive(&mut self) -> Result<()> {
+        self.processes.iter_mut().try_for_each(|process| process.check_alive(self.kind))
+    }
+
+    /// Asks the brokers to stop, then a controller beside them, and returns how long that took.
+    pub(super) fn stop(mut self) -> Result<Duration> {
+        let start = Instant::now();
+        let (brokers, controller) = self.processes.split_at_mut(self.client_ports.len());
+        for processes in [brokers, controller] {
+            for process in processes.iter() {
+                process.terminate()?;
+            }
+            for process in processes {
+                process.wait(self.kind)?;
+            }
+        }
+        Ok(start.elapsed())
+    }
+}
+
+/// A node's process and its data. Both go when this is dropped.
+#[derive(Debug)]
+struct Process {
     data: PathBuf,
     log: PathBuf,
     child: Child,
     stopped: bool,
 }
 
-impl Running {
-    pub(super) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Fails, with the end of the broker's log, if its process has ended.
-    pub(super) fn check_alive(&mut self) -> Result<()> {
+impl Process {
+    fn check_alive(&mut self, kind: Kind) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             self.stopped = true;
-            bail!("{} ended with {status}; the end of its log:\n{}", self.kind.name(), self.log_tail());
+            bail!("{} ended with {status}; the end of its log:\n{}", kind.name(), self.log_tail());
         }
         Ok(())
     }
@@ -198,31 +300,33 @@ impl Running {
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
 
-    /// Asks the broker to stop and returns how long it took to.
-    pub(super) fn stop(mut self) -> Result<Duration> {
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).context("a process id")?;
+    fn terminate(&self) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a process id")?;
+        Ok(kill_process(pid, Signal::TERM)?)
+    }
+
+    /// Waits for the end of a process that was told to stop, which must be a clean one.
+    fn wait(&mut self, kind: Kind) -> Result<()> {
         let start = Instant::now();
-        kill_process(pid, Signal::TERM)?;
         while start.elapsed() < STOP_PATIENCE {
             if let Some(status) = self.child.try_wait()? {
-                let took = start.elapsed();
                 self.stopped = true;
                 // A JVM that stops on SIGTERM says 143, and a process without a handler died of it.
-                let clean = match self.kind {
+                let clean = match kind {
                     Kind::Sordini => status.success(),
                     Kind::Kafka => matches!(status.code(), Some(0 | 143)),
                     Kind::Sink => true,
                 };
-                ensure!(clean, "{} stopped with {status}:\n{}", self.kind.name(), self.log_tail());
-                return Ok(took);
+                ensure!(clean, "{} stopped with {status}:\n{}", kind.name(), self.log_tail());
+                return Ok(());
             }
             std::thread::sleep(Duration::from_micros(150));
         }
-        bail!("{} did not stop within {STOP_PATIENCE:?}", self.kind.name())
+        bail!("{} did not stop within {STOP_PATIENCE:?}", kind.name())
     }
 }
 
-impl Drop for Running {
+impl Drop for Process {
     fn drop(&mut self) {
         if !self.stopped {
             let _ended_already = self.child.kill();
@@ -232,13 +336,13 @@ impl Drop for Running {
     }
 }
 
-/// A free port below the range that the kernel gives to outgoing connections: there, a client that polls a port
+/// Free ports below the range that the kernel gives to outgoing connections: there, a client that polls a port
 /// nobody listens on may end up connected to itself.
-fn free_port(taken: &[u16]) -> Result<u16> {
-    (19_100..19_900)
-        .filter(|port| !taken.contains(port))
-        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
-        .context("no free port between 19100 and 19900")
+fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let ports: Vec<_> = (19_100..19_900).filter(is_free).take(count).collect();
+    ensure!(ports.len() == count, "no {count} free ports between 19100 and 19900");
+    Ok(ports)
 }
 
 fn run(command: &mut Command) -> Result<()> {

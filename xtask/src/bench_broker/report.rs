@@ -12,6 +12,8 @@ enum Wanted {
     AtMost(f64),
     /// At least this many times the figure of Apache Kafka in the same run.
     TimesKafka(f64),
+    /// At most this share of it.
+    ShareOfKafka(f64),
     Nothing,
 }
 
@@ -28,7 +30,7 @@ const fn metric(name: &'static str, title: &'static str, decimals: usize, wanted
     Metric { name, title, decimals, wanted }
 }
 
-const METRICS: [Metric; 23] = [
+const METRICS: [Metric; 33] = [
     metric("start_ms", "start to first acknowledged produce, ms", 1, Wanted::AtMost(15.0)),
     metric("stop_ms", "clean stop, ms", 1, Wanted::AtMost(50.0)),
     metric("idle_mib", "idle resident memory, MiB", 1, Wanted::AtMost(12.0)),
@@ -52,6 +54,16 @@ const METRICS: [Metric; 23] = [
     metric("latency_max_ms", "  max ms", 3, Wanted::Nothing),
     metric("latency_cpu_percent", "  broker CPU, % of a core", 1, Wanted::Nothing),
     metric("latency_client_cpu_percent", "  client CPU, % of a core", 1, Wanted::Nothing),
+    metric("replicated_mb_per_s", "produce 1 KiB to 3 replicas, MB/s", 1, Wanted::TimesKafka(1.5)),
+    metric("replicated_cpu_per_gb", "  brokers' CPU s per GB", 2, Wanted::ShareOfKafka(0.33)),
+    metric("replicated_client_cpu_per_gb", "  client CPU s per GB", 2, Wanted::Nothing),
+    metric("replicated_idempotent_mb_per_s", "the same idempotent, MB/s", 1, Wanted::TimesKafka(1.5)),
+    metric("replicated_idempotent_cpu_per_gb", "  brokers' CPU s per GB", 2, Wanted::ShareOfKafka(0.33)),
+    metric("replicated_idempotent_client_cpu_per_gb", "  client CPU s per GB", 2, Wanted::Nothing),
+    metric("replicated_latency_p50_ms", "end to end by 3 replicas, p50 ms", 3, Wanted::Nothing),
+    metric("replicated_latency_p99_ms", "  p99 ms", 3, Wanted::Nothing),
+    metric("replicated_latency_max_ms", "  max ms", 3, Wanted::Nothing),
+    metric("replicated_latency_cpu_percent", "  brokers' CPU, % of a core", 1, Wanted::Nothing),
 ];
 
 /// Everything that was measured.
@@ -134,6 +146,9 @@ impl Samples {
             Wanted::Nothing => return String::new(),
             Wanted::AtMost(most) => {
                 (format!("<= {most}"), self.median(Kind::Sordini, metric.name).map(|value| value <= most))
+            }
+            Wanted::ShareOfKafka(most) => {
+                (format!("<= {most} x kafka"), self.times_kafka(metric.name).map(|times| times <= most))
             }
             Wanted::TimesKafka(least) => {
                 (format!(">= {least} x kafka"), self.times_kafka(metric.name).map(|times| times >= least))

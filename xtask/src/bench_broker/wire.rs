@@ -28,12 +28,14 @@ pub(super) struct FirstProduce {
 }
 
 impl FirstProduce {
-    pub(super) fn new() -> Self {
-        Self { create_topic: create_topic(), produce: produce() }
+    /// For the first of `brokers` brokers, whose ids are 1, 2, and so on.
+    pub(super) fn new(brokers: u16) -> Self {
+        Self { create_topic: create_topic(brokers), produce: produce() }
     }
 
-    /// Connects to the broker on `port`, creates a topic and produces one record with acks=all, each again and again
-    /// until it works. Fails at `deadline` with what went wrong last.
+    /// Connects to the broker on `port`, creates a topic that it leads and of which every broker has a replica, and
+    /// produces one record for which all of them must be in sync, each again and again until it works. Fails at
+    /// `deadline` with what went wrong last.
     pub(super) fn run(&self, port: u16, deadline: Instant) -> Result<()> {
         loop {
             let last = match self.attempt(port, deadline) {
@@ -100,14 +102,21 @@ fn error_code(response: &[u8], at: usize) -> io::Result<i16> {
     }
 }
 
-fn create_topic() -> Vec<u8> {
+fn create_topic(brokers: u16) -> Vec<u8> {
     let mut request = header(CREATE_TOPICS, 2);
     put_i32(&mut request, 1);
     put_string(&mut request, TOPIC);
-    put_i32(&mut request, 1); // partitions
-    put_i16(&mut request, 1); // replicas
-    put_i32(&mut request, 0); // assignments
-    put_i32(&mut request, 0); // configs
+    put_i32(&mut request, -1); // partitions, and replicas, as the assignment has them
+    put_i16(&mut request, -1);
+    put_i32(&mut request, 1); // assignments
+    put_i32(&mut request, 0); // partition
+    put_i32(&mut request, i32::from(brokers));
+    for broker in 1..=brokers {
+        put_i32(&mut request, i32::from(broker));
+    }
+    put_i32(&mut request, 1); // configs
+    put_string(&mut request, "min.insync.replicas");
+    put_string(&mut request, &brokers.to_string());
     put_i32(&mut request, 5_000); // timeout
     request.push(0); // not only to validate
     framed(&request)
