@@ -33,6 +33,8 @@ const WATCH: Duration = Duration::from_secs(1);
 /// Brokers of a measurement of one, and of one of replicas.
 const ALONE: u16 = 1;
 const REPLICATED_BROKERS: u16 = 3;
+/// How long idle brokers' CPU time is measured.
+const IDLE_CPU: Duration = Duration::from_secs(10);
 
 /// Measures start, memory, throughput and latency of brokers with a real client.
 #[derive(Debug, Parser)]
@@ -57,6 +59,9 @@ struct Options {
     /// Seconds that latency is measured in each round.
     #[arg(long, default_value_t = 20)]
     latency_seconds: u32,
+    /// Partitions of a broker that has many. What is wanted of it is said of 4,000.
+    #[arg(long, default_value_t = 4_000)]
+    partitions: u16,
     /// Where to write the report as JSON; standard output, behind the table, when absent.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -87,6 +92,10 @@ enum Measure {
     ReplicatedIdempotent,
     /// As `latency`, by way of such a partition.
     ReplicatedLatency,
+    /// Many partitions of a record each: time from a start after a clean stop to a second record in each, memory.
+    Partitions,
+    /// As many that three brokers have: memory and CPU of a broker while nothing happens.
+    ReplicatedPartitions,
 }
 
 impl Measure {
@@ -100,7 +109,9 @@ impl Measure {
             | Self::Latency
             | Self::Replicated
             | Self::ReplicatedIdempotent
-            | Self::ReplicatedLatency => true,
+            | Self::ReplicatedLatency
+            | Self::Partitions
+            | Self::ReplicatedPartitions => true,
         }
     }
 }
@@ -145,6 +156,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         "records": bench.options.records,
         "starts": bench.options.starts,
         "latency_seconds": bench.options.latency_seconds,
+        "partitions": bench.options.partitions,
         "client_set": bench.options.client_set,
     });
     let report = serde_json::to_string_pretty(&report)?;
@@ -226,6 +238,8 @@ impl Bench {
             Measure::ReplicatedIdempotent => {
                 self.replicated(kind, &["produce", "--idempotent"], &REPLICATED_IDEMPOTENT)
             }
+            Measure::Partitions => self.partitions(kind),
+            Measure::ReplicatedPartitions => self.replicated_partitions(kind),
             Measure::ReplicatedLatency => {
                 let latency = self.latency(kind, REPLICATED_BROKERS)?;
                 Ok(figures(&latency, &REPLICATED_LATENCY, &REPLICATED_LATENCY_METRICS))
@@ -235,7 +249,7 @@ impl Bench {
 
     /// Starts brokers and waits for the first record that all of them have; returns how long that took.
     fn started(&self, kind: Kind, brokers: u16) -> Result<(Running, Duration)> {
-        let first_produce = FirstProduce::new(brokers);
+        let first_produce = FirstProduce::new("first", 1, brokers);
         let start = Instant::now();
         let mut broker = self.places.start(kind, brokers)?;
         let first = first_produce.run(broker.ports()[0], start + START_PATIENCE);
@@ -258,6 +272,49 @@ impl Bench {
             figures.push(("stop_ms", broker.stop()?.as_secs_f64() * 1e3));
         }
         Ok(figures)
+    }
+
+    fn partitions(&self, kind: Kind) -> Result<Vec<(&'static str, f64)>> {
+        let (mut broker, _) = self.started(kind, ALONE)?;
+        let empty = idle_kib(&broker)?;
+        let many = FirstProduce::new("many", self.options.partitions, ALONE);
+        many.run(broker.ports()[0], Instant::now() + START_PATIENCE)?;
+        let created = idle_kib(&broker)?;
+        let stop = broker.pause()?;
+        let start = Instant::now();
+        broker.resume()?;
+        let serving = many.run(broker.ports()[0], start + START_PATIENCE);
+        let took = start.elapsed();
+        broker.check_alive()?;
+        serving?;
+        let started = idle_kib(&broker)?;
+        broker.stop()?;
+        let each = |resident: f64| (resident - empty) / f64::from(self.options.partitions);
+        Ok(vec![
+            ("partitions_start_ms", took.as_secs_f64() * 1e3),
+            ("partitions_stop_ms", stop.as_secs_f64() * 1e3),
+            ("partitions_kib", each(started)),
+            ("partitions_created_kib", each(created)),
+        ])
+    }
+
+    fn replicated_partitions(&self, kind: Kind) -> Result<Vec<(&'static str, f64)>> {
+        let (mut brokers, _) = self.started(kind, REPLICATED_BROKERS)?;
+        let empty = idle_kib(&brokers)?;
+        let many = FirstProduce::new("many", self.options.partitions, REPLICATED_BROKERS);
+        let produced = many.run(brokers.ports()[0], Instant::now() + START_PATIENCE);
+        brokers.check_alive()?;
+        produced?;
+        let filled = idle_kib(&brokers)?;
+        let cpu = || brokers.pids().iter().map(|pid| machine::cpu_seconds(*pid)).sum::<Result<f64>>();
+        let before = cpu()?;
+        std::thread::sleep(IDLE_CPU);
+        let seconds = (cpu()? - before) / f64::from(REPLICATED_BROKERS);
+        brokers.stop()?;
+        Ok(vec![
+            ("replicated_partitions_kib", (filled - empty) / f64::from(self.options.partitions)),
+            ("replicated_partitions_cpu_percent", seconds / IDLE_CPU.as_secs_f64() * 100.0),
+        ])
     }
 
     fn throughput(&self, kind: Kind, brokers: u16, command: &[&str], load: &Load) -> Result<Value> {
@@ -319,6 +376,14 @@ impl Bench {
         ensure!(output.status.success(), "the load client ended with {}:\n{said}", output.status);
         serde_json::from_slice(&output.stdout).context("the load client printed no JSON")
     }
+}
+
+/// Resident memory of a broker, in KiB, the mean of several, once they have been left alone for a while.
+fn idle_kib(brokers: &Running) -> Result<f64> {
+    std::thread::sleep(IDLE);
+    let pids = brokers.pids();
+    let mib = pids.iter().map(|pid| machine::resident_mib(*pid)).sum::<Result<f64>>()?;
+    Ok(mib * 1024.0 / pids.len() as f64)
 }
 
 /// What the throughput measurements move.

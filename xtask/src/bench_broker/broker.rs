@@ -139,7 +139,7 @@ impl Places {
         }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
-        Ok(Process { data, log: log_path, child, stopped: false })
+        Ok(Process { command, data, log: log_path, child, stopped: false })
     }
 
     /// What formats a node, if that is a step of its own, and what it is then.
@@ -260,8 +260,13 @@ impl Running {
         self.processes.iter_mut().try_for_each(|process| process.check_alive(self.kind))
     }
 
-    /// Asks the brokers to stop, then a controller beside them, and returns how long that took.
+    /// Stops for good; returns how long that took.
     pub(super) fn stop(mut self) -> Result<Duration> {
+        self.pause()
+    }
+
+    /// Asks the brokers to stop, then a controller beside them, and returns how long that took. What they have is kept.
+    pub(super) fn pause(&mut self) -> Result<Duration> {
         let start = Instant::now();
         let (brokers, controller) = self.processes.split_at_mut(self.client_ports.len());
         for processes in [brokers, controller] {
@@ -274,11 +279,17 @@ impl Running {
         }
         Ok(start.elapsed())
     }
+
+    /// Starts what was paused.
+    pub(super) fn resume(&mut self) -> Result<()> {
+        self.processes.iter_mut().try_for_each(Process::respawn)
+    }
 }
 
 /// A node's process and its data. Both go when this is dropped.
 #[derive(Debug)]
 struct Process {
+    command: Command,
     data: PathBuf,
     log: PathBuf,
     child: Child,
@@ -286,6 +297,13 @@ struct Process {
 }
 
 impl Process {
+    fn respawn(&mut self) -> Result<()> {
+        ensure!(self.stopped, "a process that runs is not started again");
+        self.child = self.command.spawn().with_context(|| format!("cannot start {:?}", self.command))?;
+        self.stopped = false;
+        Ok(())
+    }
+
     fn check_alive(&mut self, kind: Kind) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             self.stopped = true;

@@ -55,6 +55,17 @@ pub(super) fn resident_mib(pid: u32) -> Result<f64> {
     Ok(kib as f64 / 1024.0)
 }
 
+/// CPU seconds that process `pid` has used.
+pub(super) fn cpu_seconds(pid: u32) -> Result<f64> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    // The second field is the command in parentheses and may hold spaces: count from behind it.
+    let fields = stat.rsplit_once(')').with_context(|| format!("no command in {path}"))?.1;
+    let ticks: Vec<u64> = fields.split_whitespace().skip(11).take(2).filter_map(|n| n.parse().ok()).collect();
+    let [user, system] = ticks[..] else { anyhow::bail!("{path} has a shape unknown here") };
+    Ok((user + system) as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;

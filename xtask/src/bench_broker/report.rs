@@ -30,7 +30,7 @@ const fn metric(name: &'static str, title: &'static str, decimals: usize, wanted
     Metric { name, title, decimals, wanted }
 }
 
-const METRICS: [Metric; 33] = [
+const METRICS: [Metric; 39] = [
     metric("start_ms", "start to first acknowledged produce, ms", 1, Wanted::AtMost(15.0)),
     metric("stop_ms", "clean stop, ms", 1, Wanted::AtMost(50.0)),
     metric("idle_mib", "idle resident memory, MiB", 1, Wanted::AtMost(12.0)),
@@ -64,6 +64,12 @@ const METRICS: [Metric; 33] = [
     metric("replicated_latency_p99_ms", "  p99 ms", 3, Wanted::Nothing),
     metric("replicated_latency_max_ms", "  max ms", 3, Wanted::Nothing),
     metric("replicated_latency_cpu_percent", "  brokers' CPU, % of a core", 1, Wanted::Nothing),
+    metric("partitions_start_ms", "start with many partitions, ms", 1, Wanted::AtMost(2_000.0)),
+    metric("partitions_stop_ms", "  clean stop, ms", 1, Wanted::Nothing),
+    metric("partitions_kib", "  resident memory of each, KiB", 1, Wanted::AtMost(8.0)),
+    metric("partitions_created_kib", "  when they were just created, KiB", 1, Wanted::Nothing),
+    metric("replicated_partitions_kib", "each of as many by 3 brokers, KiB", 1, Wanted::AtMost(8.0)),
+    metric("replicated_partitions_cpu_percent", "  idle CPU of a broker, % of a core", 1, Wanted::Nothing),
 ];
 
 /// Everything that was measured.

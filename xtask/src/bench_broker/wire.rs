@@ -1,5 +1,5 @@
-//! The three requests that it takes to produce one record, written by hand: a client library's own start would be
-//! longer than what is measured.
+//! The two requests that it takes to create a topic and produce to it, written by hand: a client library's own start would
+//! be longer than what is measured.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 /// Between two attempts. Short against what is measured, long enough to leave the broker the processor.
 const RETRY: Duration = Duration::from_micros(150);
 /// A request that takes longer than this ends the attempt.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 const PRODUCE: i16 = 0;
 const CREATE_TOPICS: i16 = 19;
@@ -18,24 +18,24 @@ const CREATE_TOPICS: i16 = 19;
 const NONE: i16 = 0;
 const TOPIC_ALREADY_EXISTS: i16 = 36;
 
-const TOPIC: &str = "first";
-
 /// Requests made ready beforehand, so that the clock sees the broker only.
 #[derive(Debug)]
 pub(super) struct FirstProduce {
+    topic: &'static str,
     create_topic: Vec<u8>,
     produce: Vec<u8>,
 }
 
 impl FirstProduce {
     /// For the first of `brokers` brokers, whose ids are 1, 2, and so on.
-    pub(super) fn new(brokers: u16) -> Self {
-        Self { create_topic: create_topic(brokers), produce: produce() }
+    pub(super) fn new(topic: &'static str, partitions: u16, brokers: u16) -> Self {
+        let create_topic = create_topic(topic, partitions, brokers);
+        Self { topic, create_topic, produce: produce(topic, partitions, brokers) }
     }
 
-    /// Connects to the broker on `port`, creates a topic that it leads and of which every broker has a replica, and
-    /// produces one record for which all of them must be in sync, each again and again until it works. Fails at
-    /// `deadline` with what went wrong last.
+    /// Connects to the broker on `port`, creates a topic that the brokers lead in turns and of which each has all
+    /// replicas, and produces a record to every partition that this one leads, for which all replicas must be in sync;
+    /// each again and again until it works. Fails at `deadline` with what went wrong last.
     pub(super) fn run(&self, port: u16, deadline: Instant) -> Result<()> {
         loop {
             let last = match self.attempt(port, deadline) {
@@ -57,20 +57,32 @@ impl FirstProduce {
         stream.set_read_timeout(Some(PATIENCE))?;
         loop {
             // Throttle time, one topic, its name; then the error code.
-            let code = error_code(&exchange(&mut stream, &self.create_topic)?, 4 + 4 + 2 + TOPIC.len())?;
+            let code = error_code(&exchange(&mut stream, &self.create_topic)?, 4 + 4 + 2 + self.topic.len())?;
             if matches!(code, NONE | TOPIC_ALREADY_EXISTS) {
                 break;
             }
             give_up_at(deadline, code)?;
         }
         loop {
-            // One topic, its name, one partition, its index; then the error code.
-            let code = error_code(&exchange(&mut stream, &self.produce)?, 4 + 2 + TOPIC.len() + 4 + 4)?;
-            if code == NONE {
-                return Ok(code);
+            match self.produced(&exchange(&mut stream, &self.produce)?)? {
+                None => return Ok(NONE),
+                Some(code) => give_up_at(deadline, code)?,
             }
-            give_up_at(deadline, code)?;
         }
+    }
+}
+
+impl FirstProduce {
+    /// The error code of a partition that refused its record, if one did.
+    fn produced(&self, response: &[u8]) -> io::Result<Option<i16>> {
+        // One topic, its name, and how many partitions; of each its index, the error code, offset and timestamp.
+        const PARTITION: usize = 4 + 2 + 8 + 8;
+        let first = 4 + 2 + self.topic.len() + 4;
+        let throttle_time = 4;
+        let partitions = (response.len() - throttle_time).saturating_sub(first) / PARTITION;
+        let codes = (0..partitions).map(|at| error_code(response, first + at * PARTITION + 4));
+        let codes = codes.collect::<io::Result<Vec<_>>>()?;
+        Ok(codes.into_iter().find(|code| *code != NONE))
     }
 }
 
@@ -102,37 +114,41 @@ fn error_code(response: &[u8], at: usize) -> io::Result<i16> {
     }
 }
 
-fn create_topic(brokers: u16) -> Vec<u8> {
+fn create_topic(topic: &str, partitions: u16, brokers: u16) -> Vec<u8> {
     let mut request = header(CREATE_TOPICS, 2);
     put_i32(&mut request, 1);
-    put_string(&mut request, TOPIC);
-    put_i32(&mut request, -1); // partitions, and replicas, as the assignment has them
+    put_string(&mut request, topic);
+    put_i32(&mut request, -1); // partitions, and replicas, as the assignments have them
     put_i16(&mut request, -1);
-    put_i32(&mut request, 1); // assignments
-    put_i32(&mut request, 0); // partition
-    put_i32(&mut request, i32::from(brokers));
-    for broker in 1..=brokers {
-        put_i32(&mut request, i32::from(broker));
+    put_i32(&mut request, i32::from(partitions)); // assignments
+    for partition in 0..partitions {
+        put_i32(&mut request, i32::from(partition));
+        put_i32(&mut request, i32::from(brokers));
+        for replica in 0..brokers {
+            put_i32(&mut request, i32::from((partition + replica) % brokers + 1));
+        }
     }
     put_i32(&mut request, 1); // configs
     put_string(&mut request, "min.insync.replicas");
     put_string(&mut request, &brokers.to_string());
-    put_i32(&mut request, 5_000); // timeout
+    put_i32(&mut request, 15_000); // timeout
     request.push(0); // not only to validate
     framed(&request)
 }
 
-fn produce() -> Vec<u8> {
+fn produce(topic: &str, partitions: u16, brokers: u16) -> Vec<u8> {
     let batch = record_batch(b"one");
     let mut request = header(PRODUCE, 3);
     put_i16(&mut request, -1); // transactional id
     put_i16(&mut request, -1); // acks=all
-    put_i32(&mut request, 5_000); // timeout
+    put_i32(&mut request, 15_000); // timeout
     put_i32(&mut request, 1);
-    put_string(&mut request, TOPIC);
-    put_i32(&mut request, 1);
-    put_i32(&mut request, 0); // partition
-    put_bytes(&mut request, &batch);
+    put_string(&mut request, topic);
+    put_i32(&mut request, i32::from(partitions.div_ceil(brokers)));
+    for partition in (0..partitions).step_by(usize::from(brokers)) {
+        put_i32(&mut request, i32::from(partition));
+        put_bytes(&mut request, &batch);
+    }
     framed(&request)
 }
 
