@@ -23,7 +23,7 @@ use wire::FirstProduce;
 /// The form of the JSON report; a change that breaks readers counts it up.
 const SCHEMA: &str = "sordini.bench-broker/1";
 /// A broker that has acknowledged nothing for this long after its start has failed.
-const START_PATIENCE: Duration = Duration::from_secs(60);
+const START_PATIENCE: Duration = Duration::from_secs(180);
 /// How long a broker is left alone before its memory is read.
 const IDLE: Duration = Duration::from_secs(2);
 /// Memory used just before a start: several times what a small broker needs.
