@@ -28,6 +28,8 @@ pub enum Operation {
     Poll,
     /// Asks where a partition begins, or ends.
     ListOffsets,
+    /// Goes to an offset, without being asked: what was read behind it is not there any more.
+    Seek,
     /// Creates a topic.
     CreateTopic,
     /// Removes the records below an offset.
@@ -111,9 +113,11 @@ pub struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partition: Option<i32>,
     /// The records' values, which are unique in a run: ranges of consecutive numbers, each as its first and how many.
-    /// Values that were read are here only if the run is told.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<(u64, u64)>,
+    /// Of values that were read, the offset of the first of each range. The others follow it without a gap.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub offsets: Vec<i64>,
     /// Of a batch that was produced the first record's; of a read the first batch's; what ListOffsets answered; below which
     /// records are to be removed, and what the log begins with then.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,6 +125,12 @@ pub struct Entry {
     /// The offset after the last record that was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<i64>,
+    /// The high watermark that a reader was told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub high_watermark: Option<i64>,
+    /// When a reader asked for what it was told, in virtual microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked_us: Option<u64>,
     /// The leader epoch of the last batch that was read, or of the offset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leader_epoch: Option<i32>,
@@ -150,6 +160,9 @@ pub struct Numbering {
     pub producer_epoch: i16,
     /// The number of the first record.
     pub base_sequence: i32,
+    /// Whether the batch was sent under another number before: then no broker keeps it from being there twice.
+    #[serde(skip_serializing_if = "is_false")]
+    pub is_second: bool,
 }
 
 impl Entry {
@@ -165,8 +178,11 @@ impl Entry {
             topic,
             partition: None,
             values: Vec::new(),
+            offsets: Vec::new(),
             offset: None,
             end: None,
+            high_watermark: None,
+            asked_us: None,
             leader_epoch: None,
             acks: None,
             isolation: None,
@@ -188,4 +204,9 @@ fn as_name<S: Serializer>(error: &ErrorCode, serializer: S) -> Result<S::Ok, S::
 
 fn is_none(error: &ErrorCode) -> bool {
     *error == ErrorCode::None
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }

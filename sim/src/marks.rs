@@ -116,6 +116,12 @@ world_marks! {
     PositionTruncated = "client.position_truncated",
     /// A consumer met a batch that is not as it was written, and stopped there.
     StoppedAtDamage = "client.stopped_at_damage",
+    /// Clients could tell that a value was lost which a leader alone had acknowledged.
+    LostAcks1 = "history.lost_acks1",
+    /// Clients could tell that a value was lost which had been committed, where a loss of power may take it.
+    LostCommitted = "history.lost_committed",
+    /// Clients could tell that a value is there twice, of a producer whom nobody keeps from it.
+    Duplicate = "history.duplicate",
     /// A minute or more in which nobody did anything.
     Idle = "world.idle",
     /// Something acknowledged was lost to a fault that no single replica survives.

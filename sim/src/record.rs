@@ -158,7 +158,7 @@ mod tests {
         // Whatever was read was sent.
         let values = |entries: Vec<&Value>| {
             let mut values = BTreeSet::new();
-            for range in entries.iter().flat_map(|entry| entry["values"].as_array().expect("it has values")) {
+            for range in entries.iter().filter_map(|entry| entry["values"].as_array()).flatten() {
                 let number = |at: usize| range[at].as_u64().expect("a range is two numbers");
                 values.extend(number(0)..number(0) + number(1));
             }

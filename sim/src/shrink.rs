@@ -39,6 +39,7 @@ const PROPERTIES: [&str; 52] = [
     "fault_budget",
     "follower_high_watermark",
     "high_watermark",
+    "history",
     "honest_acks",
     "honest_administration",
     "honest_controller",

@@ -3,7 +3,8 @@
 //! When draws change, so do the seeds: `cargo sim museum --json` prints the table again.
 
 use sordini_core::museum::Exhibit;
-use sordini_sim::museum::{BY_HAND, Finding, find};
+use sordini_sim::museum::{BY_HAND, Finding, find, plan_of};
+use sordini_sim::plan::Plan;
 use sordini_sim::shrink::shrink;
 use sordini_sim::sweep::{judge, run, run_in};
 use sordini_sim::trace::Telling;
@@ -116,7 +117,7 @@ fn every_exhibit_is_found_or_walked_by_hand() {
 #[test]
 fn an_observer_asks_and_is_of_no_concern_to_other_clients() {
     for seed in 0..8 {
-        let plan = sordini_sim::plan::Plan::draw(seed);
+        let plan = Plan::draw(seed);
         let (alone, without) = run(&plan, Telling::Everything);
         let (observed, with) = run_in(|| World::with_observer(&plan, Telling::Everything));
         let (without, with) = (without.expect("it ran"), with.expect("it ran"));
@@ -124,5 +125,23 @@ fn an_observer_asks_and_is_of_no_concern_to_other_clients() {
         assert_eq!(without.history, with.history, "seed {seed}");
         assert_ne!(without.trace_hash, with.trace_hash, "seed {seed}: the observer is there");
         assert!(with.transcript().contains("DescribeLogDirs"), "seed {seed}: and asks");
+    }
+}
+
+/// Exhibits of which clients can tell by themselves, in the end, each with a seed and the anomaly.
+const TOLD_BY_CLIENTS: &[(Exhibit, u64, &str)] = &[
+    (Exhibit::A01TruncateToOwnHighWatermark, 4, "inconsistent-offset"),
+    (Exhibit::A46AdvanceLogEndAfterIndex, 4, "inconsistent-offset"),
+];
+
+#[test]
+fn clients_can_tell_of_some_by_themselves() {
+    for (exhibit, seed, anomaly) in TOLD_BY_CLIENTS {
+        let judge = |plan: &Plan| run_in(|| World::new(plan, Telling::Nothing).judged_by_clients_alone()).0;
+        let plan = plan_of(*seed, *exhibit);
+        let line = judge(&plan).line();
+        assert!(line.starts_with(&format!("safety: history: {anomaly} in ")), "{}: {line}", exhibit.id());
+        let clean = judge(&Plan { museum: Vec::new(), ..plan });
+        assert_eq!(clean.line(), "passed", "{} with the exhibit off", exhibit.id());
     }
 }

@@ -39,7 +39,11 @@ const ROOMS: [Room; 7] = [
         ours: &["sordini-protocol"],
         others: Some(&["bytes", "hmac", "serde_json", "sha2", "thiserror"]),
     },
-    Room { package: "sordini-sim", ours: &["sordini-core", "sordini-protocol"], others: None },
+    Room {
+        package: "sordini-sim",
+        ours: &["sordini-core", "sordini-jepsen", "sordini-protocol"],
+        others: None,
+    },
     // A scenario moves a node by hand on the simulator's disk.
     Room {
         package: "sordini-scenarios",

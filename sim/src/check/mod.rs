@@ -8,6 +8,7 @@ mod consumer_reads;
 #[cfg(test)]
 mod example;
 mod high_watermark;
+mod history;
 mod index_recomputation;
 mod leader_epochs;
 mod log_prefix;
@@ -23,6 +24,7 @@ mod truth;
 mod truthful_view;
 mod unique_batch;
 
+pub(crate) use history::{Facts, check as check_history};
 pub use quorum::{Hosted, Image, Moment, QuorumChecks, Reading, VoterSet};
 pub(crate) use quorum::{directory_of, voters_on};
 pub use replication::{Copy, ReplicationChecks, Said, Trusted};

@@ -167,6 +167,10 @@ pub struct LogTruth {
     must_keep: Option<MustKeep>,
     /// Batches that a crash took.
     pub(super) lost: LostBatches,
+    /// Whether the power was lost since the node last recovered it.
+    was_without_power: bool,
+    /// Whether a loss of power ever took what had been written.
+    has_lost_written: bool,
     /// The log's directory, if the one of an earlier log of that name was there when this one began, and was about to
     /// be renamed: until that has happened nothing of this log can be on the disk.
     behind: Option<Arc<str>>,
@@ -265,6 +269,12 @@ impl LogTruth {
         self.start_limit
     }
 
+    /// Whether a loss of power ever took something of it.
+    #[must_use]
+    pub const fn has_lost_written(&self) -> bool {
+        self.has_lost_written
+    }
+
     /// Whether a recovery began between an offset and another, and could not read what was before the first.
     pub(super) fn is_forgotten_between(&self, end: i64, base: i64) -> bool {
         self.recovered_starts.range(end..).next().is_some_and(|start| *start <= base)
@@ -339,6 +349,8 @@ impl LogTruth {
             start_limit: base,
             must_keep,
             lost: given_up.lost.clone(),
+            was_without_power: given_up.was_without_power,
+            has_lost_written: given_up.has_lost_written,
             interruptions: given_up.interruptions.clone(),
             given_up: Some(given_up),
             ..Self::default()
@@ -491,6 +503,7 @@ impl LogTruth {
     /// crash left durable, whatever the node did to its files in between.
     pub(super) fn before_crash(&mut self, kind: CrashKind, disk: &Disk) {
         self.forget_views();
+        self.was_without_power |= kind == CrashKind::PowerLoss;
         if let Some(mut given_up) = self.given_up.take() {
             given_up.batches.append(&mut given_up.cut_off);
             if given_up.batches.iter().any(|batch| disk.contents(&batch.file).is_some()) {
@@ -558,6 +571,8 @@ impl LogTruth {
         let Extent { first_base, deleted, count, end } = found;
         self.compared = compared;
         self.seen = None;
+        let was_without_power = std::mem::take(&mut self.was_without_power);
+        self.has_lost_written |= was_without_power && count < self.batches.len();
         self.lost.add(self.batches.drain(count..));
         if self.end_of(deleted) != first_base {
             // What was left lay below the start of the log, which begins there anew.

@@ -14,8 +14,9 @@ mod sweep;
 use clap::{Args, Parser, Subcommand};
 use sordini_sim::plan::{Mutation, Plan, WeatherChange};
 use sordini_sim::regression::Regression;
-use sordini_sim::sweep::{FailedSeed, Verdict, run, run_twice};
+use sordini_sim::sweep::{FailedSeed, Verdict, run_in, run_twice};
 use sordini_sim::trace::Telling;
+use sordini_sim::world::World;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -59,6 +60,9 @@ enum Command {
         /// Print what clients did and were told, as JSON lines
         #[arg(long)]
         history: bool,
+        /// Judge by what clients did and were told alone, in the end, with no other check on
+        #[arg(long)]
+        by_clients_alone: bool,
         /// Write the whole run to a file, as JSON lines
         #[arg(long, value_name = "FILE")]
         record: Option<PathBuf>,
@@ -209,13 +213,14 @@ fn read_plan(path: &Path) -> Result<Plan, String> {
 /// Does what the command line of this process asks.
 pub(crate) fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run { source, broken, transcript, short, history, record } => {
+        Command::Run { source, broken, transcript, short, history, by_clients_alone, record } => {
             let printed = match (transcript, short) {
                 (true, _) => Telling::Everything,
                 (false, true) => Telling::Changes,
                 (false, false) => Telling::Nothing,
             };
-            let shown = Shown { printed, history, record: record.as_deref(), seed: source.origin.seed };
+            let (record, seed) = (record.as_deref(), source.origin.seed);
+            let shown = Shown { printed, history, by_clients_alone, record, seed };
             source.read(&broken).and_then(|plan| run_one(&plan, &shown))
         }
         Command::Plan { source, broken } => source.read(&broken).and_then(|plan| {
@@ -243,6 +248,8 @@ pub(crate) fn main() -> ExitCode {
 struct Shown<'a> {
     printed: Telling,
     history: bool,
+    /// Whether it is judged by what clients did and were told alone.
+    by_clients_alone: bool,
     record: Option<&'a Path>,
     /// That of the plan, if it was drawn.
     seed: Option<u64>,
@@ -260,8 +267,11 @@ impl Shown<'_> {
 }
 
 fn run_one(plan: &Plan, shown: &Shown<'_>) -> Result<u8, String> {
-    let (mut verdict, outcome) = run(plan, shown.telling());
-    if verdict == Verdict::Passed {
+    let (mut verdict, outcome) = run_in(|| {
+        let world = World::new(plan, shown.telling());
+        if shown.by_clients_alone { world.judged_by_clients_alone() } else { world }
+    });
+    if verdict == Verdict::Passed && !shown.by_clients_alone {
         verdict = run_twice(plan);
     }
     if let Some(outcome) = &outcome {

@@ -104,6 +104,12 @@ impl Consumer {
         self.assigned.values().all(|assigned| assigned.is_stopped || is_at_end(assigned))
     }
 
+    /// The partitions that it came to the end of.
+    pub fn ends(&self) -> impl Iterator<Item = (usize, i32)> + '_ {
+        let is_at_end = |assigned: &Assigned| assigned.at_end_since.is_some() && !assigned.is_stopped;
+        self.assigned.iter().filter(move |(_, assigned)| is_at_end(assigned)).map(|(place, _)| *place)
+    }
+
     /// Whether it stopped at a batch of this partition that is not as it was written.
     #[must_use]
     pub fn has_stopped_at_damage(&self, topic: usize, partition: i32) -> bool {
@@ -337,14 +343,20 @@ impl Consumer {
                 if error.is_error() {
                     self.on_question_refused(now, error, place, "OffsetForLeaderEpoch");
                 } else {
-                    self.on_epoch_end(place, partition, out);
+                    self.on_epoch_end(now, place, partition, out);
                 }
             }
         }
     }
 
     /// Compares a position with the end of the epoch that was read last.
-    fn on_epoch_end(&mut self, place: (usize, i32), answered: &EpochEndOffset, out: &mut ClientOutbox) {
+    fn on_epoch_end(
+        &mut self,
+        now: u64,
+        place: (usize, i32),
+        answered: &EpochEndOffset,
+        out: &mut ClientOutbox,
+    ) {
         let leader_epoch = self.link.leader_epoch(place);
         let assigned = self.assigned.get_mut(&place).expect("it is assigned");
         if answered.leader_epoch < 0 || answered.end_offset < 0 {
@@ -361,6 +373,12 @@ impl Consumer {
             assigned.position_epoch = Some(answered.leader_epoch);
             assigned.high_watermark = None;
             assigned.at_end_since = None;
+            out.history.push(Entry {
+                partition: Some(place.1),
+                offset: Some(answered.end_offset),
+                leader_epoch: Some(answered.leader_epoch),
+                ..self.link.entry(now, Stage::Ok, Operation::Seek, place.0)
+            });
         }
     }
 
@@ -415,7 +433,7 @@ impl Consumer {
                     continue;
                 };
                 is_healthy &=
-                    self.on_partition_fetched(now, (index, partition.partition_index), partition, out);
+                    self.on_partition_fetched(now, sent, (index, partition.partition_index), partition, out);
             }
         }
         if is_healthy && !has_records && self.plan.max_wait_ms < IDLE_WAIT_MS_MIN {
@@ -436,6 +454,7 @@ impl Consumer {
     fn on_partition_fetched(
         &mut self,
         now: u64,
+        sent: u64,
         place: (usize, i32),
         partition: PartitionData,
         out: &mut ClientOutbox,
@@ -447,6 +466,7 @@ impl Consumer {
         let error = ErrorCode::from_i16(partition.error_code);
         let entry = |stage| Entry {
             partition: Some(place.1),
+            asked_us: Some(sent),
             isolation: Some(Isolation::ReadUncommitted),
             error,
             ..self.link.entry(now, stage, Operation::Poll, place.0)
@@ -469,18 +489,24 @@ impl Consumer {
             self.on_question_refused(now, error, place, "a fetch");
             return false;
         }
-        assigned.high_watermark = Some(partition.high_watermark);
-        let Some(Records::Bytes(records)) = partition.records else { return true };
+        let high_watermark = Some(partition.high_watermark);
+        let is_news = std::mem::replace(&mut assigned.high_watermark, high_watermark) != high_watermark;
+        let records = match partition.records {
+            Some(Records::Bytes(records)) => records,
+            Some(Records::Stored(_)) | None => Bytes::new(),
+        };
         let has_bytes = !records.is_empty();
-        let Span { read, leader_epoch, values, is_damaged } =
-            span(records, assigned.position, self.link.surroundings.is_told);
+        let Span { read, leader_epoch, values, offsets, is_damaged } = span(records, assigned.position);
         // The first batch is handed out whole, however small the limits (KIP-74).
         let is_damaged = is_damaged || (has_bytes && read.is_none());
         if let Some((offset, end)) = read {
             assigned.position = Some(end);
             assigned.position_epoch = leader_epoch;
             let (offset, end) = (Some(offset), Some(end));
-            out.history.push(Entry { values, offset, end, leader_epoch, ..entry(Stage::Ok) });
+            let read = Entry { values, offsets, offset, end, leader_epoch, ..entry(Stage::Ok) };
+            out.history.push(Entry { high_watermark, ..read });
+        } else if is_news {
+            out.history.push(Entry { high_watermark, ..entry(Stage::Ok) });
         }
         if is_damaged {
             self.stop_at_damage(place, out);
@@ -550,13 +576,15 @@ struct Span {
     read: Option<(i64, i64)>,
     /// The leader epoch of the last.
     leader_epoch: Option<i32>,
-    /// The values of the records from the position on, as in an [`Entry`]; empty if not asked for.
+    /// The values of the records from the position on, as in an [`Entry`].
     values: Vec<(u64, u64)>,
+    /// The offset of the first of each range of values.
+    offsets: Vec<i64>,
     /// Whether a batch follows that is not as it was written.
     is_damaged: bool,
 }
 
-fn span(mut records: Bytes, position: Option<i64>, with_values: bool) -> Span {
+fn span(mut records: Bytes, position: Option<i64>) -> Span {
     let mut span = Span::default();
     loop {
         let batch = match Batch::first_of(&mut records) {
@@ -569,22 +597,28 @@ fn span(mut records: Bytes, position: Option<i64>, with_values: bool) -> Span {
             let first = span.read.map_or(header.base_offset, |(first, _)| first);
             span.read = Some((first, header.next_offset()));
             span.leader_epoch = Some(header.partition_leader_epoch);
-            if with_values {
-                note_values(&batch, position.unwrap_or(0), &mut span.values);
-            }
+            span.note_values(&batch, position.unwrap_or(0));
         }
     }
 }
 
-/// Adds the values of a batch from an offset on. Each begins with its number.
-fn note_values(batch: &Batch, from: i64, values: &mut Vec<(u64, u64)>) {
-    let Ok(records) = batch.records(DECOMPRESSED_MAX) else { return };
-    for record in records.map_while(Result::ok).filter(|record| record.offset >= from) {
-        let value = record.value.as_deref().and_then(<[u8]>::first_chunk::<8>);
-        let Some(value) = value.map(|bytes| u64::from_be_bytes(*bytes)) else { continue };
-        match values.last_mut() {
-            Some((first, count)) if *first + *count == value => *count += 1,
-            Some(_) | None => values.push((value, 1)),
+impl Span {
+    /// Adds the values of a batch from an offset on. Each begins with its number.
+    fn note_values(&mut self, batch: &Batch, from: i64) {
+        let Ok(records) = batch.records(DECOMPRESSED_MAX) else { return };
+        // The offset and the value that go on with the last range.
+        let mut next = None;
+        for record in records.map_while(Result::ok).filter(|record| record.offset >= from) {
+            let value = record.value.as_deref().and_then(<[u8]>::first_chunk::<8>);
+            let Some(value) = value.map(|bytes| u64::from_be_bytes(*bytes)) else { continue };
+            match self.values.last_mut() {
+                Some((_, count)) if next == Some((record.offset, value)) => *count += 1,
+                Some(_) | None => {
+                    self.values.push((value, 1));
+                    self.offsets.push(record.offset);
+                }
+            }
+            next = Some((record.offset + 1, value + 1));
         }
     }
 }

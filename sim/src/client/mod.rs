@@ -61,8 +61,6 @@ pub struct Surroundings {
     pub topics: Arc<[Str]>,
     /// The run's field.
     pub field: Field,
-    /// Whether somebody will read what clients did: then consumers note which values they read.
-    pub is_told: bool,
     /// The brokers of the one cluster, by their places in the plan; none if every node is a cluster of its own.
     pub brokers: Arc<[usize]>,
 }

@@ -46,6 +46,8 @@ struct Batch {
     /// Number of its first record's value, unique in the run.
     first_value: u64,
     sequence: Option<(Identity, i32)>,
+    /// Whether it was sent under another sequence before.
+    is_renumbered: bool,
     /// What is sent, once the sequence is known.
     bytes: Bytes,
     attempts: u32,
@@ -117,7 +119,15 @@ impl Producer {
         while let Some(send) = self.plan.sends.get(self.handed_over).filter(|send| send.at_us <= now) {
             let first_value = (self.link.client << 40) | ((self.handed_over as u64) << 16);
             let bytes = Bytes::new();
-            let batch = Batch { plan: *send, first_value, sequence: None, bytes, attempts: 0, retry_at: 0 };
+            let batch = Batch {
+                plan: *send,
+                first_value,
+                sequence: None,
+                is_renumbered: false,
+                bytes,
+                attempts: 0,
+                retry_at: 0,
+            };
             out.history.push(self.entry(now, Stage::Invoke, &batch, None, ErrorCode::None));
             self.enqueue(self.handed_over, batch);
             self.handed_over += 1;
@@ -237,6 +247,7 @@ impl Producer {
         for place in mended {
             self.numberings.remove(&place);
             for batch in self.queues.get_mut(&place).into_iter().flat_map(BTreeMap::values_mut) {
+                batch.is_renumbered |= batch.sequence.is_some();
                 batch.sequence = None;
             }
         }
@@ -416,7 +427,9 @@ impl Producer {
             if let Some(numbering) = self.numberings.get_mut(&place).filter(is_of_numbering) {
                 numbering.unresolved -= 1;
             }
-            out.history.push(self.entry(now, Stage::Fail, &batch, None, error));
+            // An earlier attempt may have been taken.
+            let stage = if batch.attempts > 1 { Stage::Info } else { Stage::Fail };
+            out.history.push(self.entry(now, stage, &batch, None, error));
             let client = self.link.client;
             let (topic, partition) = (&self.link.surroundings.topics[place.0], place.1);
             // Clocks that differ by more than an hour are a reason that Kafka has to refuse a batch.
@@ -486,6 +499,7 @@ impl Producer {
             producer_id: identity.id,
             producer_epoch: identity.epoch,
             base_sequence,
+            is_second: batch.is_renumbered,
         });
         Entry {
             partition: Some(batch.plan.partition),

@@ -1,11 +1,13 @@
 //! The world of one run: virtual time, the queue of events, machines with their disks, clients, and what befalls them.
 //!
 //! A run has three phases. In the first the plan happens, faults and all, until every client has done what its plan says.
-//! Then every node is stopped cleanly. Then they start once more, and auditors read everything.
+//! Then every node is stopped cleanly. Then they start once more, and auditors read everything. In the end the judge from outside
+//! looks at what clients did and were told.
 //!
 //! A world is a value: a clone of it is a second world that goes on from the same moment, with other weather if its field
 //! is another.
 
+mod judge;
 mod life;
 mod links;
 mod machine;
@@ -229,6 +231,10 @@ pub struct World {
     is_healed: bool,
     /// Since when every producer and administrator has done what its plan says.
     quiet_since: Option<u64>,
+    /// In the audit, since when everything is committed that brokers of the cluster have.
+    committed_since: Option<u64>,
+    /// Whether what clients did and were told is not judged.
+    is_unjudged: bool,
     last_active: u64,
     at_once: u64,
     /// When disks of controllers went that may yet be made those of voters.
@@ -308,6 +314,8 @@ impl World {
             phase: Phase::Plan,
             is_healed: false,
             quiet_since: None,
+            committed_since: None,
+            is_unjudged: false,
             last_active: 0,
             at_once: 0,
             ghosts: Vec::new(),
@@ -361,7 +369,14 @@ impl World {
     /// The same world with nobody to look whether it keeps its promises, to measure what looking costs. Nothing else in the
     /// run changes.
     #[must_use]
-    pub fn without_checks(mut self) -> Self {
+    pub fn without_checks(self) -> Self {
+        Self { is_unjudged: true, ..self.judged_by_clients_alone() }
+    }
+
+    /// The same world with nobody to look but clients: whether it keeps its promises is judged in the end, by what they did and
+    /// were told.
+    #[must_use]
+    pub fn judged_by_clients_alone(mut self) -> Self {
         self.machines.iter_mut().for_each(|machine| machine.checks.switch_off());
         self.quorum_checks.switch_off();
         self.replication_checks.switch_off();
@@ -427,9 +442,8 @@ impl World {
     }
 
     fn surroundings(&self) -> Surroundings {
-        let is_told = self.trace.tells(Kind::Verdict);
         let brokers = self.plan.cluster_brokers().collect();
-        Surroundings { topics: Arc::clone(&self.topic_names), field: self.field, is_told, brokers }
+        Surroundings { topics: Arc::clone(&self.topic_names), field: self.field, brokers }
     }
 
     fn seat(&mut self, number: u64, node: usize, client: Client) {
@@ -534,7 +548,7 @@ impl World {
             let twice = self.machines[node].checks.at_end(&clients)?;
             self.marks.count(WorldMark::RaisedEpochDuplicate, twice);
         }
-        Ok(())
+        self.judge_history()
     }
 
     /// What the run came to.
@@ -641,6 +655,9 @@ impl World {
                 if self.members().next().is_some() && !self.is_quorum_whole() {
                     return Ok(false);
                 }
+                if !self.is_read_to_the_end() {
+                    return Ok(false);
+                }
                 self.audit()?;
                 Ok(true)
             }
@@ -720,23 +737,35 @@ impl World {
                 self.seat(number, node, Client::ConfigReader(reader));
                 continue;
             }
-            let plan = ConsumerPlan {
-                client: number,
-                node,
-                start_us: self.now,
-                assignment: assignment.clone(),
-                api_version: 16,
-                has_sessions: false,
-                max_wait_ms: 0,
-                min_bytes: 1,
-                max_bytes: 1 << 20,
-                partition_max_bytes: 1 << 20,
-                request_timeout_us: 30_000_000,
-            };
-            let auditor = Client::Consumer(Consumer::new(self.surroundings(), plan));
-            self.seat(number, node, auditor);
-            self.wake_later(node);
+            self.seat_auditor(number, node, assignment.clone());
         }
+        // What brokers of a cluster have is read from whoever leads it.
+        let first = self.plan.cluster_brokers().next();
+        if let Some(node) = first {
+            for (number, place) in (AUDITOR_FIRST + self.machines.len() as u64..).zip(assignment) {
+                self.seat_auditor(number, node, vec![place]);
+            }
+        }
+    }
+
+    /// Somebody comes who reads partitions from their beginnings to their ends.
+    fn seat_auditor(&mut self, client: u64, node: usize, assignment: Vec<(usize, i32)>) {
+        let plan = ConsumerPlan {
+            client,
+            node,
+            start_us: self.now,
+            assignment,
+            api_version: 16,
+            has_sessions: false,
+            max_wait_ms: 0,
+            min_bytes: 1,
+            max_bytes: 1 << 20,
+            partition_max_bytes: 1 << 20,
+            request_timeout_us: 30_000_000,
+        };
+        let auditor = Client::Consumer(Consumer::new(self.surroundings(), plan));
+        self.seat(client, node, auditor);
+        self.wake_later(self.seats.len() - 1);
     }
 
     /// What the auditors read is what was appended.

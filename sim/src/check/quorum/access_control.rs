@@ -107,6 +107,7 @@ impl AccessControl {
             Operation::Send
             | Operation::Poll
             | Operation::ListOffsets
+            | Operation::Seek
             | Operation::CreateTopic
             | Operation::DeleteRecords
             | Operation::AlterConfigs

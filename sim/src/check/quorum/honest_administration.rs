@@ -191,6 +191,7 @@ impl Administration {
             Operation::Send
             | Operation::Poll
             | Operation::ListOffsets
+            | Operation::Seek
             | Operation::DeleteRecords
             | Operation::SetConfig
             | Operation::AddVoter

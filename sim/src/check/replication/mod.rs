@@ -307,6 +307,12 @@ impl ReplicationChecks {
         self.truths.values().any(|truth| truth.losses > 0)
     }
 
+    /// Whether committed records of a partition were lost that way.
+    #[must_use]
+    pub fn has_lost(&self, place: (usize, i32)) -> bool {
+        self.truths.get(&place).is_some_and(|truth| truth.losses > 0)
+    }
+
     /// Whether a broker has said something else of a partition before.
     #[must_use]
     pub fn is_news(&self, node: usize, place: Place, said: Said) -> bool {
