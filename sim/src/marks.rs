@@ -173,7 +173,7 @@ impl Marks {
 }
 
 /// The marks that no plan of today can come by, each with what it would take.
-const OUT_OF_REACH: [(&str, &str); 7] = [
+const OUT_OF_REACH: [(&str, &str); 6] = [
     ("controller.transaction_aborted", "only Apache Kafka's controllers write metadata transactions"),
     (
         "log.lookup.segment_deleted",

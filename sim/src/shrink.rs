@@ -21,7 +21,7 @@ pub struct Signature(
 );
 
 /// The properties: the files of [`crate::check`], and what the world itself sees.
-const PROPERTIES: [&str; 52] = [
+const PROPERTIES: [&str; 53] = [
     "access_control",
     "acknowledged_data",
     "answers",
