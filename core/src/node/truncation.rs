@@ -126,6 +126,7 @@ impl Broker {
         if cut.is_whole {
             cut.step = Step::Emptying;
             partition.log_mut().truncate_fully(cut.to, now, out);
+            partition.on_cut();
             return;
         }
         let log = partition.log();
@@ -169,10 +170,8 @@ impl Broker {
 
     fn end_emptying(&mut self, owner: u32, now: Now, out: &mut Outbox) {
         let is_emptying = self.cuts.get(&owner).is_some_and(|cut| matches!(cut.step, Step::Emptying));
-        if let Some(partition) = self.partitions.get_mut(&owner).filter(|_| is_emptying)
-            && !partition.log().is_cutting()
-        {
-            partition.on_cut();
+        let is_empty = self.partitions.get(&owner).is_some_and(|partition| !partition.log().is_cutting());
+        if is_emptying && is_empty {
             self.end_cut(owner, now, out);
         }
     }

@@ -169,7 +169,7 @@ pub struct LogTruth {
     pub(super) lost: LostBatches,
     /// Whether the power was lost since the node last recovered it.
     was_without_power: bool,
-    /// Whether a loss of power ever took what had been written.
+    /// Whether a loss of power ever took what had been written, be it below the start of the log.
     has_lost_written: bool,
     /// The log's directory, if the one of an earlier log of that name was there when this one began, and was about to
     /// be renamed: until that has happened nothing of this log can be on the disk.
@@ -572,7 +572,9 @@ impl LogTruth {
         self.compared = compared;
         self.seen = None;
         let was_without_power = std::mem::take(&mut self.was_without_power);
-        self.has_lost_written |= was_without_power && count < self.batches.len();
+        // With what lies below the start of the log it loses what it knew of producers.
+        let has_lost = count < self.batches.len() || first_base > self.first_base();
+        self.has_lost_written |= was_without_power && has_lost;
         self.lost.add(self.batches.drain(count..));
         if self.end_of(deleted) != first_base {
             // What was left lay below the start of the log, which begins there anew.

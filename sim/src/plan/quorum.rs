@@ -422,6 +422,7 @@ impl Plan {
         let interval_ms = draw.one_of(&[100, 1_000]);
         for node in &mut self.nodes {
             node.properties.insert("log.retention.check.interval.ms".to_owned(), interval_ms.to_string());
+            node.properties.insert("log.initial.task.delay.ms".to_owned(), interval_ms.to_string());
         }
         if draw.chance(1, 2) {
             self.draw_moves_of_replicated(draw, &brokers, duration_us);
