@@ -3,8 +3,8 @@
 use super::machine::Machine;
 use super::network::{Fate, Waiting};
 use super::{
-    EVENT_CLOSE, EVENT_CLOSED, EVENT_NO_RESPONSE, EVENT_REQUEST, EVENT_RESPONSE, Event, Failure, ToClient,
-    ToNode, World,
+    AUDITOR_FIRST, EVENT_CLOSE, EVENT_CLOSED, EVENT_NO_RESPONSE, EVENT_REQUEST, EVENT_RESPONSE, Event,
+    Failure, ToClient, ToNode, World,
 };
 use crate::check::{Acknowledged, ReplicationChecks};
 use crate::client::{Action, Client, Known};
@@ -482,9 +482,12 @@ impl World {
             ToClient::Closed => {
                 taken.connection = None;
                 let number = taken.number;
-                self.trace.tell(self.now, Kind::Client, None, || {
-                    format!("client {number} has lost its connection")
-                });
+                // Auditors go from broker to broker until they find a leader.
+                if number < AUDITOR_FIRST {
+                    self.trace.tell(self.now, Kind::Client, None, || {
+                        format!("client {number} has lost its connection")
+                    });
+                }
                 self.seats[seat].client.on_disconnected(self.now, &mut self.client_outbox);
             }
         }
