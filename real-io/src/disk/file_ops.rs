@@ -1,7 +1,7 @@
 //! Single operations on files, as any thread may do them.
 
 use crate::disk::StorageResult;
-use crate::disk::files::Resolver;
+use crate::disk::files::{QueuedFile, Resolver};
 use bytes::Bytes;
 use rustix::io::{Errno, ReadWriteFlags};
 use sordini_core::storage_op::{Completion, DirectoryEntry, StorageFault, StorageOp, StoragePath};
@@ -98,9 +98,11 @@ pub(super) fn read_through(file: &File, mut position: u64, len: u64) {
 }
 
 /// Reads exactly `len` bytes, which the file had when they were asked for.
-pub(super) fn read(path: &StoragePath, file: &File, position: u64, len: usize) -> StorageResult {
+pub(super) fn read(file: &QueuedFile, position: u64, len: usize) -> StorageResult {
     let mut buffer = vec![0; len];
-    file.read_exact_at(&mut buffer, position).map_err(|error| fault(path, &error))?;
+    (file.open(false))
+        .and_then(|opened| opened.read_exact_at(&mut buffer, position))
+        .map_err(|error| fault(file.path(), &error))?;
     Ok(Completion::Bytes(buffer.into()))
 }
 
@@ -113,12 +115,14 @@ pub(super) fn truncate(file: &File, len: u64) -> io::Result<()> {
 }
 
 /// Makes the file's contents durable, then the names that lead to it.
-pub(super) fn sync(path: &StoragePath, file: &File, directories: &[Arc<File>]) -> StorageResult {
+pub(super) fn sync(files: &Resolver, file: &QueuedFile, directories: &[StoragePath]) -> StorageResult {
     let sync = || -> io::Result<()> {
-        file.sync_data()?;
-        directories.iter().try_for_each(|directory| directory.sync_all())
+        file.open(false)?.sync_data()?;
+        directories
+            .iter()
+            .try_for_each(|directory| File::open(files.resolve(directory.as_str())?)?.sync_all())
     };
-    sync().map(|()| Completion::Done).map_err(|error| fault(path, &error))
+    sync().map(|()| Completion::Done).map_err(|error| fault(file.path(), &error))
 }
 
 /// Carries out an operation that changes or lists names.

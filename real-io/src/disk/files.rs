@@ -5,17 +5,30 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-/// An open file and what it was opened as.
-#[derive(Clone, Debug)]
-pub(super) struct Opened {
-    pub(super) path: Arc<str>,
-    pub(super) file: Arc<File>,
+/// A file for an operation that waits for a thread. It is opened when its turn comes, unless it is kept open until then:
+/// thousands may wait, and none of them holds an open file.
+#[derive(Debug)]
+pub(super) struct QueuedFile {
+    resolver: Resolver,
+    path: StoragePath,
+    kept: Weak<File>,
 }
 
-/// A name, and the open directory that must be synced for it to be durable.
-pub(super) type NamingDirectory = (Arc<str>, Arc<File>);
+impl QueuedFile {
+    pub(super) fn path(&self) -> &StoragePath {
+        &self.path
+    }
+
+    /// See [`Files::open`].
+    pub(super) fn open(&self, create: bool) -> io::Result<Arc<File>> {
+        match self.kept.upgrade() {
+            Some(file) => Ok(file),
+            None => self.resolver.open(self.path.as_str(), create).map(Arc::new),
+        }
+    }
+}
 
 /// Where storage paths lie on the machine; may be taken to another thread.
 #[derive(Clone, Debug)]
@@ -62,6 +75,26 @@ impl Resolver {
         }
         Ok(resolved)
     }
+
+    fn open(&self, path: &str, create: bool) -> io::Result<File> {
+        let resolved = self.resolve(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(create).truncate(false);
+        match options.open(&resolved) {
+            Err(error) if create && error.kind() == io::ErrorKind::NotFound => {
+                if let Some(parent) = resolved.parent() {
+                    std::fs::create_dir_all(parent)?;
+                }
+                options.open(&resolved)
+            }
+            result => result,
+        }
+    }
+}
+
+/// Whether `name` is `path` or lies beneath it.
+pub(super) fn is_at_or_beneath(name: &str, path: &str) -> bool {
+    name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl Files {
@@ -88,91 +121,74 @@ impl Files {
     }
 
     /// The file, opened for reading and writing; created, with the directories above it, if `create`.
-    pub(super) fn open(&mut self, path: &str, create: bool) -> io::Result<Opened> {
-        if let Some((path, entry)) = self.open.get_key_value(path) {
-            let opened = Opened { path: Arc::clone(path), file: Arc::clone(&entry.file) };
-            if let Some(entry) = self.open.get_mut(&opened.path) {
-                entry.used = true;
-            }
-            return Ok(opened);
+    pub(super) fn open(&mut self, path: &str, create: bool) -> io::Result<Arc<File>> {
+        if let Some(entry) = self.open.get_mut(path) {
+            entry.used = true;
+            return Ok(Arc::clone(&entry.file));
         }
-        let resolved = self.resolver.resolve(path)?;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(create).truncate(false);
-        let file = match options.open(&resolved) {
-            Err(error) if create && error.kind() == io::ErrorKind::NotFound => {
-                if let Some(parent) = resolved.parent() {
-                    std::fs::create_dir_all(parent)?;
-                }
-                options.open(&resolved)?
-            }
-            result => result?,
-        };
         self.make_room();
-        let opened = Opened { path: Arc::from(path), file: Arc::new(file) };
-        let entry = Entry { file: Arc::clone(&opened.file), used: false, name_durable: false };
-        self.open.insert(Arc::clone(&opened.path), entry);
-        self.clock.push_back(Arc::clone(&opened.path));
-        Ok(opened)
+        let file = Arc::new(self.resolver.open(path, create)?);
+        let entry = Entry { file: Arc::clone(&file), used: false, name_durable: false };
+        let path = Arc::<str>::from(path);
+        self.open.insert(Arc::clone(&path), entry);
+        self.clock.push_back(path);
+        Ok(file)
     }
 
-    /// The file, and those directories that must be synced for its name to be durable. They are opened here: a rename that is submitted later does not mislead the thread.
-    pub(super) fn open_for_sync(&mut self, path: &StoragePath) -> io::Result<(Opened, Vec<NamingDirectory>)> {
-        let opened = self.open(path.as_str(), false)?;
+    /// The file, for an operation that a thread will carry out. Nothing may change what its name means until then.
+    pub(super) fn queued(&mut self, path: &StoragePath) -> QueuedFile {
+        let kept = self.open.get_mut(path.as_str()).map_or_else(Weak::new, |entry| {
+            entry.used = true;
+            Arc::downgrade(&entry.file)
+        });
+        QueuedFile { resolver: self.resolver(), path: path.clone(), kept }
+    }
+
+    /// The directories that must be synced for the file's name to be durable.
+    pub(super) fn naming_directories(&self, path: &StoragePath) -> Vec<StoragePath> {
         let mut directories = Vec::new();
-        if !self.open.get(&opened.path).is_some_and(|entry| entry.name_durable) {
-            let mut named = StoragePath::new(path.as_str());
-            while named.as_str().contains('/') {
-                let directory = StoragePath::new(named.parent());
-                let handle = File::open(self.resolver.resolve(directory.as_str())?)?;
-                directories.push((named.shared(), Arc::new(handle)));
-                if self.durable_directories.contains(directory.as_str()) {
-                    break;
-                }
-                named = directory;
+        if self.open.get(path.as_str()).is_some_and(|entry| entry.name_durable) {
+            return directories;
+        }
+        let mut named = path.clone();
+        while named.as_str().contains('/') {
+            named = StoragePath::new(named.parent());
+            directories.push(named.clone());
+            if self.durable_directories.contains(named.as_str()) {
+                break;
             }
         }
-        Ok((opened, directories))
+        directories
     }
 
-    /// Notes that the names of the file and of these directories (or files) are durable.
-    pub(super) fn name_is_durable(&mut self, opened: &Opened, names: Vec<Arc<str>>) {
-        let Some(entry) = self.open.get_mut(&opened.path) else { return };
-        // Another file has the name if it was renamed or replaced in between.
-        if !Arc::ptr_eq(&entry.file, &opened.file) {
-            return;
+    /// Notes that the file's name is durable, since its naming directories were synced.
+    pub(super) fn name_is_durable(&mut self, path: &StoragePath, directories: &[StoragePath]) {
+        if let Some(entry) = self.open.get_mut(path.as_str()) {
+            entry.name_durable = true;
         }
-        entry.name_durable = true;
-        self.durable_directories.extend(names.into_iter().filter(|name| *name != opened.path));
+        self.durable_directories.extend(directories.iter().map(StoragePath::shared));
     }
 
-    /// Forgets whatever is open at or beneath `path`, because the names will mean other files or none. Gives back the
-    /// handles: dropping the last handle of a removed file frees its blocks, which takes time.
-    pub(super) fn forget_beneath(&mut self, path: &str) -> Vec<Arc<File>> {
-        let mut forgotten = Vec::new();
-        let is_at_or_beneath =
-            |name: &str| name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    /// Forgets whatever is open at or beneath `path`, because the names will mean other files or none.
+    pub(super) fn forget_beneath(&mut self, path: &str) {
         let from = Arc::<str>::from(path);
         let names: Vec<Arc<str>> = (self.open.range(Arc::clone(&from)..))
             .map(|(name, _)| name)
             .take_while(|name| name.starts_with(path))
-            .filter(|name| is_at_or_beneath(name))
+            .filter(|name| is_at_or_beneath(name, path))
             .cloned()
             .collect();
         for name in names {
-            if let Some(entry) = self.open.remove(&name) {
-                forgotten.push(entry.file);
-            }
+            self.open.remove(&name);
         }
         let directories: Vec<Arc<str>> = (self.durable_directories.range(from..))
             .take_while(|name| name.starts_with(path))
-            .filter(|name| is_at_or_beneath(name))
+            .filter(|name| is_at_or_beneath(name, path))
             .cloned()
             .collect();
         for name in directories {
             self.durable_directories.remove(&name);
         }
-        forgotten
     }
 
     /// Closes files that were not used for long until there is room for one more.

@@ -6,17 +6,20 @@
 //!
 //! **Order.** Operations are sorted into *lanes*, one per entry of a log directory: a partition's directory with all
 //! that lies in it, or a file that lies in the log directory itself. A lane is worked off in order, one operation at a
-//! time, with two exceptions which need no order: a `Sync` works on open files and may overlap with what follows it,
-//! because making more durable than was asked is allowed; a read of pages that are not resident is bounded by the
-//! file's length when its turn comes and overlaps with everything but a `Truncate`. A rename between two lanes is a gate
-//! in both. An operation on a log directory as a whole waits until all else in it is done, and all else waits for it.
+//! time, with two exceptions which need no order: a `Sync` may overlap with what follows it, because making more durable
+//! than was asked is allowed; a read of pages that are not resident is bounded by the file's length when its turn comes.
+//! What cuts a file, or changes what its name means, waits for both. A rename between two lanes is a gate in both. An
+//! operation on a log directory as a whole waits until all else in it is done, and all else waits for it.
+//!
+//! **Open files.** Some are kept open, and a thread opens others for the operation it is at. What waits for a thread holds
+//! none, so that their number does not grow with what waits.
 
 mod file_ops;
 mod files;
 pub mod lock;
 mod pool;
 
-use crate::disk::files::{Files, Opened};
+use crate::disk::files::{Files, is_at_or_beneath};
 use crate::disk::pool::{Pool, Report, Task, Work};
 use bytes::Bytes;
 use sordini_core::storage_op::{Completion, StorageFault, StorageOp, StoragePath, StorageToken};
@@ -75,12 +78,27 @@ struct Lane {
     queue: VecDeque<Item>,
     /// Operations that were handed to a thread as one task, in which nothing else of the lane may run.
     exclusive: usize,
-    /// Reads under way beside the queue; only a `Truncate` waits for them.
-    reads: usize,
-    /// Syncs under way beside the queue; nothing waits for them.
-    syncs: usize,
+    /// The files of the reads and syncs under way beside the queue, each as often as it has some.
+    beside: Vec<StoragePath>,
     /// The lane stands at a gate that is not open or behind which an operation runs.
     gated: bool,
+}
+
+impl Lane {
+    /// Whether the operation would cut or rename a file under the hands of those beside the queue.
+    fn has_to_wait(&self, op: &StorageOp) -> bool {
+        self.beside.iter().any(|file| match op {
+            StorageOp::Truncate { file: cut, .. } => cut == file,
+            op => changed_names(op).iter().any(|name| is_at_or_beneath(file.as_str(), name.as_str())),
+        })
+    }
+
+    /// A read or sync of the file is done.
+    fn leave(&mut self, file: &StoragePath) {
+        if let Some(at) = self.beside.iter().position(|other| other == file) {
+            self.beside.swap_remove(at);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -179,22 +197,16 @@ impl Disk {
                     }
                     self.advance(&lane);
                 }
-                Work::Read => {
+                Work::Read(file) => {
                     self.log_dirs[log_dir].under_way -= 1;
-                    if let Some(state) = self.lanes.get_mut(&lane) {
-                        state.reads -= 1;
-                    }
-                    self.advance(&lane);
+                    self.leave(&lane, &file);
                 }
-                Work::Sync { opened, directories } => {
+                Work::Sync { file, directories } => {
                     self.log_dirs[log_dir].under_way -= 1;
                     if matches!(self.completed.back(), Some((_, Ok(_)))) {
-                        self.files.name_is_durable(&opened, directories);
+                        self.files.name_is_durable(&file, &directories);
                     }
-                    if let Some(state) = self.lanes.get_mut(&lane) {
-                        state.syncs -= 1;
-                    }
-                    self.advance(&lane);
+                    self.leave(&lane, &file);
                 }
             }
             self.release_held(log_dir);
@@ -212,7 +224,7 @@ impl Disk {
     ///
     /// What opening it said.
     pub fn open(&mut self, path: &str) -> io::Result<Arc<File>> {
-        self.files.open(path, false).map(|opened| opened.file)
+        self.files.open(path, false)
     }
 
     /// The bytes of a range that is resident and so small that copying it costs less than the system calls of sending
@@ -312,17 +324,21 @@ impl Disk {
                 return;
             }
             let Some(item) = state.queue.pop_front() else {
-                if state.reads == 0 && state.syncs == 0 {
+                if state.beside.is_empty() {
                     self.lanes.remove(lane);
                 }
                 return;
             };
             match item {
+                Item::Gate(gate) if !state.beside.is_empty() => {
+                    state.queue.push_front(Item::Gate(gate));
+                    return;
+                }
                 Item::Gate(gate) => {
                     state.gated = true;
                     self.arrive(&gate);
                 }
-                Item::Op(token, op @ StorageOp::Truncate { .. }) if state.reads > 0 => {
+                Item::Op(token, op) if state.has_to_wait(&op) => {
                     state.queue.push_front(Item::Op(token, op));
                     return;
                 }
@@ -368,7 +384,7 @@ impl Disk {
                 }
                 state.fuse_blown_until = None;
                 let result = (self.files.open(file.as_str(), *position == 0))
-                    .and_then(|opened| file_ops::append(&opened.file, *position, bytes));
+                    .and_then(|opened| file_ops::append(&opened, *position, bytes));
                 if start.elapsed() > SLOW_APPEND {
                     state.fuse_blown_until = Some(Instant::now() + FUSE);
                 }
@@ -378,7 +394,7 @@ impl Disk {
             StorageOp::Read { file, position, len } => {
                 match self.files.open(file.as_str(), false) {
                     // Not all of it is resident.
-                    Ok(opened) => match file_ops::read_resident(&opened.file, *position, *len) {
+                    Ok(opened) => match file_ops::read_resident(&opened, *position, *len) {
                         Ok(None) => return Some(op),
                         Ok(Some(bytes)) => Ok(Completion::Bytes(bytes)),
                         Err(error) => Err(error),
@@ -413,41 +429,34 @@ impl Disk {
         let log_dir = self.files.log_dir_of(lane).expect("only operations of a log directory get here");
         let lane: Arc<str> = Arc::from(lane);
         match op {
-            StorageOp::Sync { ref file } => match self.files.open_for_sync(file) {
-                Ok((opened, directories)) => {
-                    self.lane(&lane).syncs += 1;
-                    let handles: Vec<Arc<File>> =
-                        directories.iter().map(|(_, handle)| Arc::clone(handle)).collect();
-                    let names = directories.into_iter().map(|(name, _)| name).collect();
-                    let (path, data) = (file.clone(), Arc::clone(&opened.file));
-                    let work = Box::new(move || file_ops::sync(&path, &data, &handles));
-                    let kind = Work::Sync { opened, directories: names };
-                    self.pool.run(Task { lane, works: vec![(token, kind, work)] });
-                }
-                Err(error) => self.finish_here(log_dir, token, &op, Err(error)),
-            },
-            StorageOp::Read { ref file, position, len } => match self.files.open(file.as_str(), false) {
-                Ok(Opened { file: data, .. }) => {
-                    // What is appended from here on must not be seen, although the lane goes on.
-                    let len = match file_ops::readable(&data, position, len) {
-                        Ok(len) => len,
-                        Err(error) => return self.finish_here(log_dir, token, &op, Err(error)),
-                    };
-                    self.lane(&lane).reads += 1;
-                    let path = file.clone();
-                    let work = Box::new(move || file_ops::read(&path, &data, position, len));
-                    self.pool.run(Task { lane, works: vec![(token, Work::Read, work)] });
-                }
-                Err(error) => self.finish_here(log_dir, token, &op, Err(error)),
-            },
+            StorageOp::Sync { file } => {
+                self.lane(&lane).beside.push(file.clone());
+                let (files, queued) = (self.files.resolver(), self.files.queued(&file));
+                let directories = self.files.naming_directories(&file);
+                let kind = Work::Sync { file, directories: directories.clone() };
+                let work = Box::new(move || file_ops::sync(&files, &queued, &directories));
+                self.pool.run(Task { lane, works: vec![(token, kind, work)] });
+            }
+            StorageOp::Read { ref file, position, len } => {
+                // What is appended from here on must not be seen, although the lane goes on.
+                let readable = (self.files.open(file.as_str(), false))
+                    .and_then(|opened| file_ops::readable(&opened, position, len));
+                let len = match readable {
+                    Ok(len) => len,
+                    Err(error) => return self.finish_here(log_dir, token, &op, Err(error)),
+                };
+                self.lane(&lane).beside.push(file.clone());
+                let queued = self.files.queued(file);
+                let work = Box::new(move || file_ops::read(&queued, position, len));
+                self.pool.run(Task { lane, works: vec![(token, Work::Read(file.clone()), work)] });
+            }
             op @ (StorageOp::Append { .. }
             | StorageOp::Truncate { .. }
             | StorageOp::Replace { .. }
             | StorageOp::Rename { .. }
             | StorageOp::Remove { .. }
             | StorageOp::List { .. }) => {
-                // A run of appends is one task: the lane would otherwise wait for the driver between any two. Files are
-                // opened when the task is made, so that nothing in it may change what a name means.
+                // A run of appends is one task: the lane would otherwise wait for the driver between any two.
                 let works_max = if matches!(op, StorageOp::Append { .. }) { APPENDS_PER_TASK } else { 1 };
                 let mut works = vec![self.exclusive_work(token, op)];
                 while works.len() < works_max
@@ -462,43 +471,40 @@ impl Disk {
         }
     }
 
+    /// A read or sync of the file beside the lane is done.
+    fn leave(&mut self, lane: &str, file: &StoragePath) {
+        if let Some(state) = self.lanes.get_mut(lane) {
+            state.leave(file);
+        }
+        self.advance(lane);
+    }
+
     fn lane(&mut self, lane: &Arc<str>) -> &mut Lane {
         self.lanes.entry(Arc::clone(lane)).or_default()
     }
 
     fn exclusive_work(&mut self, token: StorageToken, op: StorageOp) -> (StorageToken, Work, pool::Run) {
-        let changed_names = match &op {
-            StorageOp::Replace { file, .. } => vec![file.clone()],
-            StorageOp::Rename { from, to } => vec![from.clone(), to.clone()],
-            StorageOp::Remove { path } => vec![path.clone()],
-            StorageOp::Append { .. }
-            | StorageOp::Truncate { .. }
-            | StorageOp::Sync { .. }
-            | StorageOp::Read { .. }
-            | StorageOp::List { .. } => Vec::new(),
-        };
-        // The handles of a removed file go along: whoever drops the last one waits for the blocks to be freed.
-        let mut gone = Vec::new();
+        let changed_names: Vec<StoragePath> = changed_names(&op).into_iter().cloned().collect();
+        // Before the file is removed: whoever closes it last afterwards waits for its blocks to be freed.
         for path in &changed_names {
-            gone.append(&mut self.files.forget_beneath(path.as_str()));
+            self.files.forget_beneath(path.as_str());
         }
         let kind = Work::Exclusive { changed_names };
         let run: pool::Run = match op {
             StorageOp::Append { file, position, bytes } => {
-                // Opened here, so that the handle is shared with those who read and sync later.
-                let opened = self.files.open(file.as_str(), position == 0);
+                let queued = self.files.queued(&file);
                 Box::new(move || {
-                    opened
-                        .and_then(|opened| file_ops::append(&opened.file, position, &bytes))
+                    (queued.open(position == 0))
+                        .and_then(|opened| file_ops::append(&opened, position, &bytes))
                         .map(|()| Completion::Done)
                         .map_err(|error| file_ops::fault(&file, &error))
                 })
             }
             StorageOp::Truncate { file, len } => {
-                let opened = self.files.open(file.as_str(), false);
+                let queued = self.files.queued(&file);
                 Box::new(move || {
-                    opened
-                        .and_then(|opened| file_ops::truncate(&opened.file, len))
+                    (queued.open(false))
+                        .and_then(|opened| file_ops::truncate(&opened, len))
                         .map(|()| Completion::Done)
                         .map_err(|error| file_ops::fault(&file, &error))
                 })
@@ -510,11 +516,7 @@ impl Disk {
             | StorageOp::Remove { .. }
             | StorageOp::List { .. }) => {
                 let files = self.files.resolver();
-                Box::new(move || {
-                    let result = file_ops::change_names(&files, &op);
-                    drop(gone);
-                    result
-                })
+                Box::new(move || file_ops::change_names(&files, &op))
             }
         };
         (token, kind, run)
@@ -553,6 +555,20 @@ const SMALL_READ_BYTES_MAX: u32 = 32 << 10;
 const FUSE: Duration = Duration::from_secs(1);
 /// The most appends in one task of a thread: enough to hide the driver's turn-around, few enough to answer soon.
 const APPENDS_PER_TASK: usize = 16;
+
+/// The names that mean another file, or none, after the operation.
+fn changed_names(op: &StorageOp) -> Vec<&StoragePath> {
+    match op {
+        StorageOp::Replace { file, .. } => vec![file],
+        StorageOp::Rename { from, to } => vec![from, to],
+        StorageOp::Remove { path } => vec![path],
+        StorageOp::Append { .. }
+        | StorageOp::Truncate { .. }
+        | StorageOp::Sync { .. }
+        | StorageOp::Read { .. }
+        | StorageOp::List { .. } => Vec::new(),
+    }
+}
 
 /// The first two components of a path: an entry of a log directory.
 fn lane_of(path: &str) -> &str {

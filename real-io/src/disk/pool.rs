@@ -1,7 +1,6 @@
 //! Threads that wait for devices: few, with small stacks, started when there is something to wait for.
 
 use crate::disk::StorageResult;
-use crate::disk::files::Opened;
 use sordini_core::storage_op::{StorageFault, StoragePath, StorageToken};
 use std::collections::VecDeque;
 use std::fmt;
@@ -26,10 +25,10 @@ pub(super) enum Work {
     Gate(Vec<Arc<str>>),
     /// It had the log directory for itself.
     Wide,
-    /// It read beside the lane.
-    Read,
-    /// It synced beside the lane; if it succeeded, the name of the file and those of the directories are durable.
-    Sync { opened: Opened, directories: Vec<Arc<str>> },
+    /// It read this file beside the lane.
+    Read(StoragePath),
+    /// It synced the file beside the lane; if it succeeded, the names of file and directories are durable.
+    Sync { file: StoragePath, directories: Vec<StoragePath> },
 }
 
 /// The answer to one operation.
