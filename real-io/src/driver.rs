@@ -4,7 +4,7 @@
 //! is decided, appended and answered in the call of the connection that read it.
 
 use crate::clock::Clock;
-use crate::disk::{Disk, DiskOptions, Warmer};
+use crate::disk::{Disk, DiskOptions, Range, Warmer};
 use crate::net::answers::{Answers, Piece};
 use crate::net::peer::Peers;
 use sordini_core::ids::{ConnectionId, RequestId};
@@ -281,13 +281,13 @@ fn respond(disk: &mut Disk, answers: &Answers, request: RequestId, version: i16,
         pieces.push(Piece::Bytes(before));
         match splice.what {
             Spliced::Bytes(bytes) => pieces.push(Piece::Bytes(bytes)),
-            Spliced::Stored(range) => match disk.open(&range.file) {
-                Ok(file) => pieces.push(match Disk::read_small(&file, range.position, range.len) {
-                    Some(bytes) => Piece::Bytes(bytes),
-                    None => Piece::File { file, position: range.position, len: u64::from(range.len) },
-                }),
+            Spliced::Stored(range) => match disk.range(&range.file, range.position, range.len) {
+                Ok(Range::Copied(bytes)) => pieces.push(Piece::Bytes(bytes)),
+                Ok(Range::Lent(file)) => {
+                    pieces.push(Piece::File { file, position: range.position, len: u64::from(range.len) });
+                }
                 Err(error) => {
-                    tracing::error!(file = %range.file, %error, "a file to be sent cannot be opened");
+                    tracing::error!(file = %range.file, %error, "a file to be sent cannot be read");
                     return answers.close();
                 }
             },

@@ -99,11 +99,16 @@ pub(super) fn read_through(file: &File, mut position: u64, len: u64) {
 
 /// Reads exactly `len` bytes, which the file had when they were asked for.
 pub(super) fn read(file: &QueuedFile, position: u64, len: usize) -> StorageResult {
-    let mut buffer = vec![0; len];
     (file.open(false))
-        .and_then(|opened| opened.read_exact_at(&mut buffer, position))
-        .map_err(|error| fault(file.path(), &error))?;
-    Ok(Completion::Bytes(buffer.into()))
+        .and_then(|opened| read_exact(&opened, position, len))
+        .map(Completion::Bytes)
+        .map_err(|error| fault(file.path(), &error))
+}
+
+pub(super) fn read_exact(file: &File, position: u64, len: usize) -> io::Result<Bytes> {
+    let mut buffer = vec![0; len];
+    file.read_exact_at(&mut buffer, position)?;
+    Ok(buffer.into())
 }
 
 /// Cuts the file. Making it longer would invent bytes.

@@ -4,6 +4,7 @@ use sordini_core::storage_op::StoragePath;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
@@ -36,10 +37,28 @@ pub(super) struct Resolver {
     log_dirs: Arc<[PathBuf]>,
 }
 
+/// A file that answers are sent from: it stays readable whatever becomes of its name, and open until they are sent.
+#[derive(Debug)]
+pub struct LentFile {
+    file: Arc<File>,
+    _counted: Arc<()>,
+}
+
+impl Deref for LentFile {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Files {
     resolver: Resolver,
+    /// Those that are kept and those that are lent, which may be the same.
     open_files_max: usize,
+    /// Shared with every file that is lent, which counts them.
+    lent: Arc<()>,
     open: BTreeMap<Arc<str>, Entry>,
     /// The order in which open files are considered for closing; may hold names that are closed already.
     clock: VecDeque<Arc<str>>,
@@ -50,6 +69,7 @@ pub(super) struct Files {
 #[derive(Debug)]
 struct Entry {
     file: Arc<File>,
+    lent: Weak<LentFile>,
     /// Used since the clock last passed by.
     used: bool,
     /// The name was made durable by this process. What an earlier process left may exist in the page cache alone.
@@ -102,6 +122,7 @@ impl Files {
         Self {
             resolver: Resolver { log_dirs: log_dirs.into() },
             open_files_max: open_files_max.max(1),
+            lent: Arc::new(()),
             open: BTreeMap::new(),
             clock: VecDeque::new(),
             durable_directories: BTreeSet::new(),
@@ -128,11 +149,31 @@ impl Files {
         }
         self.make_room();
         let file = Arc::new(self.resolver.open(path, create)?);
-        let entry = Entry { file: Arc::clone(&file), used: false, name_durable: false };
+        let entry = Entry { file: Arc::clone(&file), lent: Weak::new(), used: false, name_durable: false };
         let path = Arc::<str>::from(path);
         self.open.insert(Arc::clone(&path), entry);
         self.clock.push_back(path);
         Ok(file)
+    }
+
+    /// The file, to send an answer from. `None` if so many are lent that operations might want for open files.
+    pub(super) fn lend(&mut self, path: &str) -> io::Result<Option<Arc<LentFile>>> {
+        let file = self.open(path, false)?;
+        let lent_count = self.lent_count();
+        let Some(entry) = self.open.get_mut(path) else { return Ok(None) };
+        if let Some(lent) = entry.lent.upgrade() {
+            return Ok(Some(lent));
+        }
+        if lent_count >= self.open_files_max / 2 {
+            return Ok(None);
+        }
+        let lent = Arc::new(LentFile { file, _counted: Arc::clone(&self.lent) });
+        entry.lent = Arc::downgrade(&lent);
+        Ok(Some(lent))
+    }
+
+    fn lent_count(&self) -> usize {
+        Arc::strong_count(&self.lent) - 1
     }
 
     /// The file, for an operation that a thread will carry out. Nothing may change what its name means until then.
@@ -193,7 +234,8 @@ impl Files {
 
     /// Closes files that were not used for long until there is room for one more.
     fn make_room(&mut self) {
-        while self.open.len() >= self.open_files_max {
+        let kept_max = self.open_files_max.saturating_sub(self.lent_count()).max(1);
+        while self.open.len() >= kept_max {
             let Some(name) = self.clock.pop_front() else { return };
             match self.open.get_mut(&name) {
                 None => {}

@@ -19,6 +19,8 @@ mod files;
 pub mod lock;
 mod pool;
 
+pub use crate::disk::files::LentFile;
+
 use crate::disk::files::{Files, is_at_or_beneath};
 use crate::disk::pool::{Pool, Report, Task, Work};
 use bytes::Bytes;
@@ -41,7 +43,8 @@ pub struct DiskOptions {
     pub inline_append_bytes_max: usize,
     /// Reads of up to this many bytes are done by the submitting thread, if that needs no device.
     pub inline_read_bytes_max: u32,
-    /// How many files are kept open.
+    /// How many files are kept open, for operations and for the answers that are sent from them. Apart from these each
+    /// thread has one open.
     pub open_files_max: usize,
 }
 
@@ -58,6 +61,15 @@ impl Default for DiskOptions {
 
 /// What became of an operation.
 pub type StorageResult = Result<Completion, StorageFault>;
+
+/// The bytes of a range of a file.
+#[derive(Debug)]
+pub enum Range {
+    /// Themselves.
+    Copied(Bytes),
+    /// Where to find them.
+    Lent(Arc<LentFile>),
+}
 
 /// The log directories of a node.
 #[derive(Debug)]
@@ -218,25 +230,26 @@ impl Disk {
         self.completed.pop_front()
     }
 
-    /// The file of a fetch answer's range. It stays readable through the handle whatever becomes of its name.
+    /// A fetch answer's range, which is copied if it is resident and so small that copying it costs less than the system
+    /// calls of sending it from the file.
     ///
     /// # Errors
     ///
-    /// What opening it said.
-    pub fn open(&mut self, path: &str) -> io::Result<Arc<File>> {
-        self.files.open(path, false)
-    }
-
-    /// The bytes of a range that is resident and so small that copying it costs less than the system calls of sending
-    /// it from the file.
-    #[must_use]
-    pub fn read_small(file: &File, position: u64, len: u32) -> Option<Bytes> {
-        if len > SMALL_READ_BYTES_MAX {
-            return None;
-        }
+    /// What opening or reading the file said.
+    pub fn range(&mut self, path: &str, position: u64, len: u32) -> io::Result<Range> {
+        let file = self.files.open(path, false)?;
         // An error will be met again by whoever sends the range.
-        let bytes = file_ops::read_resident(file, position, len).ok()??;
-        (bytes.len() as u64 == u64::from(len)).then_some(bytes)
+        if len <= SMALL_READ_BYTES_MAX
+            && let Ok(Some(bytes)) = file_ops::read_resident(&file, position, len)
+            && bytes.len() as u64 == u64::from(len)
+        {
+            return Ok(Range::Copied(bytes));
+        }
+        match self.files.lend(path)? {
+            Some(file) => Ok(Range::Lent(file)),
+            // Answers from so many files at once are rare, and to wait for a device here is better than to refuse them.
+            None => file_ops::read_exact(&file, position, len as usize).map(Range::Copied),
+        }
     }
 
     /// A way to have pages read ahead by a disk thread, for those who send them.
@@ -538,7 +551,7 @@ impl Warmer {
     }
 
     /// Reads the range on a disk thread, then calls `done` there.
-    pub fn warm(&self, file: Arc<File>, position: u64, len: u64, done: Box<dyn FnOnce() + Send>) {
+    pub fn warm(&self, file: Arc<LentFile>, position: u64, len: u64, done: Box<dyn FnOnce() + Send>) {
         self.pool.run_unreported(Box::new(move || {
             file_ops::read_through(&file, position, len);
             done();

@@ -1,11 +1,11 @@
 //! What a connection's requests were answered, put in the order of the requests.
 
+use crate::disk::LentFile;
 use bytes::Bytes;
 use sordini_core::ids::RequestId;
 use sordini_protocol::api_key::ApiKey;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::fs::File;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -13,7 +13,7 @@ use std::task::Waker;
 #[derive(Clone, Debug)]
 pub(crate) enum Piece {
     Bytes(Bytes),
-    File { file: Arc<File>, position: u64, len: u64 },
+    File { file: Arc<LentFile>, position: u64, len: u64 },
 }
 
 impl Piece {

@@ -1,6 +1,6 @@
 //! Sends answers: bytes from memory, ranges from files.
 
-use crate::disk::Warmer;
+use crate::disk::{LentFile, Warmer};
 use crate::net::answers::{Answers, Piece};
 use crate::net::stream::ClientStream;
 use bytes::{Buf as _, Bytes};
@@ -123,7 +123,7 @@ impl AnswerWriter {
         &mut self,
         cx: &Context<'_>,
         warmer: &Warmer,
-        file: &Arc<File>,
+        file: &Arc<LentFile>,
         position: u64,
         len: u64,
     ) -> Poll<()> {
