@@ -156,20 +156,20 @@ impl Files {
         Ok(file)
     }
 
-    /// The file, to send an answer from. `None` if so many are lent that operations might want for open files.
-    pub(super) fn lend(&mut self, path: &str) -> io::Result<Option<Arc<LentFile>>> {
-        let file = self.open(path, false)?;
+    /// The file that was opened as `path`, to send an answer from. `None` if so many are lent that operations might want
+    /// for open files.
+    pub(super) fn lend(&mut self, path: &str, file: &Arc<File>) -> Option<Arc<LentFile>> {
         let lent_count = self.lent_count();
-        let Some(entry) = self.open.get_mut(path) else { return Ok(None) };
+        let entry = self.open.get_mut(path)?;
         if let Some(lent) = entry.lent.upgrade() {
-            return Ok(Some(lent));
+            return Some(lent);
         }
         if lent_count >= self.open_files_max / 2 {
-            return Ok(None);
+            return None;
         }
-        let lent = Arc::new(LentFile { file, _counted: Arc::clone(&self.lent) });
+        let lent = Arc::new(LentFile { file: Arc::clone(file), _counted: Arc::clone(&self.lent) });
         entry.lent = Arc::downgrade(&lent);
-        Ok(Some(lent))
+        Some(lent)
     }
 
     fn lent_count(&self) -> usize {

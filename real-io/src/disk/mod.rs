@@ -99,9 +99,9 @@ struct Lane {
 impl Lane {
     /// Whether the operation would cut or rename a file under the hands of those beside the queue.
     fn has_to_wait(&self, op: &StorageOp) -> bool {
-        self.beside.iter().any(|file| match op {
-            StorageOp::Truncate { file: cut, .. } => cut == file,
-            op => changed_names(op).iter().any(|name| is_at_or_beneath(file.as_str(), name.as_str())),
+        self.beside.iter().any(|file| {
+            matches!(op, StorageOp::Truncate { file: cut, .. } if cut == file)
+                || changed_names(op).iter().any(|name| is_at_or_beneath(file.as_str(), name.as_str()))
         })
     }
 
@@ -245,7 +245,7 @@ impl Disk {
         {
             return Ok(Range::Copied(bytes));
         }
-        match self.files.lend(path)? {
+        match self.files.lend(path, &file) {
             Some(file) => Ok(Range::Lent(file)),
             // Answers from so many files at once are rare, and to wait for a device here is better than to refuse them.
             None => file_ops::read_exact(&file, position, len as usize).map(Range::Copied),
