@@ -18,6 +18,7 @@ use crate::node::Output;
 use crate::outbox::Outbox;
 use crate::storage_op::{Completion, DirectoryEntry, StorageFault, StorageOp, StoragePath, StorageToken};
 use crate::time::Now;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -338,7 +339,7 @@ impl LogLoader {
         }
         for (base, found) in &self.found {
             let segment = Segment::new(&self.request.dir, *base, found.modified_ms);
-            self.log.segments.insert(*base, segment);
+            self.log.segments.insert(*base, Box::new(segment));
         }
     }
 
@@ -649,7 +650,7 @@ impl LogLoader {
             };
             scan.segment.bytes_since_index = since_entry;
         }
-        self.log.segments.insert(base, scan.segment);
+        self.log.segments.insert(base, Box::new(scan.segment));
         if !whole {
             self.drop_rest(out);
         }

@@ -16,6 +16,7 @@ use crate::node::Output;
 use crate::outbox::Outbox;
 use crate::storage_op::{Completion, StorageFault, StorageOp, StoragePath, StorageToken};
 use crate::time::{Instant, Now};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
@@ -104,7 +105,7 @@ enum Wait {
 /// A segment that is given up.
 #[derive(Clone, Debug)]
 struct DoomedSegment {
-    segment: Segment,
+    segment: Box<Segment>,
     /// Log file of the segment after it.
     successor: StoragePath,
     /// When its files may be removed.
@@ -117,8 +118,8 @@ pub(crate) struct PartitionLog {
     pub(super) dir: StoragePath,
     /// How the node finds this log when an operation completes.
     pub(super) owner: u32,
-    /// Never empty; the last is the active one.
-    pub(super) segments: BTreeMap<Offset, Segment>,
+    /// Never empty; the last is the active one. Most logs have one, for which a node of the map has room ten times over.
+    pub(super) segments: BTreeMap<Offset, Box<Segment>>,
     /// First offset that readers may have.
     pub(super) log_start: Offset,
     pub(super) next_offset: Offset,
@@ -211,7 +212,7 @@ impl PartitionLog {
     pub(super) fn add_segment(&mut self, base: Offset, wall_ms: i64, out: &mut Outbox) {
         let segment = Segment::new(&self.dir, base, wall_ms);
         segment.create_files(self.unawaited(), out);
-        self.segments.insert(base, segment);
+        self.segments.insert(base, Box::new(segment));
     }
 
     /// Settles the ends after loading: all that is there is written.
@@ -754,6 +755,11 @@ impl PartitionLog {
         (upto > from).then(|| self.recent[upto - 1].position)
     }
 
+    /// Whether memory tells where the records below `end` stop, for whoever reads in `segment`.
+    pub(crate) fn tells_where(&self, end: Offset, segment: Offset) -> bool {
+        self.segments.get(&segment).is_none_or(|segment| self.position_of(end, segment).is_some())
+    }
+
     /// Where in the file of `segment` the records below `end` stop. `None` where `end` lies below what is remembered, as a
     /// high watermark does after a start, or while a follower in sync lags far behind.
     fn position_of(&self, end: Offset, segment: &Segment) -> Option<u64> {
@@ -1176,6 +1182,7 @@ mod tests {
         assert_eq!(log.recent[0].base, Offset(forgotten), "what lies before is not remembered");
         let mut most_read_at_once = 0;
         for end in 1..=forgotten + 2 {
+            assert_eq!(log.tells_where(Offset(end), Offset(0)), end >= forgotten, "up to {end}");
             let mut at = 0;
             while at < end {
                 let place = match log.find(Offset(at), 1 << 20, Offset(end), &mut out) {

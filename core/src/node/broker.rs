@@ -35,6 +35,7 @@ use crate::quorum::{Address, Quorum};
 use crate::rng::Rng;
 use crate::storage_op::{Completion, StorageFault, StorageOp, StoragePath, StorageToken};
 use crate::time::{Instant, Now, TimerTable};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -222,7 +223,7 @@ pub(crate) struct Broker {
     /// Records that the first leader of an empty log begins with.
     bootstrap_records: Vec<MetadataRecord>,
     until_committed: UntilCommitted<Committed>,
-    pub(super) partitions: BTreeMap<u32, Partition>,
+    pub(super) partitions: BTreeMap<u32, Box<Partition>>,
     pub(super) owners: BTreeMap<TopicIdPartition, u32>,
     pub(super) next_owner: u32,
     pub(super) parked: BTreeMap<ParkedId, Parked>,
@@ -679,7 +680,8 @@ impl Broker {
                 let log = self.create_log(&name, id, now, out);
                 let owner = log.owner();
                 self.owners.insert(id, owner);
-                self.partitions.insert(owner, Partition::follow(id, name, log, Offset(0), config));
+                let partition = Partition::follow(id, name, log, Offset(0), config);
+                self.partitions.insert(owner, Box::new(partition));
                 owner
             }
         };

@@ -8,7 +8,7 @@ use crate::log::lookup::BatchPlace;
 use crate::mark::Mark;
 use crate::museum::Exhibit;
 use crate::outbox::Outbox;
-use crate::partition::{FetchIsolation, FollowerFetch, ParkedId, Part, Partition, Resolved};
+use crate::partition::{FetchIsolation, FollowerFetch, ParkedId, Part, Resolved};
 use crate::time::Now;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -231,6 +231,8 @@ impl Broker {
                     let end = partition.visible_end(isolation);
                     // A reader of an older segment than the active one has waited long enough: its segment is full.
                     fetch.is_due |= place.segment < partition.log().active_base();
+                    // What there is beyond the last place that is known is not counted.
+                    fetch.is_due |= !partition.log().tells_where(end, place.segment);
                     partition.log().slice(place, end, part.wanted.max_bytes, true)
                 });
                 part.ready_bytes = range.map_or(0, |range| u64::from(range.len));
@@ -263,7 +265,7 @@ impl Broker {
         }
         let isolation = fetch.isolation;
         let keeps_place = matches!(state, PartState::At(_))
-            && owner.and_then(|owner| self.partitions.get(&owner)).is_some_and(Partition::is_leader);
+            && owner.and_then(|owner| self.partitions.get(&owner)).is_some_and(|it| it.is_leader());
         if !keeps_place {
             // How far a replica is, it has said before.
             let (owner, state) = self.begin_part(part, &name, wanted, isolation, None, now, out);

@@ -22,6 +22,7 @@ use crate::outbox::Outbox;
 use crate::partition::Partition;
 use crate::storage_op::StorageOp;
 use crate::time::{Instant, Now};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -359,7 +360,7 @@ impl Broker {
             let owner = log.owner();
             let partition = Partition::follow(id, name, log, high_watermark, config);
             self.owners.insert(id, owner);
-            self.partitions.insert(owner, partition);
+            self.partitions.insert(owner, Box::new(partition));
         }
         self.stale_checkpoints = opened.checkpointed;
         for partition in self.partitions.values() {

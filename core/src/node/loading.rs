@@ -60,7 +60,8 @@ pub(super) struct OpenedLog {
 pub(super) struct LogLoading {
     to_load: VecDeque<(TopicIdPartition, LoadRequest)>,
     loading: BTreeMap<u32, (TopicIdPartition, LogLoader)>,
-    opened: BTreeMap<TopicIdPartition, OpenedLog>,
+    /// By owner.
+    opened: BTreeMap<u32, (TopicIdPartition, OpenedLog)>,
     /// Partitions of which checkpoint files speak.
     checkpointed: BTreeSet<(Str, i32)>,
     /// To be carried out by the node: what is done to directories that are no partition's.
@@ -155,7 +156,10 @@ impl LogLoading {
         if !self.loading.is_empty() || !self.to_load.is_empty() {
             return None;
         }
-        let logs = core::mem::take(&mut self.opened);
+        let opened = core::mem::take(&mut self.opened);
+        let count = opened.len();
+        let logs: BTreeMap<_, _> = opened.into_values().collect();
+        assert_eq!(logs.len(), count, "two directories of a partition are refused before they are opened");
         Some(Opened { logs, checkpointed: core::mem::take(&mut self.checkpointed) })
     }
 
@@ -185,8 +189,7 @@ impl LogLoading {
         out: &mut Outbox,
     ) -> Result<(), String> {
         let Some((id, loader)) = self.loading.get_mut(&owner) else {
-            let opened = self.opened.values_mut().find(|opened| opened.log.owner() == owner);
-            let Some(OpenedLog { log, .. }) = opened else { return Ok(()) };
+            let Some((_, OpenedLog { log, .. })) = self.opened.get_mut(&owner) else { return Ok(()) };
             // What a log that is open already writes beside its records.
             let done = log.on_completed(sequence, result, out);
             return done.map(drop).map_err(|fault| format!("{} cannot be written: {fault}", log.dir()));
@@ -225,8 +228,7 @@ impl LogLoading {
                     // A crash came between the log and the file that names its topic.
                     log.replace("partition.metadata", partition_metadata(id.topic), out);
                 }
-                let other = self.opened.insert(id, OpenedLog { log, high_watermark });
-                assert!(other.is_none(), "two directories of a partition are refused before they are opened");
+                self.opened.insert(log.owner(), (id, OpenedLog { log, high_watermark }));
             }
         }
     }

@@ -297,7 +297,7 @@ impl Node {
     pub fn partitions(&self) -> impl Iterator<Item = PartitionView<'_>> {
         let broker = self.serving();
         let hosted = broker.into_iter().flat_map(|broker| {
-            let is_known = |owner: &u32| !broker.is_being_cut(*owner);
+            let is_known = |owner: &u32| !broker.is_half_cut(*owner);
             broker.partitions.iter().filter(move |(owner, _)| is_known(owner)).map(|(_, partition)| partition)
         });
         hosted.map(|partition| PartitionView {

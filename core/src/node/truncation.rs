@@ -45,6 +45,11 @@ impl Cut {
     pub(super) const fn is_under_way(&self) -> bool {
         matches!(self.step, Step::Opening(_))
     }
+
+    /// Whether the log is not what it was any more, and not yet what it will be.
+    const fn is_half_done(&self) -> bool {
+        matches!(self.step, Step::Opening(_) | Step::Emptying)
+    }
 }
 
 impl Broker {
@@ -84,6 +89,11 @@ impl Broker {
     /// Whether a log is not one at the moment, so that what its disk brings is for whoever opens it.
     pub(super) fn is_being_cut(&self, owner: u32) -> bool {
         self.cuts.get(&owner).is_some_and(|cut| matches!(cut.step, Step::Opening(_)))
+    }
+
+    /// Whether nobody can say what a log is until it was cut.
+    pub(super) fn is_half_cut(&self, owner: u32) -> bool {
+        self.cuts.get(&owner).is_some_and(Cut::is_half_done)
     }
 
     /// Goes on with what waits.
@@ -126,7 +136,6 @@ impl Broker {
         if cut.is_whole {
             cut.step = Step::Emptying;
             partition.log_mut().truncate_fully(cut.to, now, out);
-            partition.on_cut();
             return;
         }
         let log = partition.log();
@@ -170,8 +179,10 @@ impl Broker {
 
     fn end_emptying(&mut self, owner: u32, now: Now, out: &mut Outbox) {
         let is_emptying = self.cuts.get(&owner).is_some_and(|cut| matches!(cut.step, Step::Emptying));
-        let is_empty = self.partitions.get(&owner).is_some_and(|partition| !partition.log().is_cutting());
-        if is_emptying && is_empty {
+        if let Some(partition) = self.partitions.get_mut(&owner).filter(|_| is_emptying)
+            && !partition.log().is_cutting()
+        {
+            partition.on_cut();
             self.end_cut(owner, now, out);
         }
     }
