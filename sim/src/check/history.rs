@@ -26,6 +26,8 @@ pub(crate) struct Facts<'a> {
     /// By partition of the plan, on each node that is a cluster of its own, or on the first one of the cluster: whether it has
     /// lost what was written.
     pub(crate) lossy: &'a BTreeSet<(usize, usize, i32)>,
+    /// The same of those that have forgotten their producers with records below the start of the log.
+    pub(crate) forgetful: &'a BTreeSet<(usize, usize, i32)>,
     /// The clients that read everything in the end, and the nodes that they asked.
     pub(crate) auditors: &'a BTreeMap<u64, usize>,
     /// What of the partitions they came to the end of.
@@ -161,7 +163,7 @@ impl<'a> Story<'a> {
         let place = (client.cluster, topic, partition);
         let Some(index) = self.places.get(&place).copied() else { return };
         match (entry.operation, entry.stage) {
-            (Operation::Send, Stage::Invoke) => self.on_send(entry, client, index, topic),
+            (Operation::Send, Stage::Invoke) => self.on_send(entry, client, index, place),
             (Operation::Send, Stage::Ok | Stage::Fail | Stage::Info) => self.on_send_ended(entry, client),
             (Operation::Poll, Stage::Ok) => self.on_polled(entry, index),
             (Operation::ListOffsets, Stage::Ok) => self.on_beginning(entry, client, place, index),
@@ -190,10 +192,11 @@ impl<'a> Story<'a> {
         self.happen(entry.at_us, HAPPENS, entry.client, op, Step::Ok(answer));
     }
 
-    fn on_send(&mut self, entry: &Entry, client: Client, partition: u32, topic: usize) {
+    fn on_send(&mut self, entry: &Entry, client: Client, partition: u32, place: Place) {
         let Some((first, count)) = entry.values.first().copied() else { return };
-        let is_second =
-            entry.partition.is_some_and(|it| self.renumbered.contains(&(entry.client, it, topic)));
+        let (_, topic, index) = place;
+        let is_known = !self.renumbered.contains(&(entry.client, index, topic))
+            && !self.facts.forgetful.contains(&place);
         let send = judged::Operation::Send {
             partition,
             values: (first..first + count).collect(),
@@ -202,7 +205,7 @@ impl<'a> Story<'a> {
                 Some(1) => Acks::Leader,
                 Some(_) | None => Acks::All,
             },
-            idempotent: client.is_idempotent && !is_second,
+            idempotent: client.is_idempotent && is_known,
         };
         let op = self.begin(entry.at_us, HAPPENS, entry.client, send);
         self.sends.insert(first, op);
@@ -223,7 +226,8 @@ impl<'a> Story<'a> {
         let mut records = Vec::new();
         for ((first, count), offset) in entry.values.iter().zip(&entry.offsets) {
             // What administrators write is to be refused, or to be taken for its time alone, and no part of the history.
-            if self.clients.contains_key(&(first >> 40)) {
+            let is_of_admin = |node: usize| Plan::admin_of(node) == first >> 40;
+            if !(0..self.facts.plan.nodes.len()).any(is_of_admin) {
                 records.extend(
                     (*first..first + count).zip(*offset..).map(|(value, offset)| Record { offset, value }),
                 );
@@ -405,6 +409,7 @@ mod tests {
         plan: Plan,
         history: Vec<Entry>,
         is_lossy: bool,
+        is_forgetful: bool,
     }
 
     impl Run {
@@ -413,7 +418,7 @@ mod tests {
             let mut producers = reference.producers.clone();
             producers.retain(|producer| producer.is_idempotent);
             let plan = Plan { producers, faults: Vec::new(), ..reference };
-            Self { plan, history: Vec::new(), is_lossy: false }
+            Self { plan, history: Vec::new(), is_lossy: false, is_forgetful: false }
         }
 
         fn note(&mut self, client: u64, stage: Stage, operation: Operation, what: Entry) {
@@ -454,6 +459,7 @@ mod tests {
                 plan: &self.plan,
                 history: &self.history,
                 lossy: &BTreeSet::from_iter(self.is_lossy.then_some((0, 0, 0))),
+                forgetful: &BTreeSet::from_iter(self.is_forgetful.then_some((0, 0, 0))),
                 auditors: &BTreeMap::from([(AUDITOR, 0)]),
                 read_to_the_end: &BTreeSet::from([(AUDITOR, 0, 0)]),
                 now: 1_000_000,
@@ -506,6 +512,9 @@ mod tests {
         run.begin_to_audit();
         run.read(AUDITOR, 0, &[0, 0]);
         run.assert_shows("duplicate");
+        run.is_forgetful = true;
+        assert_eq!(run.judge(), Ok(()));
+        run.is_forgetful = false;
         let key = "producer.id.expiration.ms".to_owned();
         run.plan.nodes[0].properties.insert(key, "300".to_owned());
         assert_eq!(run.judge(), Ok(()));

@@ -169,7 +169,9 @@ pub struct LogTruth {
     pub(super) lost: LostBatches,
     /// Whether the power was lost since the node last recovered it.
     was_without_power: bool,
-    /// Whether a loss of power ever took what had been written, be it below the start of the log.
+    /// Whether a loss of power ever took what lay below the start of the log, and with it what was known of its producers.
+    has_forgotten_producers: bool,
+    /// Whether a loss of power ever took what had been written.
     has_lost_written: bool,
     /// The log's directory, if the one of an earlier log of that name was there when this one began, and was about to
     /// be renamed: until that has happened nothing of this log can be on the disk.
@@ -275,6 +277,12 @@ impl LogTruth {
         self.has_lost_written
     }
 
+    /// Whether a loss of power ever took what was known of its producers.
+    #[must_use]
+    pub const fn has_forgotten_producers(&self) -> bool {
+        self.has_forgotten_producers
+    }
+
     /// Whether a recovery began between an offset and another, and could not read what was before the first.
     pub(super) fn is_forgotten_between(&self, end: i64, base: i64) -> bool {
         self.recovered_starts.range(end..).next().is_some_and(|start| *start <= base)
@@ -351,6 +359,7 @@ impl LogTruth {
             lost: given_up.lost.clone(),
             was_without_power: given_up.was_without_power,
             has_lost_written: given_up.has_lost_written,
+            has_forgotten_producers: given_up.has_forgotten_producers,
             interruptions: given_up.interruptions.clone(),
             given_up: Some(given_up),
             ..Self::default()
@@ -572,9 +581,8 @@ impl LogTruth {
         self.compared = compared;
         self.seen = None;
         let was_without_power = std::mem::take(&mut self.was_without_power);
-        // With what lies below the start of the log it loses what it knew of producers.
-        let has_lost = count < self.batches.len() || first_base > self.first_base();
-        self.has_lost_written |= was_without_power && has_lost;
+        self.has_lost_written |= was_without_power && count < self.batches.len();
+        self.has_forgotten_producers |= was_without_power && first_base > self.first_base();
         self.lost.add(self.batches.drain(count..));
         if self.end_of(deleted) != first_base {
             // What was left lay below the start of the log, which begins there anew.

@@ -1,7 +1,8 @@
 //! What the judge from outside is told of a run that is over, and what becomes of its judgement.
 
+use super::machine::Machine;
 use super::{AUDITOR_FIRST, Failure, World};
-use crate::check::{Facts, check_history};
+use crate::check::{Facts, LogTruth, check_history};
 use crate::client::Client;
 use crate::marks::WorldMark;
 use crate::plan::NodeRole;
@@ -53,7 +54,8 @@ impl World {
         let facts = Facts {
             plan: &self.plan,
             history: &self.history,
-            lossy: &self.lossy_partitions(),
+            lossy: &self.places_where(|place| self.has_lost(place)),
+            forgetful: &self.places_where(|place| self.has_forgotten_producers(place)),
             auditors: &auditors,
             read_to_the_end: &read_to_the_end,
             now: self.now,
@@ -65,21 +67,22 @@ impl World {
         Ok(())
     }
 
-    /// The partitions that have lost what was written: of a node that is a cluster of its own what a loss of power took, or
-    /// another disk; of a cluster what nobody had any more whom the controller trusts.
-    fn lossy_partitions(&self) -> BTreeSet<(usize, usize, i32)> {
+    /// Partitions of the nodes that are clusters of their own, and of the cluster, under its first broker.
+    fn places_where(&self, is_so: impl Fn((usize, usize, i32)) -> bool) -> BTreeSet<(usize, usize, i32)> {
         let nodes =
             (0..self.machines.len()).filter(|node| self.plan.nodes[*node].role == NodeRole::Standalone);
-        let mut lossy = BTreeSet::new();
+        let mut found = BTreeSet::new();
         for cluster in nodes.chain(self.plan.cluster_brokers().next()) {
             for (topic, planned) in self.plan.topics.iter().enumerate() {
                 let places = (0..planned.partitions).map(|partition| (cluster, topic, partition));
-                lossy.extend(places.filter(|place| self.has_lost(*place)));
+                found.extend(places.filter(|place| is_so(*place)));
             }
         }
-        lossy
+        found
     }
 
+    /// Whether a partition has lost what was written: of a node that is a cluster of its own what a loss of power took, or
+    /// another disk; of a cluster what nobody had any more whom the controller trusts.
     fn has_lost(&self, (cluster, topic, partition): (usize, usize, i32)) -> bool {
         let machine = &self.machines[cluster];
         if machine.checks.are_off() {
@@ -90,6 +93,15 @@ impl World {
             return self.replication_checks.has_lost((topic, partition));
         }
         let log = machine.checks.log(topic, partition);
-        machine.has_lost_disk || log.is_some_and(crate::check::LogTruth::has_lost_written)
+        machine.has_lost_disk || log.is_some_and(LogTruth::has_lost_written)
+    }
+
+    fn has_forgotten_producers(&self, (cluster, topic, partition): (usize, usize, i32)) -> bool {
+        let mut machines = self.machines.iter();
+        let is_member = self.plan.nodes[cluster].role.is_member();
+        let has_forgotten = |machine: &Machine| {
+            machine.checks.log(topic, partition).is_some_and(LogTruth::has_forgotten_producers)
+        };
+        if is_member { machines.any(has_forgotten) } else { has_forgotten(&self.machines[cluster]) }
     }
 }

@@ -1,7 +1,7 @@
 //! `candidate_completeness`: whoever may be elected without loss, in sync or eligible, has all that is committed (R2).
 
 use super::{Copies, Loss, Trusted, Truth, node_of};
-use crate::check::Violation;
+use crate::check::{LogTruth, Violation};
 
 /// Looks at those whom the committed metadata log lets lead.
 pub(super) fn check(
@@ -20,8 +20,8 @@ pub(super) fn check(
         if !copy.is_known() || !(at_us.is_none() || has_owned_up) {
             continue;
         }
-        let known_end = truth.copies.get(&node).map_or(0, |seen| seen.matching_end);
-        let matching_end = copy.log.map_or(0, |log| truth.matching_end(known_end.min(log.end()), log));
+        let known_end = |log: &LogTruth| truth.copies.get(&node).map_or(0, |seen| seen.known_end(log));
+        let matching_end = copy.log.map_or(0, |log| truth.matching_end(known_end(log), log));
         if matching_end < promised_end {
             return Err(Violation {
                 property: "candidate_completeness",

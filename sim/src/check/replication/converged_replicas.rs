@@ -1,6 +1,5 @@
-//! `converged_replicas`: when nothing befalls a cluster any more, all replicas come to have the same, committed, and to be in sync
-//! (R3, L1,
-//! L10).
+//! `converged_replicas`: when nothing befalls a cluster any more, all replicas come to have the same, committed, and to be in sync,
+//! and no partition is being moved (R3, L1, L10).
 
 use super::{Copies, Trusted, Truth, node_of};
 

@@ -193,6 +193,14 @@ struct Seen {
     matching_end: i64,
 }
 
+impl Seen {
+    /// The offset below which a log is known to be what is committed.
+    fn known_end(&self, log: &LogTruth) -> i64 {
+        // A log that was begun anew has nothing of what it had.
+        if log.first_base() > 0 { 0 } else { self.matching_end.min(log.end()) }
+    }
+}
+
 /// The truth about a partition.
 #[derive(Clone, Debug, Default)]
 struct Truth {
@@ -204,7 +212,7 @@ struct Truth {
     copies: BTreeMap<usize, Seen>,
     /// Where the log starts of whoever has deleted most. Whether that may go is for the check of each log to say.
     start: i64,
-    /// The nodes that have been none of its replicas since they last threw their copies away.
+    /// The nodes that have been none of its replicas while they had copies that they have still.
     left_out: BTreeSet<usize>,
     /// From this offset on nobody has the committed records any more whom the controller trusts.
     lost_from: Option<i64>,
@@ -223,12 +231,6 @@ impl Truth {
     /// The offset below which somebody has to have what was committed.
     fn promised_end(&self) -> i64 {
         self.lost_from.map_or(i64::MAX, |from| from).min(self.end())
-    }
-
-    /// Notes which of the nodes are none of the replicas.
-    fn note_replicas(&mut self, trusted: Option<Trusted<'_>>, nodes: usize) {
-        let replicas = trusted.map_or(&[][..], |trusted| trusted.replicas);
-        self.left_out.extend((0..nodes).filter(|node| !replicas.contains(&id_of(*node))));
     }
 
     fn committed_at(&self, offset: i64) -> Option<&Committed> {
@@ -355,8 +357,7 @@ impl ReplicationChecks {
         let seen = truth.copies.entry(node).or_default();
         let before = seen.matching_end;
         truth.start = truth.start.max(said.log_start);
-        // A log that was begun anew has nothing of what it had.
-        let known_end = if log.first_base() > 0 { 0 } else { before.min(log.end()) };
+        let known_end = seen.known_end(log);
         truncation_guard::check_leader(&name, node, seen.said, said)?;
         // Who learns in one step that it leads with fewer in sync and that it leads no more has taken for committed what it
         // could as long as it led.
@@ -427,7 +428,11 @@ impl ReplicationChecks {
         }
         self.look_for_losses(&trusted, copies);
         for (place, truth) in &mut self.truths {
-            truth.note_replicas(trusted(*place), self.losses.len());
+            if let Some(trusted) = trusted(*place) {
+                let has_copy = |node: &usize| copies(*place, *node).log.is_some();
+                let others = (0..self.losses.len()).filter(|node| !trusted.replicas.contains(&id_of(*node)));
+                truth.left_out.extend(others.filter(has_copy));
+            }
         }
         for place in self.truths.keys().copied().collect::<Vec<_>>() {
             let (name, truth) = (self.name(place), &self.truths[&place]);
@@ -447,11 +452,11 @@ impl ReplicationChecks {
         place: Place,
         trusted: Option<Trusted<'_>>,
     ) -> Result<(), Violation> {
-        let (name, nodes) = (self.name(place), self.losses.len());
+        let name = self.name(place);
         let Some(truth) = self.truths.get_mut(&place) else { return Ok(()) };
-        truth.note_replicas(trusted, nodes);
-        kept_replicas::check(&name, node, truth)?;
-        truth.left_out.remove(&node);
+        let was_left_out = truth.left_out.remove(&node);
+        let is_replica = trusted.is_some_and(|trusted| trusted.replicas.contains(&id_of(node)));
+        kept_replicas::check(&name, node, is_replica && !was_left_out)?;
         truth.copies.remove(&node);
         Ok(())
     }
