@@ -172,6 +172,10 @@ impl Files {
         Some(lent)
     }
 
+    fn kept_max(&self) -> usize {
+        self.open_files_max.saturating_sub(self.lent_count()).max(1)
+    }
+
     fn lent_count(&self) -> usize {
         Arc::strong_count(&self.lent) - 1
     }
@@ -183,6 +187,16 @@ impl Files {
             Arc::downgrade(&entry.file)
         });
         QueuedFile { resolver: self.resolver(), path: path.clone(), kept }
+    }
+
+    /// The same for an append. It is kept open as long as there is room: what the kernel cannot write back later it tells whoever
+    /// syncs a file that has been open since, and may have forgotten of one that nobody had open.
+    pub(super) fn queued_to_append(&mut self, path: &StoragePath, create: bool) -> QueuedFile {
+        if self.open.len() < self.kept_max() {
+            // The append meets the same error, and tells of it.
+            drop(self.open(path.as_str(), create));
+        }
+        self.queued(path)
     }
 
     /// The directories that must be synced for the file's name to be durable.
@@ -234,8 +248,7 @@ impl Files {
 
     /// Closes files that were not used for long until there is room for one more.
     fn make_room(&mut self) {
-        let kept_max = self.open_files_max.saturating_sub(self.lent_count()).max(1);
-        while self.open.len() >= kept_max {
+        while self.open.len() >= self.kept_max() {
             let Some(name) = self.clock.pop_front() else { return };
             match self.open.get_mut(&name) {
                 None => {}

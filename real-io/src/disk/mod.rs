@@ -44,7 +44,7 @@ pub struct DiskOptions {
     /// Reads of up to this many bytes are done by the submitting thread, if that needs no device.
     pub inline_read_bytes_max: u32,
     /// How many files are kept open, for operations and for the answers that are sent from them. Apart from these each
-    /// thread has one open.
+    /// thread has a few open.
     pub open_files_max: usize,
 }
 
@@ -505,7 +505,7 @@ impl Disk {
         let kind = Work::Exclusive { changed_names };
         let run: pool::Run = match op {
             StorageOp::Append { file, position, bytes } => {
-                let queued = self.files.queued(&file);
+                let queued = self.files.queued_to_append(&file, position == 0);
                 Box::new(move || {
                     (queued.open(position == 0))
                         .and_then(|opened| file_ops::append(&opened, position, &bytes))
