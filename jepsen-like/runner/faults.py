@@ -39,7 +39,7 @@ def both(ways):
 
 
 class Nemesis:
-    """Draws faults. Every kind comes once before one comes again."""
+    """Draws faults. Every kind is drawn once before one is drawn again."""
 
     def __init__(self, rng, cluster, links, clients):
         self.rng, self.cluster, self.links, self.clients, self.deck = rng, cluster, links, clients, []

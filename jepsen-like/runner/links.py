@@ -74,6 +74,9 @@ class Links:
             return writer.transport.abort()
         connection = Connection(source, target, writer, inner_writer)
         self.connections.add(connection)
+        # Cut while it was opened.
+        if self.severed[source, target]:
+            connection.abort()
         try:
             await asyncio.gather(
                 self.pump(reader, inner_writer, (source, target)), self.pump(inner_reader, writer, (target, source))

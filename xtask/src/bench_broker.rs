@@ -1,7 +1,8 @@
 //! `cargo xtask bench-broker`: the whole broker under a real client, beside Apache Kafka in one run.
 //!
 //! Every measurement starts a broker of its own on an empty directory below `target/bench`, on loopback, and removes
-//! it afterwards; what is replicated is measured with three brokers and a controller, each a process of its own. Brokers take turns within a round, so that what slows the machine for a while slows them all.
+//! it afterwards; what is replicated is measured with three brokers and a controller, each a process of its own. Brokers
+//! take turns within a round, so that what slows the machine for a while slows them all.
 
 mod broker;
 mod machine;

@@ -38,7 +38,8 @@ def main(bootstrap, topic):
     admin.create_topics([wanted])[topic].result(30)
     del admin
     failures = []
-    producer = Producer({"bootstrap.servers": bootstrap, "error_cb": lambda e: failures.append(e) if e.fatal() else None, **SETTINGS})
+    note = lambda error: failures.append(error) if error.fatal() else None
+    producer = Producer({"bootstrap.servers": bootstrap, "error_cb": note, **SETTINGS})
     stop = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
 
