@@ -35,7 +35,9 @@ found! {
     a_log_cut_to_an_old_high_watermark_is_found: A01TruncateToOwnHighWatermark, from 0, within 30;
     a_life_that_counts_for_the_next_is_found: A06IgnoreBrokerEpochInAlterPartition, from 332, within 999;
     a_fenced_broker_that_is_in_sync_is_found: A07AcceptFencedInIsr, from 3_680, within 11_043;
-    a_commit_by_too_few_is_found: A08HighWatermarkUnderMinIsr, from 182, within 549;
+    // 182 and 195 fail too. The first becomes a plan whose sessions are shorter than the time between heartbeats, the second takes
+    // several times as many runs to be made small.
+    a_commit_by_too_few_is_found: A08HighWatermarkUnderMinIsr, from 289, within 870;
     a_high_watermark_taken_before_the_cut_is_found: A09HighWatermarkBeforeTruncation, from 3_499, within 10_500;
     a_fetch_that_looks_at_the_log_twice_is_found: A10TwoPhaseFetchBound, from 0, within 30;
     retention_of_what_is_not_committed_is_found: A13RetentionIgnoresHighWatermark, from 283, within 852;

@@ -48,7 +48,7 @@ impl Cut {
 
     /// Whether the log is not what it was any more, and not yet what it will be.
     const fn is_half_done(&self) -> bool {
-        matches!(self.step, Step::Opening(_) | Step::Emptying)
+        !matches!(self.step, Step::Waiting)
     }
 }
 

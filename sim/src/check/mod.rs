@@ -126,6 +126,9 @@ struct PlannedPartition {
 /// Where the metadata log lies on every disk.
 const METADATA_DIR: &str = "0/__cluster_metadata-0";
 
+/// What a broker leaves that has stopped with all its logs closed.
+const CLEAN_STOP_MARKER: &str = "0/.kafka_cleanshutdown";
+
 /// `producer.id.expiration.ms`, unless the plan says otherwise: Kafka's default.
 const PRODUCER_EXPIRATION_MS_DEFAULT: i64 = 86_400_000;
 
@@ -653,9 +656,13 @@ impl Checks {
         if self.are_off {
             return Ok(());
         }
+        // A follower that was to cut a log when it stopped says of none that it is whole.
+        let is_vouched_for = disk.contents(CLEAN_STOP_MARKER).is_some();
         if !disk.is_damaged() {
             for (dir, log) in &mut self.logs {
-                log_prefix::check_at_clean_stop(dir, log, disk)?;
+                if is_vouched_for || !self.is_member || &**dir == METADATA_DIR {
+                    log_prefix::check_at_clean_stop(dir, log, disk)?;
+                }
             }
         }
         self.on_quiet_disk(disk)?;
