@@ -238,10 +238,10 @@ impl Truth {
         self.committed.get(index).filter(|committed| committed.batch.base <= offset)
     }
 
-    /// The offset up to which a log is what is committed; it is known to be that up to `from`. It may lack what others have
-    /// deleted.
+    /// The offset up to which a log is what is committed; it is known to be that up to `from`. What others have deleted it may
+    /// lack, or have otherwise: whoever deleted it cannot say any more where a log parted from it (KIP-101).
     fn matching_end(&self, from: i64, log: &LogTruth) -> i64 {
-        let from = if log.first_base() <= self.start { from.max(log.first_base()) } else { from };
+        let from = if log.first_base() > self.start { from } else { from.max(self.start.min(log.end())) };
         let mut end = from;
         let committed = &self.committed[self.committed.partition_point(|it| it.batch.end <= from)..];
         let batches = &log.batches()[log.batches().partition_point(|batch| batch.end_offset <= from)..];
@@ -364,7 +364,9 @@ impl ReplicationChecks {
         let led = said.leads.or_else(|| seen.said.and_then(|before| before.leads));
         seen.said = Some(said);
         let matching_end = truth.matching_end(known_end, log);
-        truncation_guard::check(&name, node, truth, before.min(truth.end()), matching_end)?;
+        // Of what was deleted nobody says what it was.
+        let had = if before > truth.start { before.min(truth.end()) } else { 0 };
+        truncation_guard::check(&name, node, truth, had, matching_end)?;
         let mut lost = 0;
         if let Some(epoch) = said.leads
             && truth.leaders.note(&name, node, epoch)?
