@@ -31,6 +31,8 @@ pub(crate) struct SessionPartition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) fetch_offset: Offset,
+    /// Where the log of a replica begins; -1 of others.
+    pub(crate) log_start: Offset,
     pub(crate) max_bytes: u64,
     pub(crate) current_leader_epoch: LeaderEpoch,
     pub(crate) last_fetched_epoch: LeaderEpoch,
@@ -276,6 +278,7 @@ fn wanted(request: &FetchRequest) -> Vec<(SessionPartition, Wanted)> {
             };
             let wanted = Wanted {
                 fetch_offset: Offset(partition.fetch_offset),
+                log_start: Offset(partition.log_start_offset),
                 max_bytes: u64::try_from(partition.partition_max_bytes).unwrap_or(0),
                 current_leader_epoch: LeaderEpoch(partition.current_leader_epoch),
                 last_fetched_epoch: LeaderEpoch(partition.last_fetched_epoch),

@@ -222,6 +222,10 @@ marks! {
     ReplicaFetchedDamage = "replica.fetched_damage";
     /// A leader's log began behind the end of its follower's.
     ReplicaOutOfRange = "replica.out_of_range";
+    /// A consumer was sent to a follower in its rack.
+    FetchPreferredReplica = "fetch.preferred_replica";
+    /// A consumer reads from a follower.
+    FetchFromFollower = "fetch.from_follower";
     /// A fetch waited and was answered because of an append.
     FetchWoken = "fetch.woken";
     /// A fetch waited and was answered because its time was up.

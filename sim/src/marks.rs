@@ -112,6 +112,8 @@ world_marks! {
     IncrementalFetch = "client.incremental_fetch",
     /// A consumer's offset was out of range, and it began anew.
     OffsetReset = "client.offset_reset",
+    /// A follower had not what a consumer was to read next, so that it goes back to the leader.
+    OutOfFollowersRange = "client.out_of_followers_range",
     /// A consumer learnt that the log had lost what it had read last, and goes on where the loss began.
     PositionTruncated = "client.position_truncated",
     /// A consumer met a batch that is not as it was written, and stopped there.

@@ -269,6 +269,8 @@ pub struct BrokerConfig {
     pub quorum: QuorumConfig,
     /// `broker.rack`.
     pub broker_rack: Option<String>,
+    /// `replica.selector.class`.
+    pub replica_selector: ReplicaSelector,
     /// `log.dirs`, or `log.dir`; not empty.
     pub log_dirs: Vec<String>,
     /// `metadata.log.dir`, or the first of `log_dirs`.
@@ -579,6 +581,36 @@ pub enum Unsupported {
          remove the key to keep none"
     )]
     Authorizer,
+    /// A class that selects replicas and is not Kafka's own.
+    #[error(
+        "there are no replica selectors but {RACK_AWARE_SELECTOR} and {LEADER_SELECTOR}; \
+         remove the key to have consumers read from leaders"
+    )]
+    ReplicaSelector,
+}
+
+const LEADER_SELECTOR: &str = "org.apache.kafka.common.replica.LeaderSelector";
+const RACK_AWARE_SELECTOR: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+
+/// Whom a leader has consumers read from (KIP-392).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplicaSelector {
+    /// Itself.
+    #[default]
+    Leader,
+    /// A follower in the consumer's rack, if it is not there itself.
+    RackAware,
+}
+
+impl ReplicaSelector {
+    /// By the name of its class; nothing if there is none of that name.
+    fn of_class(name: Option<&str>) -> Option<Self> {
+        match name {
+            None | Some("" | LEADER_SELECTOR) => Some(Self::Leader),
+            Some(RACK_AWARE_SELECTOR) => Some(Self::RackAware),
+            Some(_) => None,
+        }
+    }
 }
 
 /// Something in the configuration that does not do what its author may think.
@@ -720,6 +752,9 @@ fn judge_entry(key: &str, entry: &Entry) -> Result<Option<Note>, Reason> {
             Some(STANDARD_AUTHORIZER) => Ok(Some(Note::AclsNotEnforced)),
             Some(_) | None => Err(Reason::Unsupported(Unsupported::Authorizer)),
         };
+    }
+    if key == "replica.selector.class" && ReplicaSelector::of_class(value.as_str()).is_none() {
+        return Err(Reason::Unsupported(Unsupported::ReplicaSelector));
     }
     let changes_something = definition.effect == Effect::Effective || is_judged_by_rules(key);
     let is_default = definition.default_value().is_some_and(|default| default == value);
@@ -926,6 +961,8 @@ impl Rules<'_> {
                 file_delete_delay_ms: read.i64("internal.metadata.delete.delay.millis").max(0),
             },
             broker_rack: read.text("broker.rack"),
+            replica_selector: ReplicaSelector::of_class(read.text("replica.selector.class").as_deref())
+                .unwrap_or_default(),
             log_dirs,
             metadata_log_dir,
             num_partitions: i32::try_from(read.i64("num.partitions")).expect("the key is an INT"),

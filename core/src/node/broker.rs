@@ -838,6 +838,12 @@ impl Broker {
         (partition.is_leader() || partition.is_offline()).then_some((owner, partition))
     }
 
+    /// The partition that a request names, if this node has a replica of it.
+    pub(super) fn hosted(&self, id: TopicIdPartition) -> Option<(u32, &Partition)> {
+        let owner = *self.owners.get(&id)?;
+        Some((owner, self.partitions.get(&owner)?))
+    }
+
     pub(super) const fn is_stopping(&self) -> bool {
         matches!(self.stage, Stage::Closing | Stage::Marking | Stage::Stopped)
     }

@@ -1,7 +1,8 @@
 //! Fetch: answered with stretches of files as soon as enough bytes are there for the reader to see, or time is up. What
-//! another replica fetches says how far it is, too.
+//! another replica fetches says how far it is, too. A consumer may read from a follower, and is sent to one in its rack (KIP-392).
 
 use super::broker::{Broker, Parked, ReplyTo};
+use super::read_replica::Consumer;
 use crate::fetch_session::{SessionPartition, SessionUse, Told, Wanted};
 use crate::ids::{BrokerEpoch, LeaderEpoch, NodeId, Offset, TopicIdPartition};
 use crate::log::lookup::BatchPlace;
@@ -18,13 +19,14 @@ use sordini_protocol::messages::fetch_response::{
 };
 use sordini_protocol::messages::{FetchRequest, FetchResponse};
 use sordini_protocol::request::AnyResponse;
-use sordini_protocol::wire::{Records, StoredRange};
+use sordini_protocol::wire::{Records, StoredRange, Str};
 
 /// A fetch that looks for its offsets, or waits for more bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct ParkedFetch {
     pub(crate) reply_to: ReplyTo,
     session: SessionUse,
+    reader: Reader,
     isolation: FetchIsolation,
     min_bytes: u64,
     max_bytes: u64,
@@ -56,6 +58,30 @@ impl Replica {
     }
 }
 
+/// Who reads.
+#[derive(Clone, Debug)]
+enum Reader {
+    /// Another replica, which says how far it is unless it has done so before.
+    Replica(Option<Replica>),
+    /// A client that knows of leaders only.
+    Client,
+    /// A client that may read from followers.
+    Consumer(Consumer),
+}
+
+impl Reader {
+    fn of(request: &FetchRequest, version: i16, listener: &Str) -> Self {
+        match Replica::of(request, version) {
+            Some(replica) => Self::Replica(Some(replica)),
+            None if version >= FOLLOWER_READS_FROM => {
+                // A parked fetch outlives its frame.
+                Self::Consumer(Consumer { rack: request.rack_id.detached(), listener: listener.clone() })
+            }
+            None => Self::Client,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct FetchPart {
     name: SessionPartition,
@@ -77,17 +103,29 @@ enum PartState {
     },
     /// Where the offset lies is being looked up.
     Searching,
+    /// A follower is nearer to who asks.
+    Preferred(NodeId),
     /// Records begin here.
     At(BatchPlace),
     /// Nothing to read yet.
     AtEnd,
 }
 
+/// The first version whose clients know that they may read from followers (KIP-392).
+const FOLLOWER_READS_FROM: i16 = 11;
+
 /// The first version that tells clients where the leader went (KIP-951).
 const LEADER_HINTS_FROM: i16 = 16;
 
 impl Broker {
-    pub(super) fn on_fetch(&mut self, reply_to: ReplyTo, request: &FetchRequest, now: Now, out: &mut Outbox) {
+    pub(super) fn on_fetch(
+        &mut self,
+        reply_to: ReplyTo,
+        listener: &Str,
+        request: &FetchRequest,
+        now: Now,
+        out: &mut Outbox,
+    ) {
         let evictions = self.sessions.evictions();
         let opened = self.sessions.open(request, reply_to.version, now.monotonic, &mut self.rng);
         out.sometimes_if(self.sessions.evictions() > evictions, Mark::FetchSessionEvicted);
@@ -108,11 +146,14 @@ impl Broker {
         let id = self.next_parked_id();
         let asked = u64::try_from(request.max_bytes).unwrap_or(0);
         let max_bytes = asked.min(u64::from(self.config.fetch_max_bytes));
-        let replica = Replica::of(request, reply_to.version);
-        let replica_id = replica.map_or(-1, |replica| replica.id.0);
-        let isolation = FetchIsolation::of(replica_id, request.isolation_level);
+        let reader = Reader::of(request, reply_to.version, listener);
+        let isolation = match &reader {
+            Reader::Replica(_) => FetchIsolation::LogEnd,
+            Reader::Client | Reader::Consumer(_) => FetchIsolation::of(-1, request.isolation_level),
+        };
         let mut fetch = ParkedFetch {
             session,
+            reader,
             isolation,
             reply_to,
             // Nobody waits for more than there is room for.
@@ -126,12 +167,15 @@ impl Broker {
         };
         for (index, (name, wanted)) in wanted.into_iter().enumerate() {
             let part = Part { parked: id, index };
-            let (owner, state) = self.begin_part(part, &name, wanted, isolation, replica, now, out);
+            let (owner, state) = self.begin_part(part, &name, wanted, isolation, &fetch.reader, now, out);
             fetch.parts.push(FetchPart { name, wanted, owner, state, ready_bytes: 0 });
             self.count(&mut fetch, index);
         }
         if fetch.searching == 0 && (fetch.is_due || fetch.ready_bytes >= fetch.min_bytes) {
             return self.answer_fetch(fetch, out);
+        }
+        if let Reader::Replica(said) = &mut fetch.reader {
+            *said = None;
         }
         for (index, part) in fetch.parts.iter().enumerate() {
             if let Some(partition) = part.owner.and_then(|owner| self.partitions.get_mut(&owner)) {
@@ -149,7 +193,7 @@ impl Broker {
         name: &SessionPartition,
         wanted: Wanted,
         isolation: FetchIsolation,
-        replica: Option<Replica>,
+        reader: &Reader,
         now: Now,
         out: &mut Outbox,
     ) -> (Option<u32>, PartState) {
@@ -165,15 +209,21 @@ impl Broker {
             return (None, PartState::Failed(ErrorCode::UnknownTopicOrPartition));
         }
         let id = TopicIdPartition { topic: topic.id, partition: name.partition };
-        let Some((owner, partition)) = self.led(id) else {
-            return (None, PartState::Failed(ErrorCode::NotLeaderOrFollower));
+        let (owner, partition) = match self.hosted(id) {
+            Some((_, partition)) if partition.is_offline() => {
+                return (None, PartState::Failed(ErrorCode::KafkaStorageError));
+            }
+            Some(hosted) if hosted.1.is_leader() || matches!(reader, Reader::Consumer(_)) => hosted,
+            Some(_) | None => return (None, PartState::Failed(ErrorCode::NotLeaderOrFollower)),
         };
-        if partition.is_offline() {
-            return (None, PartState::Failed(ErrorCode::KafkaStorageError));
-        }
         if let Err(code) = partition.check_leader_epoch(wanted.current_leader_epoch) {
             return (None, PartState::Failed(code));
         }
+        if self.cuts.contains_key(&owner) {
+            // Soon it will be the leader's log again.
+            return (None, PartState::Failed(ErrorCode::ReplicaNotAvailable));
+        }
+        let partition = &self.partitions[&owner];
         let (log_start, log_end) = (partition.log().log_start(), partition.log().next_offset());
         if wanted.last_fetched_epoch != LeaderEpoch::UNKNOWN {
             match partition.log().epochs().end_offset_for(wanted.last_fetched_epoch, log_end) {
@@ -187,12 +237,19 @@ impl Broker {
         if wanted.fetch_offset < log_start || wanted.fetch_offset > log_end {
             return (None, PartState::Failed(ErrorCode::OffsetOutOfRange));
         }
-        if let Some(Replica { id: replica, broker_epoch }) = replica {
+        if let Reader::Consumer(consumer) = reader
+            && let Some(preferred) = self.preferred_replica(owner, consumer, wanted.fetch_offset)
+        {
+            out.sometimes(Mark::FetchPreferredReplica);
+            return (Some(owner), PartState::Preferred(preferred));
+        }
+        if let Reader::Replica(Some(Replica { id: replica, broker_epoch })) = *reader {
             if self.is_of_an_earlier_life(replica, broker_epoch) {
                 return (None, PartState::Failed(ErrorCode::NotLeaderOrFollower));
             }
             let is_eligible = self.may_be_in_sync(replica, broker_epoch);
-            let fetch = FollowerFetch { replica, broker_epoch, is_eligible, end: wanted.fetch_offset };
+            let Wanted { fetch_offset: end, log_start, .. } = wanted;
+            let fetch = FollowerFetch { replica, broker_epoch, is_eligible, end, log_start };
             if !self.on_follower_fetch(owner, &fetch, now, out) {
                 // A replica that asks in this very epoch knows of metadata that this node has not seen.
                 let is_ahead = wanted.current_leader_epoch != LeaderEpoch::UNKNOWN;
@@ -202,6 +259,7 @@ impl Broker {
             }
         }
         let partition = self.partitions.get_mut(&owner).expect("it was just found");
+        out.sometimes_if(!partition.is_leader(), Mark::FetchFromFollower);
         let end = partition.visible_end(isolation);
         if wanted.fetch_offset >= end {
             return (Some(owner), PartState::AtEnd);
@@ -222,7 +280,9 @@ impl Broker {
         fetch.ready_bytes -= part.ready_bytes;
         part.ready_bytes = 0;
         match part.state {
-            PartState::Failed(_) | PartState::Diverging { .. } => fetch.is_due = true,
+            PartState::Failed(_) | PartState::Diverging { .. } | PartState::Preferred(_) => {
+                fetch.is_due = true
+            }
             PartState::Searching => fetch.searching += 1,
             PartState::AtEnd => {}
             PartState::At(place) => {
@@ -263,12 +323,15 @@ impl Broker {
         if state == PartState::Searching && owner.is_some_and(|owner| self.partitions.contains_key(&owner)) {
             return;
         }
-        let isolation = fetch.isolation;
+        let (isolation, reader) = (fetch.isolation, fetch.reader.clone());
         let keeps_place = matches!(state, PartState::At(_))
             && owner.and_then(|owner| self.partitions.get(&owner)).is_some_and(|it| it.is_leader());
         if !keeps_place {
-            // How far a replica is, it has said before.
-            let (owner, state) = self.begin_part(part, &name, wanted, isolation, None, now, out);
+            let (owner, state) = self.begin_part(part, &name, wanted, isolation, &reader, now, out);
+            if let Some(partition) = owner.and_then(|owner| self.partitions.get_mut(&owner)) {
+                // Who leads no more has told everybody who waited, and a consumer goes on to wait.
+                partition.await_data(part, isolation);
+            }
             let Some(Parked::Fetch(fetch)) = self.parked.get_mut(&part.parked) else { return };
             if fetch.parts[part.index].state == PartState::Searching {
                 fetch.searching -= 1;
@@ -357,6 +420,7 @@ impl Broker {
                     data.diverging_epoch =
                         EpochEndOffset { epoch: epoch.0, end_offset: end.0, ..EpochEndOffset::default() };
                 }
+                PartState::Preferred(replica) => data.preferred_read_replica = replica.0,
                 PartState::Searching | PartState::AtEnd => {}
                 // Retention or a client deleted the records while the request waited.
                 PartState::At(_) if part.wanted.fetch_offset.0 < data.log_start_offset => {
@@ -384,7 +448,8 @@ impl Broker {
                 }
             }
             let told = Told { high_watermark: data.high_watermark, log_start: data.log_start_offset };
-            let must_tell = data.error_code != 0 || matches!(part.state, PartState::Diverging { .. });
+            let must_tell = data.error_code != 0
+                || matches!(part.state, PartState::Diverging { .. } | PartState::Preferred(_));
             if !self.sessions.is_news(fetch.session, &part.name, told, has_records, must_tell) {
                 continue;
             }

@@ -20,6 +20,7 @@ mod loading;
 mod metadata;
 mod output;
 mod produce;
+mod read_replica;
 mod replica_fetcher;
 mod to_controller;
 mod truncation;
@@ -452,7 +453,7 @@ fn on_request(
         AnyRequest::DescribeTopicPartitions(request) => {
             broker.on_describe_topic_partitions(&reply_to, &request, out);
         }
-        AnyRequest::Fetch(request) => broker.on_fetch(reply_to, &request, now, out),
+        AnyRequest::Fetch(request) => broker.on_fetch(reply_to, &context.listener, &request, now, out),
         AnyRequest::ListOffsets(request) => broker.on_list_offsets(reply_to, &request, now, out),
         AnyRequest::OffsetForLeaderEpoch(request) => {
             broker.on_offset_for_leader_epoch(&reply_to, &request, out)

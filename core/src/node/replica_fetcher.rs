@@ -434,7 +434,8 @@ impl Broker {
             if self.museum.has(Exhibit::A09HighWatermarkBeforeTruncation) {
                 let (high_watermark, log_start) =
                     (Offset(data.high_watermark), Offset(data.log_start_offset));
-                partition.follow_ends(high_watermark, log_start, now, out);
+                let awakened = partition.follow_ends(high_watermark, log_start, now, out);
+                self.on_awakened(owner, awakened, now, out);
             }
             if !self.cut_log(owner, to, now, out) {
                 // The leader contradicts itself.
@@ -452,7 +453,8 @@ impl Broker {
             is_whole = partition.append_fetched(bytes, now, out);
         }
         let (high_watermark, log_start) = (Offset(data.high_watermark), Offset(data.log_start_offset));
-        partition.follow_ends(high_watermark, log_start, now, out);
+        let awakened = partition.follow_ends(high_watermark, log_start, now, out);
+        self.on_awakened(owner, awakened, now, out);
         self.arm_log_timer(owner);
         if !is_whole {
             out.sometimes(Mark::ReplicaFetchedDamage);

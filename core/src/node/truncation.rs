@@ -83,6 +83,10 @@ impl Broker {
     fn begin_cutting(&mut self, owner: u32, cut: Cut, now: Now, out: &mut Outbox) {
         out.sometimes(Mark::PartitionCut);
         self.cuts.insert(owner, cut);
+        if let Some(partition) = self.partitions.get_mut(&owner) {
+            let awakened = partition.take_waiting();
+            self.on_awakened(owner, awakened, now, out);
+        }
         self.pursue_cuts(now, out);
     }
 

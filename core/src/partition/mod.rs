@@ -5,7 +5,7 @@
 
 mod replication;
 
-pub(crate) use replication::{DecidedIsr, FollowerFetch, Refused, WantedIsr};
+pub(crate) use replication::{DecidedIsr, FollowerFetch, ReadReplica, Refused, WantedIsr};
 
 use crate::config::topic::{Codec, CompressionType, MessageTimestampType, TopicConfig};
 use crate::controller::image::PartitionState;
@@ -198,8 +198,11 @@ impl Partition {
         self.maybe_advance_high_watermark(now)
     }
 
-    /// Leads no more, if it did. Everybody who waits is to be told.
+    /// Leads no more, if it did. Everybody who waits is to be told, unless nothing is new.
     pub(crate) fn become_follower(&mut self, epoch: LeaderEpoch) -> Awakened {
+        if self.is_follower_in(epoch) {
+            return Awakened::default();
+        }
         self.leader_epoch = epoch;
         self.role = Role::Follower { leader_high_watermark: self.high_watermark };
         self.take_waiting()
@@ -211,7 +214,8 @@ impl Partition {
         self.take_waiting()
     }
 
-    fn take_waiting(&mut self) -> Awakened {
+    /// Everybody who waits, and does so no more.
+    pub(crate) fn take_waiting(&mut self) -> Awakened {
         let mut awakened = Awakened::default();
         awakened
             .produced
@@ -329,6 +333,11 @@ impl Partition {
         self.replication_mut().is_some_and(|it| it.propose_shrinking(leader_end, now.monotonic))
     }
 
+    /// The followers that a consumer may read from at an offset, as far as this leader knows.
+    pub(crate) fn read_replicas(&self, offset: Offset) -> impl Iterator<Item = ReadReplica> {
+        self.replication().into_iter().flat_map(move |it| it.read_replicas(offset))
+    }
+
     /// The life of a broker that fetches, as far as it has said which, if it has fetched from this leader.
     pub(crate) fn follower_epoch(&self, replica: NodeId) -> Option<Option<BrokerEpoch>> {
         self.replication()?.follower_epoch(replica)
@@ -410,27 +419,31 @@ impl Partition {
         }
     }
 
-    /// Takes over what the leader says of its high watermark and of where its log begins.
+    /// Takes over what the leader says of its high watermark and of where its log begins. Answers who can read more of it.
     pub(crate) fn follow_ends(
         &mut self,
         high_watermark: Offset,
         log_start: Offset,
         now: Now,
         out: &mut Outbox,
-    ) {
+    ) -> Awakened {
+        let mut awakened = Awakened::default();
         if let Role::Follower { leader_high_watermark } = &mut self.role {
             *leader_high_watermark = high_watermark;
-            self.follow_high_watermark();
+            awakened.fetches = self.follow_high_watermark();
             let config = Arc::clone(&self.config);
             self.log.advance_log_start(log_start.min(self.high_watermark), &config, now, out);
         }
+        awakened
     }
 
-    /// A follower's high watermark is the leader's, as far as its log goes. It may fall: a new leader may know of less.
-    fn follow_high_watermark(&mut self) {
-        if let Role::Follower { leader_high_watermark } = self.role {
-            self.high_watermark = leader_high_watermark.min(self.log.written_end()).max(self.log.log_start());
-        }
+    /// A follower's high watermark is the leader's, as far as its log goes. It may fall: a new leader may know of less. Answers
+    /// who can read more.
+    fn follow_high_watermark(&mut self) -> Vec<Part> {
+        let Role::Follower { leader_high_watermark } = self.role else { return Vec::new() };
+        let was = self.high_watermark;
+        self.high_watermark = leader_high_watermark.min(self.log.written_end()).max(self.log.log_start());
+        if self.high_watermark > was { self.waiting_for_data.iter().copied().collect() } else { Vec::new() }
     }
 
     /// Where this log has to be cut when the leader's has something else behind the end of an epoch (KIP-101, KIP-279): what it
@@ -655,7 +668,7 @@ impl Partition {
         let progress = self.log.on_completed(sequence, result, out)?;
         let mut awakened = Awakened::default();
         if progress.written {
-            self.follow_high_watermark();
+            awakened.fetches = self.follow_high_watermark();
             take_reached(&mut self.waiting_for_write, self.log.written_end(), &mut awakened.produced);
             let Awakened { produced, fetches, .. } = self.maybe_advance_high_watermark(now);
             awakened.produced.extend(produced);

@@ -18,6 +18,8 @@ use sordini_protocol::error_code::ErrorCode;
 struct Follower {
     /// Where its log ends; not known before its first fetch in this epoch.
     end: Option<Offset>,
+    /// Where its log begins, as far as it has said where that ends.
+    log_start: Offset,
     /// When it had last all that there was.
     caught_up_at: Option<Instant>,
     /// When it fetched last, and where the leader's log ended then.
@@ -33,6 +35,7 @@ impl Follower {
     fn unheard(is_in_sync: bool, now: Instant) -> Self {
         Self {
             end: None,
+            log_start: Offset(0),
             caught_up_at: is_in_sync.then_some(now),
             last_fetch: None,
             broker_epoch: None,
@@ -56,6 +59,18 @@ pub(crate) struct FollowerFetch {
     pub(crate) is_eligible: bool,
     /// It has everything below.
     pub(crate) end: Offset,
+    /// Down to here.
+    pub(crate) log_start: Offset,
+}
+
+/// A follower in sync that consumers may read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReadReplica {
+    pub(crate) id: NodeId,
+    /// Where its log ends.
+    pub(crate) end: Offset,
+    /// When it had last all that there was.
+    pub(crate) caught_up_at: Option<Instant>,
 }
 
 /// A change of the in-sync replicas that was proposed and not heard of, with the lives in which their brokers were then: what
@@ -220,6 +235,7 @@ impl Replication {
         }
         follower.last_fetch = Some((now, leader_end));
         follower.end = Some(fetch.end);
+        follower.log_start = fetch.log_start;
         follower.broker_epoch = fetch.broker_epoch;
         follower.is_eligible = fetch.is_eligible;
         true
@@ -229,6 +245,16 @@ impl Replication {
     pub(crate) fn follower_epoch(&self, replica: NodeId) -> Option<Option<BrokerEpoch>> {
         let follower = self.followers.get(&replica)?;
         follower.last_fetch.map(|_| follower.broker_epoch)
+    }
+
+    /// The followers in sync that have what is read at an offset, or will have it next. One that is not in sync may lag behind
+    /// for ever, and a consumer with it (KIP-392).
+    pub(crate) fn read_replicas(&self, offset: Offset) -> impl Iterator<Item = ReadReplica> {
+        self.followers.iter().filter_map(move |(id, follower)| {
+            let end = follower.end.filter(|end| (follower.log_start..=*end).contains(&offset))?;
+            let is_in_sync = self.isr.contains(id);
+            is_in_sync.then_some(ReadReplica { id: *id, end, caught_up_at: follower.caught_up_at })
+        })
     }
 
     /// Takes note of whether the life of a broker that fetches may be in sync.
@@ -334,8 +360,13 @@ mod tests {
     }
 
     fn fetch(replica: i32, end: i64) -> FollowerFetch {
-        let (replica, end) = (NodeId(replica), Offset(end));
-        FollowerFetch { replica, broker_epoch: Some(BrokerEpoch(100)), is_eligible: true, end }
+        FollowerFetch {
+            replica: NodeId(replica),
+            broker_epoch: Some(BrokerEpoch(100)),
+            is_eligible: true,
+            end: Offset(end),
+            log_start: Offset(0),
+        }
     }
 
     fn replicated(replication: &Replication, leader_end: i64, seconds: u64) -> Option<i64> {
@@ -419,6 +450,21 @@ mod tests {
         assert_eq!(replication.maximal_isr().len(), 2, "it counts at once");
         assert_eq!(replication.in_sync(), 1);
         assert_eq!(replicated(&replication, 12, 1), Some(11));
+    }
+
+    #[test]
+    fn consumers_may_read_from_who_is_in_sync_and_has_the_offset() {
+        let mut replication = led(&[1, 2]);
+        let serving = |replication: &Replication, offset| {
+            replication.read_replicas(Offset(offset)).map(|it| it.id.0).collect::<Vec<i32>>()
+        };
+        assert_eq!(serving(&replication, 5), Vec::<i32>::new(), "nobody has said what it has");
+        let from = |replica, log_start| FollowerFetch { log_start: Offset(log_start), ..fetch(replica, 12) };
+        replication.on_fetch(&from(2, 5), Offset(12), at(1));
+        replication.on_fetch(&from(3, 0), Offset(12), at(1));
+        assert_eq!(serving(&replication, 5), [2], "3 is not in sync");
+        assert_eq!(serving(&replication, 12), [2], "what comes next is there soon");
+        assert_eq!((serving(&replication, 4), serving(&replication, 13)), (Vec::new(), Vec::new()));
     }
 
     #[test]

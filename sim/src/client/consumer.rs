@@ -1,5 +1,6 @@
 //! A consumer of assigned partitions: asks where they begin, then fetches from there to the end, with a fetch session or
-//! without. When a partition has another leader epoch, it asks whether the log still has what it read last (KIP-320).
+//! without. When a partition has another leader epoch, it asks whether the log still has what it read last (KIP-320). It reads
+//! from a follower that the leader names (KIP-392), until there is an error or a while has passed.
 
 use super::{ClientOutbox, Link, Surroundings, Way};
 use crate::history::{Entry, Isolation, Operation, Stage};
@@ -32,6 +33,10 @@ const OFFSET_FOR_LEADER_EPOCH_VERSION: i16 = 4;
 
 /// A consumer whose fetches wait for less than this waits by itself when one brought nothing.
 const IDLE_WAIT_MS_MIN: i32 = 20;
+
+/// How long it reads from a follower before it asks the leader again: `metadata.max.age.ms`, much less than Kafka's default of
+/// five minutes.
+const PREFERRED_FOR_US: u64 = 3_000_000;
 
 /// No batch of a plan is larger.
 const DECOMPRESSED_MAX: usize = 1 << 24;
@@ -71,6 +76,8 @@ pub struct Consumer {
     session_epoch: i32,
     last_error: ErrorCode,
     refusals: Vec<String>,
+    /// The place in the plan of the follower that it reads from, and until when.
+    preferred: Option<(usize, u64)>,
 }
 
 impl Consumer {
@@ -89,6 +96,7 @@ impl Consumer {
             session_epoch: 0,
             last_error: ErrorCode::None,
             refusals: Vec::new(),
+            preferred: None,
         }
     }
 
@@ -142,6 +150,8 @@ impl Consumer {
         }
         if !self.link.knows_all_topics() {
             self.link.ask_for_metadata(now, self.plan.request_timeout_us, out);
+        } else if self.has_found_follower(now, out) {
+            self.ask_for_records(now, out);
         } else if !self.has_found_leader(now, out) {
             // The topics are asked for again first.
             self.ask_what_is_next(now, out);
@@ -152,6 +162,21 @@ impl Consumer {
         } else {
             self.ask_for_records(now, out);
         }
+    }
+
+    /// Whether it talks to the follower that it is to read from, and has nothing to ask that only leaders answer.
+    fn has_found_follower(&mut self, now: u64, out: &mut ClientOutbox) -> bool {
+        self.preferred.take_if(|(_, until)| *until <= now);
+        let Some((follower, _)) = self.preferred else { return false };
+        let is_lost = |assigned: &Assigned| assigned.position.is_none() && !assigned.is_stopped;
+        if self.assigned.values().any(is_lost) || self.has_doubtful_positions() {
+            return false;
+        }
+        if self.link.node != follower {
+            self.link.turn_to(follower, out);
+            self.forget_requests();
+        }
+        true
     }
 
     /// Whether it talks to the leader of what it reads.
@@ -269,6 +294,7 @@ impl Consumer {
             session_id: if self.plan.has_sessions { self.session_id } else { 0 },
             session_epoch: if self.plan.has_sessions { self.session_epoch } else { -1 },
             topics: topics.into_values().collect(),
+            rack_id: self.plan.rack.as_deref().map(Str::from).unwrap_or_default(),
             ..Default::default()
         };
         let max_wait_us = u64::try_from(self.plan.max_wait_ms).expect("not negative") * 1_000;
@@ -384,6 +410,7 @@ impl Consumer {
 
     /// An error to a question about offsets: it is asked again, and of whom, if the metadata is not what it was.
     fn on_question_refused(&mut self, now: u64, error: ErrorCode, place: (usize, i32), question: &str) {
+        self.preferred = None;
         if error.is_retriable() {
             self.link.is_astray = true;
             self.last_error = error;
@@ -474,6 +501,11 @@ impl Consumer {
         if error.is_error() {
             out.history.push(Entry { offset: assigned.position, ..entry(Stage::Fail) });
         }
+        if error == ErrorCode::OffsetOutOfRange && self.preferred.take().is_some() {
+            // The leader's log may have it.
+            out.marks.push(WorldMark::OutOfFollowersRange);
+            return false;
+        }
         if error == ErrorCode::OffsetOutOfRange {
             // A loss of power took what was read, or somebody deleted it: what is left is read from its beginning.
             out.marks.push(WorldMark::OffsetReset);
@@ -488,6 +520,10 @@ impl Consumer {
         if error.is_error() {
             self.on_question_refused(now, error, place, "a fetch");
             return false;
+        }
+        if let Ok(follower) = usize::try_from(partition.preferred_read_replica - 1) {
+            self.preferred = Some((follower, now + PREFERRED_FOR_US));
+            return true;
         }
         let high_watermark = Some(partition.high_watermark);
         let is_news = std::mem::replace(&mut assigned.high_watermark, high_watermark) != high_watermark;
@@ -533,6 +569,7 @@ impl Consumer {
     pub(super) fn on_disconnected(&mut self, now: u64, out: &mut ClientOutbox) {
         self.link.on_disconnected(now);
         self.link.turn_to_another(out);
+        self.preferred = None;
         self.forget_requests();
     }
 

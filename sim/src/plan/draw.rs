@@ -612,6 +612,7 @@ fn draw_consumer(draw: &mut Draw, swarm: &Swarm, topics: &[TopicPlan], client: u
         max_bytes: draw.one_of(&[1, 4_000, 52_428_800]),
         partition_max_bytes: draw.one_of(&[1, 700, 1_048_576]),
         request_timeout_us: draw.one_of(&[500_000, 3_000_000, 30_000_000]),
+        rack: None,
     }
 }
 

@@ -388,6 +388,9 @@ pub struct ConsumerPlan {
     pub partition_max_bytes: i32,
     /// How long it waits beyond `max_wait_ms` for an answer before it closes the connection.
     pub request_timeout_us: u64,
+    /// `client.rack`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rack: Option<String>,
 }
 
 /// What a client does that sets configurations which hold for all brokers. Every value is another.

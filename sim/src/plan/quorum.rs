@@ -417,6 +417,7 @@ impl Plan {
                 max_bytes: draw.one_of(&[4_000, 52_428_800]),
                 partition_max_bytes: draw.one_of(&[700, 1_048_576]),
                 request_timeout_us: draw.one_of(&[500_000, 3_000_000, 30_000_000]),
+                rack: None,
             });
         }
         let interval_ms = draw.one_of(&[100, 1_000]);
@@ -427,12 +428,28 @@ impl Plan {
         if draw.chance(1, 2) {
             self.draw_moves_of_replicated(draw, &brokers, duration_us);
         }
+        if draw.chance(1, 3) {
+            self.draw_racks(draw);
+        }
         if draw.chance(1, 2) {
             let lag_ms = draw.one_of(&[600, 1_000, 5_000]);
             for node in &mut self.nodes {
                 node.properties.insert("replica.lag.time.max.ms".to_owned(), lag_ms.to_string());
                 node.properties.insert("replica.fetch.wait.max.ms".to_owned(), (lag_ms / 3).to_string());
             }
+        }
+    }
+
+    /// Has brokers and consumers stand in racks, and leaders send consumers to followers in theirs.
+    fn draw_racks(&mut self, draw: &mut Draw) {
+        const RACKS: [&str; 2] = ["near", "far"];
+        for node in &mut self.nodes {
+            node.properties.insert("broker.rack".to_owned(), draw.one_of(&RACKS).to_owned());
+            let selector = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+            node.properties.insert("replica.selector.class".to_owned(), selector.to_owned());
+        }
+        for consumer in &mut self.consumers {
+            consumer.rack = Some(draw.one_of(&RACKS).to_owned());
         }
     }
 
@@ -569,6 +586,7 @@ impl Plan {
             max_bytes: 1 << 20,
             partition_max_bytes: 1 << 20,
             request_timeout_us: 5_000_000,
+            rack: None,
         };
         let topic = TopicPlan {
             name: "reference".to_owned(),

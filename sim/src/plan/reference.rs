@@ -65,6 +65,7 @@ impl Plan {
             max_bytes: 52_428_800,
             partition_max_bytes: 1_048_576,
             request_timeout_us: 5_000_000,
+            rack: None,
         };
         let faults = (1..REFERENCE_US / FAULT_EVERY_US)
             .map(|number| FaultPlan { at_us: number * FAULT_EVERY_US, fault: reference_fault(number) })

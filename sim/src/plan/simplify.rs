@@ -455,7 +455,7 @@ impl Simpler<'_> {
     }
 
     fn consumers(&mut self) {
-        let edits: [fn(&mut ConsumerPlan); 8] = [
+        let edits: [fn(&mut ConsumerPlan); 9] = [
             set_nothing,
             |consumer| consumer.api_version = *ApiKey::Fetch.stable_versions().end(),
             |consumer| consumer.has_sessions = false,
@@ -464,6 +464,7 @@ impl Simpler<'_> {
             |consumer| consumer.max_bytes = MAX_BYTES,
             |consumer| consumer.partition_max_bytes = PARTITION_MAX_BYTES,
             |consumer| consumer.request_timeout_us = REQUEST_TIMEOUT_US,
+            |consumer| consumer.rack = None,
         ];
         for (index, consumer) in self.plan.consumers.iter().enumerate() {
             edits.iter().for_each(|edit| self.add(|plan| edit(&mut plan.consumers[index])));

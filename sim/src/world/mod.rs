@@ -762,6 +762,7 @@ impl World {
             max_bytes: 1 << 20,
             partition_max_bytes: 1 << 20,
             request_timeout_us: 30_000_000,
+            rack: None,
         };
         let auditor = Client::Consumer(Consumer::new(self.surroundings(), plan));
         self.seat(client, node, auditor);

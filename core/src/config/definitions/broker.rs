@@ -531,7 +531,8 @@ pub static BROKER: [Definition; 360] = [
         .effective("Milliseconds between two writes of the file of high watermarks."),
     define("replica.lag.time.max.ms", Long, Is("30000"), Any, ReadOnly, High)
         .effective("A replica that had not all records for longer than this leaves the in-sync replicas, in milliseconds."),
-    define("replica.selector.class", String, Null, Any, ReadOnly, Medium),
+    define("replica.selector.class", String, Null, Any, ReadOnly, Medium)
+        .effective("Whom a leader sends consumers to: org.apache.kafka.common.replica.RackAwareReplicaSelector for a follower in the consumer's rack; unset, or org.apache.kafka.common.replica.LeaderSelector, for nobody."),
     define("replica.socket.receive.buffer.bytes", Int, Is("65536"), Any, ReadOnly, High),
     define("replica.socket.timeout.ms", Int, Is("30000"), Any, ReadOnly, High)
         .effective("How long a replica's fetch may take before its connection is given up, in milliseconds."),
