@@ -222,6 +222,10 @@ marks! {
     ReplicaFetchedDamage = "replica.fetched_damage";
     /// A leader's log began behind the end of its follower's.
     ReplicaOutOfRange = "replica.out_of_range";
+    /// A log directory could not be read when the node started, and it goes on without.
+    BootDirectoryFailed = "boot.directory_failed";
+    /// A replica has no log, and gets none while a directory has failed in which it may lie.
+    PartitionNotRecreated = "partition.not_recreated";
     /// A consumer was sent to a follower in its rack.
     FetchPreferredReplica = "fetch.preferred_replica";
     /// A consumer reads from a follower.

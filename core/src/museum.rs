@@ -121,6 +121,9 @@ exhibits! {
     /// KAFKA-15665: a partition has been moved once the replicas that were added are in sync, whatever became of those that were to
     /// stay. The old ones are dropped, and what is left in sync may be one copy of all that was acknowledged.
     A25ReassignDoneOnAddingOnly = "A25", "reassign_done_on_adding_only";
+    /// KAFKA-16234, KAFKA-16157: a replica whose log is in no directory that can be read begins anew in another. One of two disks
+    /// fails, and what was on it comes back empty and in sync; elected, it takes away all that was acknowledged.
+    A26RecreateMissingLog = "A26", "recreate_missing_log";
     /// Redpanda #3039: a batch whose sequence is known is out of order, as if the producer had been fenced. The
     /// client whose answer was lost raises its epoch, begins to count anew and sends again what is in the log
     /// already: duplicates from a producer that was promised none.

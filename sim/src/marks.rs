@@ -175,13 +175,12 @@ impl Marks {
 }
 
 /// The marks that no plan of today can come by, each with what it would take.
-const OUT_OF_REACH: [(&str, &str); 6] = [
+const OUT_OF_REACH: [(&str, &str); 5] = [
     ("controller.transaction_aborted", "only Apache Kafka's controllers write metadata transactions"),
     (
         "log.lookup.segment_deleted",
         "a disk does what is asked of one file in that order, and a segment is not searched once its deletion began",
     ),
-    ("produce.offline", "a node goes on without a partition only if it has a second log directory"),
     (
         "quorum.fetched_damage",
         "the disks of a quorum hold what they took, and the network delivers what it was given",

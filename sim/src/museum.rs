@@ -57,6 +57,8 @@ enum Need {
     Producers,
     /// Partitions that several brokers have, with clients that write to them: some plans about a quorum have them.
     Replicas,
+    /// The same, on brokers with several log directories.
+    Directories,
     /// Voters, leaders among them, and brokers that follow the leader: in other plans each node is alone.
     Quorum,
     /// A log or a controller, which every plan has.
@@ -81,6 +83,7 @@ const fn need(exhibit: Exhibit) -> Need {
         | Exhibit::A07AcceptFencedInIsr
         | Exhibit::A08HighWatermarkUnderMinIsr
         | Exhibit::A09HighWatermarkBeforeTruncation => Need::Replicas,
+        Exhibit::A26RecreateMissingLog => Need::Directories,
         Exhibit::A14ResumeLeadershipSameEpoch
         | Exhibit::A15VoterSkipsFlush
         | Exhibit::A16HighWatermarkAtEpochStart
@@ -114,6 +117,10 @@ fn may_show(seed: u64, exhibit: Exhibit) -> bool {
     match need(exhibit) {
         Need::Producers => !Plan::is_of_a_quorum(seed),
         Need::Replicas => Plan::is_of_a_quorum(seed) && Plan::draw(seed).has_replicas(),
+        Need::Directories => {
+            let plan = Plan::is_of_a_quorum(seed).then(|| Plan::draw(seed));
+            plan.is_some_and(|plan| plan.has_replicas() && plan.nodes.iter().any(|node| node.log_dirs > 1))
+        }
         Need::Quorum => Plan::is_of_a_quorum(seed),
         Need::Nothing => true,
     }

@@ -53,6 +53,7 @@ found! {
     a_metadata_log_that_time_shortens_is_found: A23MetadataLogTimeRetention, from 1, within 30;
     a_controller_that_writes_what_was_so_before_is_found: A24ControllerWriteUnfenced, from 173, within 519;
     a_move_that_is_done_too_early_is_found: A25ReassignDoneOnAddingOnly, from 3, within 30;
+    a_log_that_comes_back_empty_is_found: A26RecreateMissingLog, from 2_827, within 8_481;
     a_resent_batch_that_is_refused_is_found: A32DedupeWindowZero, from 0, within 30;
     producer_ids_handed_out_twice_are_found: A37PersistCurrentProducerIdBlock, from 3, within 30;
     a_marker_that_is_left_in_place_is_found: A42MarkerDeletedAfterLoad, from 13, within 42;

@@ -3,7 +3,7 @@
 
 use super::cluster::METADATA_VERSION;
 use super::image::{Broker, MetadataImage};
-use super::partition_change::{LOST, MIGRATING};
+use super::partition_change::is_reserved_directory;
 use super::{Asked, Controller, Decision, PRODUCER_ID_BLOCK, Refusal, text};
 use crate::ids::{BrokerEpoch, NodeId};
 use crate::museum::Exhibit;
@@ -357,8 +357,7 @@ fn check_log_dirs(image: &MetadataImage, node: NodeId, log_dirs: &[Uuid]) -> Res
     if log_dirs.is_empty() {
         return refusal("the broker has no log directory".into());
     }
-    let is_reserved = |dir: &Uuid| dir.is_zero() || *dir == LOST || *dir == MIGRATING;
-    if log_dirs.iter().any(is_reserved) {
+    if log_dirs.iter().any(is_reserved_directory) {
         return refusal("a log directory has a reserved id".into());
     }
     let distinct: BTreeSet<&Uuid> = log_dirs.iter().collect();

@@ -20,6 +20,11 @@ use sordini_protocol::wire::Uuid;
 pub(super) const LOST: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 pub(super) const MIGRATING: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
 
+/// Whether an id is of no directory.
+pub(crate) fn is_reserved_directory(id: &Uuid) -> bool {
+    id.is_zero() || *id == LOST || *id == MIGRATING
+}
+
 /// The leader was elected from outside the in-sync replicas: what it lacks is lost.
 pub(super) const RECOVERING: i8 = 1;
 
@@ -251,8 +256,7 @@ impl<'a> PartitionChange<'a> {
         let is_online = |broker: &Broker| {
             let directory = self.directory(node);
             directory != LOST
-                && (directory.is_zero()
-                    || directory == MIGRATING
+                && (is_reserved_directory(&directory)
                     || broker.log_dirs.is_empty()
                     || broker.log_dirs.contains(&directory))
         };

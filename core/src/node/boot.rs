@@ -93,6 +93,8 @@ pub(super) struct Boot {
     next_sequence: u64,
     dirs: Vec<DirFacts>,
     meta: Vec<Option<Properties>>,
+    /// Directories that cannot be read.
+    failed: BTreeSet<usize>,
     /// Index of the directory with the metadata log.
     metadata_dir: usize,
     election: ElectionState,
@@ -127,6 +129,7 @@ impl Boot {
             next_sequence: 1,
             dirs: alloc::vec![DirFacts::default(); config.log_dirs.len()],
             meta: alloc::vec![None; config.log_dirs.len()],
+            failed: BTreeSet::new(),
             metadata_dir,
             election: ElectionState::default(),
             bootstrap_records: Vec::new(),
@@ -197,6 +200,9 @@ impl Boot {
                 let is_last = waiting.is_empty();
                 self.on_file(dir, what, result, out)?;
                 if is_last {
+                    for dir in &self.failed {
+                        self.dirs[*dir] = DirFacts::default();
+                    }
                     self.check_identity()?;
                     self.load_metadata_log(out);
                 }
@@ -251,6 +257,12 @@ impl Boot {
             Ok(Completion::Bytes(bytes)) => bytes,
             Ok(Completion::Done) => unreachable!("a read brings bytes"),
             Err(StorageFault::NotFound) => return Ok(()),
+            Err(_) if dir != self.metadata_dir => {
+                // Its replicas are offline, and the others are not.
+                out.sometimes(Mark::BootDirectoryFailed);
+                self.failed.insert(dir);
+                return Ok(());
+            }
             Err(fault) => return Err(format!("log directory {path} cannot be read: {fault}")),
         };
         let mut offsets = || {
@@ -299,7 +311,10 @@ impl Boot {
     /// The directories must all be this node's, of one cluster.
     fn check_identity(&self) -> Result<(), String> {
         let mut cluster: Option<(&str, &str)> = None;
-        for (meta, path) in self.meta.iter().zip(&self.config.log_dirs) {
+        for (dir, (meta, path)) in self.meta.iter().zip(&self.config.log_dirs).enumerate() {
+            if self.failed.contains(&dir) {
+                continue;
+            }
             let Some(meta) = meta else {
                 return Err(format!("log directory {path} is not formatted: it has no meta.properties"));
             };
@@ -490,7 +505,7 @@ impl Boot {
         let quorum_rng = Rng::new(self.rng.clone().next_u64());
         let setup = Setup {
             identity,
-            cluster_id: Str::from(meta(0, "cluster.id")),
+            cluster_id: Str::from(meta(self.metadata_dir, "cluster.id")),
             voters: self.voters(),
             history: core::mem::take(&mut self.history),
             own_voter: own_voter(&self.config, identity.directory),
@@ -510,13 +525,12 @@ impl Boot {
             snapshot_owner: OWNER_SNAPSHOTS,
         };
         let quorum = Quorum::start(setup, now, out);
-        let log_dirs = self.config.log_dirs.iter().enumerate().map(|(dir, path)| LogDir {
-            id: directory(dir),
-            path: path.clone(),
-            failed: false,
+        let log_dirs = self.config.log_dirs.iter().enumerate().map(|(dir, path)| {
+            let failed = self.failed.contains(&dir);
+            LogDir { id: if failed { Uuid::ZERO } else { directory(dir) }, path: path.clone(), failed }
         });
         let found = Found {
-            cluster_id: Str::from(meta(0, "cluster.id")),
+            cluster_id: Str::from(meta(self.metadata_dir, "cluster.id")),
             log_dirs: log_dirs.collect(),
             rng: self.rng.clone(),
             quorum,

@@ -20,7 +20,8 @@ use crate::config::broker::BrokerConfig;
 use crate::config::topic::TopicConfig;
 use crate::config::{BrokerConfigLayers, Overrides};
 use crate::controller::cluster;
-use crate::controller::image::{Change, ConfigResource, MetadataImage, Topic};
+use crate::controller::image::{Change, ConfigResource, MetadataImage, PartitionState, Topic};
+use crate::controller::is_reserved_directory;
 use crate::controller::{self, Asked, Controller, ControllerRequest, Kraft};
 use crate::coordinator::UntilCommitted;
 use crate::fetch_session::FetchSessions;
@@ -236,8 +237,9 @@ pub(crate) struct Broker {
     /// Who waits for a block of producer ids to be reserved.
     pub(super) waiting_for_producer_ids: VecDeque<ReplyTo>,
     pub(super) producer_ids_requested: bool,
-    /// Files of the node itself that are being written, and what is left to be written before it has stopped.
-    node_writes: BTreeSet<u64>,
+    /// Files of the node itself that are being written, with their log directories, and what is left to be written before it
+    /// has stopped.
+    node_writes: BTreeMap<u64, Option<usize>>,
     /// Counts on from booting, which does not wait for everything that it begins.
     next_node_sequence: u64,
     /// What the checkpoint files say, so that an idle node leaves its disk alone.
@@ -306,7 +308,7 @@ impl Broker {
             producer_ids: 0..0,
             waiting_for_producer_ids: VecDeque::new(),
             producer_ids_requested: false,
-            node_writes: BTreeSet::new(),
+            node_writes: BTreeMap::new(),
             next_node_sequence,
             checkpoints: BTreeMap::new(),
             stale_checkpoints: BTreeSet::new(),
@@ -389,8 +391,13 @@ impl Broker {
             return;
         }
         if let Logs::Opening(loading) = &mut self.logs {
-            if let Err(why) = loading.on_storage_completed(owner, sequence, result, &mut self.rng, now, out) {
-                self.fail(why);
+            let done = loading.on_storage_completed(owner, sequence, result, &mut self.rng, now, out);
+            if let Err((log, fault)) = done {
+                let dir = dir_index(&log).expect("a log lies in a log directory");
+                self.on_directory_fault(dir, &format!("{log} cannot be opened: {fault}"), now, out);
+                if self.failure.is_some() {
+                    return;
+                }
             }
             self.on_logs_looked_at(now, out);
             return self.after_quorum(now, out);
@@ -432,15 +439,27 @@ impl Broker {
         }
     }
 
-    /// A disk under a log failed: everything in that log directory is offline, as Kafka has it (KIP-112).
+    /// A disk under a log failed.
     pub(super) fn on_storage_fault(&mut self, owner: u32, fault: StorageFault, now: Now, out: &mut Outbox) {
         let Some(partition) = self.partitions.get(&owner) else { return };
         let Some(dir) = dir_index(partition.log().dir()) else { return };
+        self.on_directory_fault(dir, &fault.to_string(), now, out);
+    }
+
+    /// A log directory failed: everything in it is offline, as Kafka has it (KIP-112). Without the metadata log, or any
+    /// directory, the node cannot go on.
+    pub(super) fn on_directory_fault(&mut self, dir: usize, why: &str, now: Now, out: &mut Outbox) {
         self.log_dirs[dir].failed = true;
         out.sometimes(Mark::DirectoryFailed);
         let path = self.log_dirs[dir].path.clone();
         if self.log_dirs.iter().all(|dir| dir.failed) || dir_index(self.quorum.log().dir()) == Some(dir) {
-            self.fail(format!("log directory {path} failed ({fault}) and nothing can be kept elsewhere"));
+            return self
+                .fail(format!("log directory {path} failed ({why}) and nothing can be kept elsewhere"));
+        }
+        match &mut self.logs {
+            Logs::Unopened(dirs) | Logs::Unmarking(dirs) => dirs[dir] = DirFacts::default(),
+            Logs::Opening(loading) => loading.give_up(dir, out),
+            Logs::Open => {}
         }
         let owners: Vec<u32> = self
             .partitions
@@ -676,8 +695,12 @@ impl Broker {
         let owner = match self.owners.get(&id) {
             Some(owner) => *owner,
             None => {
+                let Some(dir) = self.directory_for(&state) else {
+                    out.sometimes(Mark::PartitionNotRecreated);
+                    return;
+                };
                 let config = self.topic_config(&name);
-                let log = self.create_log(&name, id, now, out);
+                let log = self.create_log(&name, id, dir, now, out);
                 let owner = log.owner();
                 self.owners.insert(id, owner);
                 let partition = Partition::follow(id, name, log, Offset(0), config);
@@ -702,11 +725,33 @@ impl Broker {
         self.compare_directory(id);
     }
 
-    fn create_log(&mut self, topic: &Str, id: TopicIdPartition, now: Now, out: &mut Outbox) -> PartitionLog {
+    /// In which log directory a replica begins of which no log was found: the one that the cluster knows, or the emptiest. None,
+    /// while a directory has failed in which its log may lie: an empty one would count as in sync until the controller
+    /// hears of the failure (KIP-858).
+    fn directory_for(&self, state: &PartitionState) -> Option<usize> {
+        let at = state.replicas.iter().position(|node| *node == self.config.node_id);
+        let said = at.and_then(|at| state.directories.get(at).copied());
+        let said = said.filter(|directory| !is_reserved_directory(directory));
+        let found = said.and_then(|said| self.log_dirs.iter().position(|dir| !dir.failed && dir.id == said));
+        let may_lie_there = said.is_some() && found.is_none() && self.log_dirs.iter().any(|dir| dir.failed);
+        if may_lie_there && !self.museum.has(Exhibit::A26RecreateMissingLog) {
+            return None;
+        }
+        Some(found.unwrap_or_else(|| self.emptiest_dir()))
+    }
+
+    fn create_log(
+        &mut self,
+        topic: &Str,
+        id: TopicIdPartition,
+        dir: usize,
+        now: Now,
+        out: &mut Outbox,
+    ) -> PartitionLog {
         self.forget_stale_checkpoints(topic, id.partition, out);
         let owner = self.next_owner;
         self.next_owner += 1;
-        let dir = StoragePath::new(&format!("{}/{topic}-{}", self.emptiest_dir(), id.partition));
+        let dir = StoragePath::new(&format!("{dir}/{topic}-{}", id.partition));
         let mut log = PartitionLog::create(dir, owner, self.rng.next_u64(), self.museum, now, out);
         log.replace("partition.metadata", partition_metadata(id.topic), out);
         log
@@ -767,6 +812,10 @@ impl Broker {
 
     /// Gives the directory a name under which nobody looks for the partition, then removes it.
     pub(super) fn delete_directory(&mut self, dir: &StoragePath, out: &mut Outbox) {
+        if dir_index(dir).is_some_and(|dir| self.log_dirs[dir].failed) {
+            // Whoever finds it when the disk is back puts it aside.
+            return;
+        }
         let to = StoragePath::new(&format!(
             "{}/{}",
             dir.parent(),
@@ -1003,7 +1052,7 @@ impl Broker {
     pub(super) fn push_node_write(&mut self, op: StorageOp, out: &mut Outbox) {
         let sequence = self.next_node_sequence;
         self.next_node_sequence += 1;
-        self.node_writes.insert(sequence);
+        self.node_writes.insert(sequence, dir_index(op.path()));
         out.push(Output::Storage { token: StorageToken { owner: OWNER_NODE, sequence }, op });
     }
 
@@ -1014,20 +1063,24 @@ impl Broker {
         now: Now,
         out: &mut Outbox,
     ) {
-        if !self.node_writes.remove(&token.sequence) {
+        let Some(dir) = self.node_writes.remove(&token.sequence) else {
             // Booting asked for it and did not wait.
             if let Err(fault) = result {
                 self.fail(format!("a log directory cannot be written: {fault}"));
             }
             return;
-        }
+        };
         if let Err(fault) = result {
             let what = if matches!(self.logs, Logs::Unmarking(_)) {
                 "the marker of the last clean stop cannot be removed"
             } else {
                 "a checkpoint cannot be written"
             };
-            return self.fail(format!("{what}: {fault}"));
+            let dir = dir.expect("files of the node lie in log directories");
+            self.on_directory_fault(dir, &format!("{what}: {fault}"), now, out);
+            if self.failure.is_some() {
+                return;
+            }
         }
         self.on_unmarked(now, out);
         self.pursue_cuts(now, out);

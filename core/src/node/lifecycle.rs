@@ -166,14 +166,15 @@ impl Broker {
             listeners: listeners.collect(),
             features: features.collect(),
             rack: self.config.broker_rack.as_deref().map(Str::from),
-            log_dirs: self.log_dirs.iter().map(|dir| dir.id).collect(),
+            log_dirs: self.log_dirs.iter().filter(|dir| !dir.failed).map(|dir| dir.id).collect(),
             previous_broker_epoch: self.broker_epoch.0,
             ..BrokerRegistrationRequest::default()
         })
     }
 
     fn heartbeat(&self, epoch: BrokerEpoch) -> AnyRequest {
-        let failed = self.log_dirs.iter().filter(|dir| dir.failed);
+        // Whose id could not be read, was not registered.
+        let failed = self.log_dirs.iter().filter(|dir| dir.failed && !dir.id.is_zero());
         AnyRequest::BrokerHeartbeat(BrokerHeartbeatRequest {
             broker_id: self.config.node_id.0,
             broker_epoch: epoch.0,
@@ -331,8 +332,8 @@ impl Broker {
             return;
         }
         let dirs = core::mem::take(dirs);
-        let Self { image, config, next_owner, rng, .. } = self;
-        match LogLoading::begin(dirs, image, config, self.museum, next_owner, rng, out) {
+        let Self { image, config, next_owner, rng, log_dirs, .. } = self;
+        match LogLoading::begin(dirs, log_dirs, image, config, self.museum, next_owner, rng, out) {
             Ok(loading) => self.logs = Logs::Opening(loading),
             Err(why) => return self.fail(why),
         }

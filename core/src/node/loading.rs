@@ -2,7 +2,7 @@
 //!
 //! A directory that no partition of the cluster explains is put aside, and kept: only an operator knows what it was.
 
-use super::broker::condemned_name;
+use super::broker::{LogDir, condemned_name, dir_index};
 use crate::config::BrokerConfig;
 use crate::config::topic::TopicConfig;
 use crate::controller::image::{ConfigResource, MetadataImage};
@@ -20,7 +20,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use sordini_protocol::wire::Str;
+use sordini_protocol::wire::{Str, Uuid};
 
 /// How many logs are opened at a time.
 const LOADS_AT_ONCE: usize = 8;
@@ -78,6 +78,7 @@ impl LogLoading {
     /// Decides what becomes of every directory, and begins. Owners of logs are counted on from `next_owner`.
     pub(super) fn begin(
         dirs: Vec<DirFacts>,
+        log_dirs: &[LogDir],
         image: &MetadataImage,
         config: &BrokerConfig,
         museum: Museum,
@@ -120,11 +121,25 @@ impl LogLoading {
                     loading.put_aside(&path, rng, out);
                     continue;
                 };
-                if let Some(other) = found.insert(id, path.clone()) {
-                    return Err(format!(
-                        "{other} and {path} are the same partition: remove the one that is not wanted"
-                    ));
+                if let Some(other) = found.get(&id).cloned() {
+                    // A replica was moved here, or began anew, while the other directory was not there.
+                    let is_said = |path| {
+                        dir_index(path)
+                            .is_some_and(|dir| said_directory(image, config, id) == log_dirs[dir].id)
+                    };
+                    if is_said(&other) {
+                        loading.put_aside(&path, rng, out);
+                        continue;
+                    }
+                    if !is_said(&path) {
+                        return Err(format!(
+                            "{other} and {path} are the same partition: remove the one that is not wanted"
+                        ));
+                    }
+                    loading.put_aside(&other, rng, out);
+                    loading.to_load.retain(|(it, _)| *it != id);
                 }
+                found.insert(id, path.clone());
                 let key = (String::from(topic), partition);
                 let request = LoadRequest {
                     dir: path,
@@ -149,6 +164,16 @@ impl LogLoading {
     /// Takes what is to be done to directories that are no partition's.
     pub(super) fn take_tidying(&mut self) -> Vec<StorageOp> {
         core::mem::take(&mut self.tidying)
+    }
+
+    /// Gives up the logs in a log directory that has failed.
+    pub(super) fn give_up(&mut self, dir: usize, out: &mut Outbox) {
+        let is_elsewhere = |path: &StoragePath| dir_index(path) != Some(dir);
+        self.to_load.retain(|(_, request)| is_elsewhere(&request.dir));
+        self.loading.retain(|_, (_, loader)| is_elsewhere(&loader.request().dir));
+        self.opened.retain(|_, (_, opened)| is_elsewhere(opened.log.dir()));
+        self.tidying.retain(|op| is_elsewhere(op.path()));
+        self.load_more(out);
     }
 
     /// Takes everything, when nothing is left to be opened.
@@ -178,7 +203,7 @@ impl LogLoading {
         }
     }
 
-    /// Takes what the disk brought; an error is a sentence for the operator.
+    /// Takes what the disk brought; an error is of the log in a directory.
     pub(super) fn on_storage_completed(
         &mut self,
         owner: u32,
@@ -187,12 +212,12 @@ impl LogLoading {
         rng: &mut Rng,
         now: Now,
         out: &mut Outbox,
-    ) -> Result<(), String> {
+    ) -> Result<(), (StoragePath, StorageFault)> {
         let Some((id, loader)) = self.loading.get_mut(&owner) else {
             let Some((_, OpenedLog { log, .. })) = self.opened.get_mut(&owner) else { return Ok(()) };
             // What a log that is open already writes beside its records.
             let done = log.on_completed(sequence, result, out);
-            return done.map(drop).map_err(|fault| format!("{} cannot be written: {fault}", log.dir()));
+            return done.map(drop).map_err(|fault| (log.dir().clone(), fault));
         };
         let (id, dir) = (*id, loader.request().dir.clone());
         let high_watermark = loader.request().high_watermark;
@@ -203,7 +228,7 @@ impl LogLoading {
                 self.on_loaded(id, loaded, high_watermark, rng, out);
                 self.load_more(out);
             }
-            Err(fault) => return Err(format!("{dir} cannot be read: {fault}")),
+            Err(fault) => return Err((dir, fault)),
         }
         Ok(())
     }
@@ -232,6 +257,15 @@ impl LogLoading {
             }
         }
     }
+}
+
+/// In which directory a node's replica lies, as far as the cluster knows.
+fn said_directory(image: &MetadataImage, config: &BrokerConfig, id: TopicIdPartition) -> Uuid {
+    let said = image.partition(id).and_then(|state| {
+        let at = state.replicas.iter().position(|node| *node == config.node_id)?;
+        state.directories.get(at).copied()
+    });
+    said.unwrap_or(Uuid::ZERO)
 }
 
 /// How a topic is configured on a node.

@@ -293,13 +293,20 @@ impl Node {
         }
     }
 
+    /// The log directories without which it goes on, by their places in the configuration.
+    pub fn failed_directories(&self) -> impl Iterator<Item = usize> {
+        let dirs = self.serving().into_iter().flat_map(|broker| broker.log_dirs.iter().enumerate());
+        dirs.filter(|(_, dir)| dir.failed).map(|(place, _)| place)
+    }
+
     /// The partitions that the node hosts, for observers: checks, metrics, reports. One whose log is being cut is not among
     /// them: nobody knows the log until it is open again.
     pub fn partitions(&self) -> impl Iterator<Item = PartitionView<'_>> {
         let broker = self.serving();
         let hosted = broker.into_iter().flat_map(|broker| {
             let is_known = |owner: &u32| !broker.is_half_cut(*owner);
-            broker.partitions.iter().filter(move |(owner, _)| is_known(owner)).map(|(_, partition)| partition)
+            let hosted = broker.partitions.iter().filter(move |(owner, _)| is_known(owner));
+            hosted.map(|(_, partition)| partition).filter(|partition| !partition.is_offline())
         });
         hosted.map(|partition| PartitionView {
             topic: &partition.topic,

@@ -109,6 +109,10 @@ pub struct Checks {
     is_member: bool,
     /// The partitions of the plan whose directories have gone from a member of a cluster, until somebody asks.
     gone: Vec<(usize, i32)>,
+    /// Whether the node has several log directories, and a partition lies in one or another.
+    has_several_dirs: bool,
+    /// The log directories that the node has given up in this life.
+    given_up: BTreeSet<String>,
     /// Whether nothing is looked at, to measure what looking costs.
     are_off: bool,
 }
@@ -127,7 +131,17 @@ struct PlannedPartition {
 const METADATA_DIR: &str = "0/__cluster_metadata-0";
 
 /// What a broker leaves that has stopped with all its logs closed.
-const CLEAN_STOP_MARKER: &str = "0/.kafka_cleanshutdown";
+const CLEAN_STOP_MARKER: &str = ".kafka_cleanshutdown";
+
+/// The log directory that a path lies in, by its number.
+fn log_dir_of(path: &str) -> &str {
+    path.split('/').next().unwrap_or(path)
+}
+
+/// The name of a directory within its log directory.
+fn name_of(dir: &str) -> &str {
+    dir.split_once('/').map_or(dir, |(_, name)| name)
+}
 
 /// `producer.id.expiration.ms`, unless the plan says otherwise: Kafka's default.
 const PRODUCER_EXPIRATION_MS_DEFAULT: i64 = 86_400_000;
@@ -177,6 +191,8 @@ impl Checks {
             verified_indexes: index_recomputation::Verified::new(),
             is_member: plan.nodes[node].role.is_member(),
             gone: Vec::new(),
+            given_up: BTreeSet::new(),
+            has_several_dirs: plan.nodes[node].log_dirs > 1,
             are_off: false,
         }
     }
@@ -205,6 +221,9 @@ impl Checks {
         if self.are_off {
             return Ok(());
         }
+        if self.has_several_dirs {
+            self.note_place(op);
+        }
         if disk.is_damaged() {
             return match op {
                 StorageOp::Append { file, position, bytes } => self.on_append(file, *position, bytes, disk),
@@ -230,6 +249,18 @@ impl Checks {
                 Ok(())
             }
             StorageOp::Sync { .. } | StorageOp::Read { .. } | StorageOp::List { .. } => Ok(()),
+        }
+    }
+
+    /// A partition lies where a node that has several log directories writes it.
+    fn note_place(&mut self, op: &StorageOp) {
+        let (StorageOp::Append { file, .. } | StorageOp::Replace { file, .. }) = op else { return };
+        let dir = file.parent();
+        let of_dir = |planned: &&mut PlannedPartition| name_of(&planned.dir) == name_of(dir);
+        if let Some(planned) = self.partitions.values_mut().find(of_dir)
+            && *planned.dir != *dir
+        {
+            planned.dir = Arc::from(dir);
         }
     }
 
@@ -460,14 +491,14 @@ impl Checks {
             return;
         }
         self.is_recovering = true;
-        let is_clean = disk.contents("0/.kafka_cleanshutdown").is_some();
-        let points =
-            disk.contents("0/recovery-point-offset-checkpoint").map(Contents::all).unwrap_or_default();
-        // A node that cannot read the file looks through everything.
-        let points: BTreeMap<String, i64> =
-            checkpoint_files::offsets(&points).unwrap_or_default().into_iter().collect();
         for (dir, log) in &mut self.logs {
-            let point = points.get(dir.trim_start_matches("0/")).copied().unwrap_or(0);
+            let beside = |name: &str| format!("{}/{name}", log_dir_of(dir));
+            let is_clean = disk.contents(&beside(CLEAN_STOP_MARKER)).is_some();
+            let points = disk.contents(&beside("recovery-point-offset-checkpoint"));
+            // A node that cannot read the file looks through everything.
+            let points = points.map(Contents::all).and_then(|all| checkpoint_files::offsets(&all).ok());
+            let point = points.into_iter().flatten().find(|(log, _)| log == name_of(dir));
+            let point = point.map_or(0, |(_, point)| point);
             // When nothing of a clean stop is believed, all is looked through.
             let point = if is_clean { 0 } else { point };
             log.note_damage(disk, point, self.is_deeply_damaged);
@@ -495,7 +526,8 @@ impl Checks {
     /// Whether the node has not yet recovered what the last crash left.
     #[must_use]
     pub fn is_unverified(&self) -> bool {
-        self.logs.values().any(LogTruth::is_unverified)
+        let is_open = |dir: &str| !self.given_up.contains(log_dir_of(dir));
+        self.logs.iter().any(|(dir, log)| is_open(dir) && log.is_unverified())
     }
 
     /// The machine gets a new disk: nothing of what was is there, and nothing is promised. Answers what is lost.
@@ -511,6 +543,11 @@ impl Checks {
     /// Takes what was lost to faults that no single replica survives, as sentences.
     pub fn take_losses(&mut self) -> Vec<String> {
         std::mem::take(&mut self.losses)
+    }
+
+    /// The node goes on without a log directory, whose logs it leaves as they are.
+    pub fn on_given_up(&mut self, dir: usize) {
+        self.given_up.insert(dir.to_string());
     }
 
     /// The node has opened its metadata log, and may write it and cut it from here on. Answers how many logs lost something.
@@ -559,12 +596,13 @@ impl Checks {
             }
             return Ok(std::mem::take(&mut self.shortened));
         }
-        for (dir, log) in &mut self.logs {
+        let given_up = |dir: &str| self.given_up.contains(log_dir_of(dir));
+        for (dir, log) in self.logs.iter_mut().filter(|(dir, _)| !given_up(dir)) {
             if log.is_unverified() {
                 self.shortened += log_prefix::check(dir, log, disk, None)?;
             }
         }
-        for (dir, log) in &self.logs {
+        for (dir, log) in self.logs.iter().filter(|(dir, _)| !given_up(dir)) {
             let epochs = truth::contents_to_be(disk, &format!("{dir}/{}", leader_epochs::FILE));
             leader_epochs::check(dir, log, epochs.as_ref())?;
             self.check_snapshots(dir, log, disk)?;
@@ -581,6 +619,7 @@ impl Checks {
     fn end_life(&mut self) {
         self.high_watermarks.clear();
         self.failed_dirs.clear();
+        self.given_up.clear();
         for log in self.logs.values_mut() {
             log.forget_views();
         }
@@ -631,6 +670,10 @@ impl Checks {
         }
         assert!(!self.is_recovering, "indexes of a node that recovers are whatever the crash left");
         for (dir, log) in &self.logs {
+            if self.given_up.contains(log_dir_of(dir)) {
+                // Nobody knows what came of what was under way when it failed.
+                continue;
+            }
             let planned = self.partitions.values().find(|planned| planned.dir == *dir);
             let interval = planned.map_or(INDEX_INTERVAL_DEFAULT, |planned| planned.index_interval);
             index_recomputation::check(dir, log, disk, interval, &mut self.verified_indexes)?;
@@ -657,16 +700,26 @@ impl Checks {
             return Ok(());
         }
         // A follower that was to cut a log when it stopped says of none that it is whole.
-        let is_vouched_for = disk.contents(CLEAN_STOP_MARKER).is_some();
+        let is_vouched_for =
+            |dir: &str| disk.contents(&format!("{}/{CLEAN_STOP_MARKER}", log_dir_of(dir))).is_some();
         if !disk.is_damaged() {
-            for (dir, log) in &mut self.logs {
-                if is_vouched_for || !self.is_member || &**dir == METADATA_DIR {
+            let opened = self.logs.iter_mut().filter(|(dir, _)| !self.given_up.contains(log_dir_of(dir)));
+            for (dir, log) in opened {
+                if is_vouched_for(dir) || !self.is_member || &**dir == METADATA_DIR {
                     log_prefix::check_at_clean_stop(dir, log, disk)?;
                 }
             }
         }
         self.on_quiet_disk(disk)?;
-        self.stopped_at = self.logs.iter().map(|(dir, log)| (Arc::clone(dir), log.end())).collect();
+        let is_whole = |dir: &str| !self.given_up.contains(log_dir_of(dir));
+        let whole = self.logs.iter().filter(|(dir, _)| is_whole(dir));
+        self.stopped_at = whole.map(|(dir, log)| (Arc::clone(dir), log.end())).collect();
+        for (_, log) in self.logs.iter_mut().filter(|(dir, _)| !is_whole(dir)) {
+            // It is opened again as after a crash.
+            log.before_crash(CrashKind::Kill, disk);
+            log.forget_acknowledged_losses();
+            self.is_recovering = true;
+        }
         self.end_life();
         Ok(())
     }
@@ -684,7 +737,7 @@ impl Checks {
             return Ok(());
         }
         let log = log_of(&mut self.logs, &planned.dir, disk);
-        let topic = planned.dir.trim_start_matches("0/").rsplit_once('-').map(|(topic, _)| topic);
+        let topic = name_of(&planned.dir).rsplit_once('-').map(|(topic, _)| topic);
         if topic.is_some_and(|topic| self.unwanted.contains(topic))
             && log
                 .batch_at(acknowledged.base_offset)

@@ -2,6 +2,7 @@
 
 use crate::plan::{DiskFault, FileKind, WriteError};
 use sordini_core::storage_op::StorageOp;
+use std::collections::BTreeMap;
 
 /// What a fault does to the operation that it strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +49,14 @@ pub(super) struct Faults {
     pub(super) full_until: u64,
     /// Before this time nothing takes effect.
     pub(super) stalled_until: u64,
+    /// Before these times nothing can be done in these log directories.
+    pub(super) lost_until: BTreeMap<usize, u64>,
 }
 
 impl Faults {
     /// Whether no operation has anything to fear.
-    pub(super) const fn is_empty(&self) -> bool {
-        self.armed.is_empty() && self.full_until == 0
+    pub(super) fn is_empty(&self) -> bool {
+        self.armed.is_empty() && self.full_until == 0 && self.lost_until.is_empty()
     }
 
     /// Arms a fault that waits for operations; any other is nothing to it.
@@ -64,11 +67,21 @@ impl Faults {
             DiskFault::FailSyncs { files, times } => (Blow::FailSync, files, times),
             DiskFault::PhantomWrites { files, times } => (Blow::Phantom, files, times),
             DiskFault::MisdirectedWrites { files, times } => (Blow::Misdirected, files, times),
-            DiskFault::Full { .. } | DiskFault::Stall { .. } | DiskFault::Rot { .. } => return,
+            DiskFault::Full { .. }
+            | DiskFault::Stall { .. }
+            | DiskFault::LoseDirectory { .. }
+            | DiskFault::Rot { .. } => return,
         };
         if times > 0 {
             self.armed.push(Armed { blow, files, times });
         }
+    }
+
+    /// Whether nothing can be done in the log directory of a path at `now`, which does not fall from one call to the next.
+    pub(super) fn is_lost(&mut self, path: &str, now: u64) -> bool {
+        self.lost_until.retain(|_, until| *until > now);
+        let dir = path.split('/').next().and_then(|dir| dir.parse().ok());
+        dir.is_some_and(|dir: usize| self.lost_until.contains_key(&dir))
     }
 
     /// Whether there is no room at `now`, which does not fall from one call to the next.

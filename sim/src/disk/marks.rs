@@ -55,6 +55,8 @@ marks! {
     full = "disk.full",
     /// Operations that waited until the disk went on.
     stalled = "disk.stalled",
+    /// An operation failed because its log directory was lost.
+    lost = "disk.directory_lost",
     /// Writes of which a loss of power showed that they never reached the platters.
     phantoms_revealed = "disk.phantom_revealed",
     /// Places where a loss of power showed that a write had gone to another; each such write has two.

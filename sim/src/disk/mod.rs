@@ -237,6 +237,10 @@ impl Disk {
         match fault {
             DiskFault::Stall { for_us } => return self.stall(now, for_us),
             DiskFault::Full { for_us } => self.faults.full_until = self.faults.full_until.max(now + for_us),
+            DiskFault::LoseDirectory { dir, for_us } => {
+                let until = self.faults.lost_until.entry(dir).or_default();
+                *until = (*until).max(now + for_us);
+            }
             DiskFault::Rot { files } => self.rot(now, files),
             DiskFault::FailWrites { .. }
             | DiskFault::FailReads { .. }
@@ -542,6 +546,10 @@ impl Disk {
         now: u64,
         wall_ms: i64,
     ) -> Result<Completion, StorageFault> {
+        if self.faults.is_lost(op.path().as_str(), now) {
+            self.marks.lost += 1;
+            return Err(StorageFault::Io);
+        }
         let hash = slot.map_or_else(|| hash_of(op.path().as_str().as_bytes()), |slot| self.slots[slot].hash);
         // Two appends to one file may take effect at the same time, but not at the same position.
         let place =

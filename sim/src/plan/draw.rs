@@ -506,6 +506,7 @@ fn draw_node(draw: &mut Draw, swarm: &Swarm) -> NodePlan {
     }
     NodePlan {
         role: NodeRole::Standalone,
+        log_dirs: 1,
         properties,
         disk: draw_disk(draw),
         clock: if swarm.clocks {

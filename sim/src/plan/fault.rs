@@ -254,6 +254,13 @@ pub enum DiskFault {
         /// How many.
         times: u32,
     },
+    /// Everything in one log directory fails for a while, and is there again afterwards as it was.
+    LoseDirectory {
+        /// Which, by its place in the configuration.
+        dir: usize,
+        /// For how long.
+        for_us: u64,
+    },
     /// One bit of one file, chosen by the field, flips.
     Rot {
         /// Of which kind.
@@ -311,7 +318,8 @@ impl Fault {
                 DiskFault::FailWrites { .. }
                 | DiskFault::FailReads { .. }
                 | DiskFault::Full { .. }
-                | DiskFault::Stall { .. } => true,
+                | DiskFault::Stall { .. }
+                | DiskFault::LoseDirectory { .. } => true,
                 // The process that meets a failed sync ends. The next one finds pages that look clean and are not.
                 DiskFault::FailSyncs { .. }
                 | DiskFault::PhantomWrites { .. }
@@ -332,7 +340,13 @@ impl Fault {
             | Self::PauseClient { for_us, .. }
             | Self::Cut { for_us, .. }
             | Self::Drop { for_us, .. }
-            | Self::Disk { how: DiskFault::Full { for_us } | DiskFault::Stall { for_us }, .. } => *for_us,
+            | Self::Disk {
+                how:
+                    DiskFault::Full { for_us }
+                    | DiskFault::Stall { for_us }
+                    | DiskFault::LoseDirectory { for_us, .. },
+                ..
+            } => *for_us,
             Self::Clog { by_us, for_us, .. } => by_us + for_us,
             Self::Duplicate { after_us, for_us, .. } => after_us + for_us,
             Self::ClockStep { .. } | Self::Reset { .. } | Self::ResetNodes { .. } | Self::Disk { .. } => 0,

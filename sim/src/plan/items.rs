@@ -269,6 +269,7 @@ impl Fault {
                 DiskFault::FailSyncs { .. } => "fail_syncs",
                 DiskFault::Full { .. } => "full",
                 DiskFault::Stall { .. } => "stall",
+                DiskFault::LoseDirectory { .. } => "lost directory",
                 DiskFault::PhantomWrites { .. } => "phantom_writes",
                 DiskFault::MisdirectedWrites { .. } => "misdirected_writes",
                 DiskFault::Rot { .. } => "rot",

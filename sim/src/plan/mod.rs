@@ -143,6 +143,9 @@ pub struct NodePlan {
     /// Entries of `server.properties` beside those that every simulated node has.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: BTreeMap<String, String>,
+    /// How many log directories it has, the metadata log in the first.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub log_dirs: usize,
     /// How fast the disk is.
     pub disk: DiskPlan,
     /// How the clock goes.
@@ -175,7 +178,7 @@ pub struct TopicPlan {
     /// How many partitions it has.
     pub partitions: i32,
     /// How many brokers have each of them; one where every node is a cluster of its own.
-    #[serde(default = "one_replica", skip_serializing_if = "is_one_replica")]
+    #[serde(default = "one", skip_serializing_if = "is_one")]
     pub replicas: usize,
     /// `min.insync.replicas`; nothing for what holds for all topics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -205,12 +208,12 @@ const fn is_false(value: &bool) -> bool {
     !*value
 }
 
-const fn one_replica() -> usize {
+const fn one() -> usize {
     1
 }
 
-const fn is_one_replica(replicas: &usize) -> bool {
-    *replicas == 1
+const fn is_one(count: &usize) -> bool {
+    *count == 1
 }
 
 impl TopicPlan {
@@ -979,6 +982,8 @@ impl Plan {
 
     /// What every simulated node has in its `server.properties`, each with its own number.
     fn fixed_properties(&self, node: usize) -> Vec<(&'static str, String)> {
+        let log_dirs = (1..self.nodes[node].log_dirs).map(|dir| format!(",/simulated-{dir}"));
+        let log_dirs = std::iter::once("/simulated".to_owned()).chain(log_dirs).collect::<String>();
         let id = node + 1;
         let role = self.nodes[node].role;
         if role.is_member() {
@@ -1006,7 +1011,7 @@ impl Plan {
                 ("listeners", listeners),
                 ("controller.listener.names", Self::CONTROLLER_LISTENER.to_owned()),
                 (who, servers.join(",")),
-                ("log.dirs", "/simulated".to_owned()),
+                ("log.dirs", log_dirs),
             ];
         }
         vec![
@@ -1016,7 +1021,7 @@ impl Plan {
             ("advertised.listeners", format!("PLAINTEXT://127.0.0.{id}:9092")),
             ("controller.listener.names", "CONTROLLER".to_owned()),
             ("controller.quorum.voters", format!("{id}@127.0.0.{id}:9093")),
-            ("log.dirs", "/simulated".to_owned()),
+            ("log.dirs", log_dirs),
             ("auto.create.topics.enable", "false".to_owned()),
         ]
     }

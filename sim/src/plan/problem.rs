@@ -2,9 +2,9 @@
 //! and what it gets wrong must not be taken for a failure of the core.
 
 use super::{
-    AdminDeed, BrokerDeed, BrokerPlan, Codec, ConfiguratorPlan, ConsumerPlan, DiskAfter, End, Fault,
-    GatekeeperDeed, GatekeeperPlan, OperatorPlan, Plan, PlannedAcl, PlannedFilter, ProducerPlan, Range,
-    SendPlan, TopicPlan, exhibit,
+    AdminDeed, BrokerDeed, BrokerPlan, Codec, ConfiguratorPlan, ConsumerPlan, DiskAfter, DiskFault, End,
+    Fault, GatekeeperDeed, GatekeeperPlan, OperatorPlan, Plan, PlannedAcl, PlannedFilter, ProducerPlan,
+    Range, SendPlan, TopicPlan, exhibit,
 };
 use serde_json::Value;
 use sordini_core::config::broker::Origin;
@@ -494,6 +494,9 @@ impl Plan {
                 Err(format!("{place}: a voter with an empty disk is another voter, and the quorum is static"))
             }
             Fault::Crash { disk: DiskAfter::Of(other), .. } => self.judge_node_of(place, *other),
+            Fault::Disk { how: DiskFault::LoseDirectory { dir, .. }, node } => {
+                at_most(&format!("{place}.dir"), *dir, self.nodes[*node].log_dirs - 1)
+            }
             Fault::ClockStep { by_ms, .. } => judge_clock(&format!("{place}.by_ms"), *by_ms),
             Fault::Cut { from, to, .. } | Fault::Drop { from, to, .. } | Fault::Clog { from, to, .. } => {
                 [from, to].into_iter().try_for_each(|end| match end {
@@ -529,6 +532,7 @@ impl Plan {
                 ));
             }
         }
+        at_least(&format!("{place}.log_dirs"), planned.log_dirs, 1)?;
         if let Some(key) = UNKNOWN_TO_CHECKS.into_iter().find(|key| entries.contains_key(*key)) {
             return Err(format!(
                 "{place}.properties: {key} would change for all topics what checks know from the plan; retention and whose \

@@ -428,8 +428,11 @@ impl Plan {
         if draw.chance(1, 2) {
             self.draw_moves_of_replicated(draw, &brokers, duration_us);
         }
-        if draw.chance(1, 3) {
+        if draw.chance(1, 2) {
             self.draw_racks(draw);
+        }
+        if draw.chance(1, 3) {
+            self.draw_log_dirs(draw, &brokers, duration_us);
         }
         if draw.chance(1, 2) {
             let lag_ms = draw.one_of(&[600, 1_000, 5_000]);
@@ -438,6 +441,25 @@ impl Plan {
                 node.properties.insert("replica.fetch.wait.max.ms".to_owned(), (lag_ms / 3).to_string());
             }
         }
+    }
+
+    /// Has some brokers keep their partitions in two directories, of which one may be lost for a while.
+    fn draw_log_dirs(&mut self, draw: &mut Draw, brokers: &[usize], duration_us: u64) {
+        for node in brokers.iter().copied() {
+            if !draw.chance(2, 3) {
+                continue;
+            }
+            self.nodes[node].log_dirs = 2;
+            for _ in 0..draw.between(0, 2) {
+                let how = DiskFault::LoseDirectory {
+                    dir: 1,
+                    for_us: draw.one_of(&[50_000, 1_000_000, 20_000_000, 60_000_000]),
+                };
+                let at_us = draw.between(0, duration_us);
+                self.faults.push(FaultPlan { at_us, fault: Fault::Disk { node, how } });
+            }
+        }
+        self.faults.sort_by_key(|planned| planned.at_us);
     }
 
     /// Has brokers and consumers stand in racks, and leaders send consumers to followers in theirs.
@@ -516,6 +538,7 @@ impl Plan {
     pub fn reference_quorum() -> Self {
         let node = NodePlan {
             role: NodeRole::Controller,
+            log_dirs: 1,
             properties: BTreeMap::new(),
             disk: DiskPlan {
                 write_us: Range { low: 5, high: 40 },
@@ -741,6 +764,7 @@ impl LoggedVoters {
         let more = draw.one_of(if nodes == 1 { &[1, 2, 2][..] } else { &[0, 0, 1, 2] });
         let more = (0..more).map(|_| NodePlan {
             role: NodeRole::Controller,
+            log_dirs: 1,
             properties: BTreeMap::new(),
             disk: super::draw::draw_disk(&mut draw),
             clock: ClockPlan::default(),
@@ -829,6 +853,7 @@ impl RealBrokers {
         brokers.alone = (0..alone)
             .map(|_| NodePlan {
                 role: NodeRole::Broker,
+                log_dirs: 1,
                 properties: BTreeMap::new(),
                 disk: super::draw::draw_disk(&mut draw),
                 clock: ClockPlan::default(),
@@ -928,6 +953,7 @@ fn draw_controller(draw: &mut Draw, properties: &BTreeMap<String, String>, has_c
     };
     NodePlan {
         role: NodeRole::Controller,
+        log_dirs: 1,
         properties: properties.clone(),
         disk: super::draw::draw_disk(draw),
         clock: if has_clock { clock } else { ClockPlan::default() },

@@ -75,6 +75,7 @@ impl Plan {
             field_seed: 1,
             nodes: vec![NodePlan {
                 role: NodeRole::Standalone,
+                log_dirs: 1,
                 properties: BTreeMap::new(),
                 disk: DISK,
                 clock: ClockPlan::default(),

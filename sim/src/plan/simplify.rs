@@ -180,9 +180,13 @@ impl Fault {
             | Self::PauseClient { for_us, .. }
             | Self::Cut { for_us, .. }
             | Self::Drop { for_us, .. }
-            | Self::Disk { how: DiskFault::Full { for_us } | DiskFault::Stall { for_us }, .. } => {
-                visit(for_us, 1)
-            }
+            | Self::Disk {
+                how:
+                    DiskFault::Full { for_us }
+                    | DiskFault::Stall { for_us }
+                    | DiskFault::LoseDirectory { for_us, .. },
+                ..
+            } => visit(for_us, 1),
             Self::ClockStep { by_ms, .. } => visit(by_ms, 0),
             Self::Clog { by_us: how_much, for_us, .. }
             | Self::Duplicate { after_us: how_much, for_us, .. } => {

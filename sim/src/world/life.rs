@@ -23,6 +23,9 @@ use sordini_core::time::Instant;
 /// How soon whoever looks after a node starts it again when it has given up.
 const SUPERVISOR_US: u64 = 500_000;
 
+/// How long a process stays down whose disk was repaired.
+const REPAIR_US: u64 = 500_000;
+
 /// So many starts in a row may fail on a disk that was damaged beyond what one replica survives before the node is left
 /// alone.
 const START_TRIES_MAX: u32 = 3;
@@ -202,6 +205,17 @@ impl World {
         let how = if how == CrashKind::PowerLoss { how } else { CrashKind::Kill };
         self.crash(node, how, down_us)?;
         self.change_disk(node, disk)
+    }
+
+    /// A node that has given up a log directory does not look at it again before it starts anew: its operator has repaired it.
+    pub(super) fn restart_after_repair(&mut self) -> Result<(), Failure> {
+        for node in 0..self.machines.len() {
+            let process = self.machines[node].process.as_ref();
+            if process.is_some_and(|process| process.node.failed_directories().next().is_some()) {
+                self.on_planned_crash(node, CrashKind::Stop, REPAIR_US, DiskAfter::Same, &[])?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives a machine that is down another disk to start on.
@@ -436,6 +450,9 @@ impl World {
         let machine = &mut self.machines[node];
         let process = machine.process.as_mut().expect("a step does not end the process");
         let state = process.node.state();
+        for dir in process.node.failed_directories() {
+            machine.checks.on_given_up(dir);
+        }
         if state != process.state {
             self.trace.tell(self.now, Kind::State, Some(node), || format!("{state:?}"));
             process.state = state.clone();

@@ -849,7 +849,7 @@ impl World {
             Event::Heal => {
                 self.is_healed = true;
                 self.machines.iter_mut().for_each(|machine| machine.disk.heal());
-                Ok(())
+                self.restart_after_repair()
             }
         }
     }
