@@ -376,6 +376,7 @@ mod tests {
     use super::super::Kraft;
     use super::super::tests::{CLUSTER, cluster, partition as partition_of};
     use super::*;
+    use crate::controller::partition_change::LOST;
     use crate::ids::Offset;
     use sordini_protocol::messages::broker_registration_request::Feature;
     use sordini_protocol::records::{PartitionRecord, UnregisterBrokerRecord};

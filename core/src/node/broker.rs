@@ -453,8 +453,10 @@ impl Broker {
         out.sometimes(Mark::DirectoryFailed);
         let path = self.log_dirs[dir].path.clone();
         if self.log_dirs.iter().all(|dir| dir.failed) || dir_index(self.quorum.log().dir()) == Some(dir) {
-            return self
-                .fail(format!("log directory {path} failed ({why}) and nothing can be kept elsewhere"));
+            self.fail(format!("log directory {path} failed ({why}) and nothing can be kept elsewhere"));
+            if !matches!(self.logs, Logs::Open) {
+                return;
+            }
         }
         match &mut self.logs {
             Logs::Unopened(dirs) | Logs::Unmarking(dirs) => dirs[dir] = DirFacts::default(),

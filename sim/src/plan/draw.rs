@@ -880,6 +880,7 @@ mod tests {
             "disk fail_syncs",
             "disk fail_writes",
             "disk full",
+            "disk lose_directory",
             "disk misdirected_writes",
             "disk phantom_writes",
             "disk rot",
