@@ -164,6 +164,59 @@ fn a_stop_in_the_middle_of_a_cut_comes_to_its_end_and_leaves_a_log_to_be_recover
     }
 }
 
+/// Twelve kilobytes and a half are written, in batches of one record, while the last broker is away; it is back then.
+fn one_is_far_behind(cluster: &mut Cluster) {
+    cluster.kill(3);
+    cluster.run_for(12_000);
+    assert_eq!(isr(cluster, 1), [2, 3]);
+    let value = "x".repeat(430);
+    for _ in 0..25 {
+        assert_eq!(cluster.produce(1, "orders", &value).0, ErrorCode::None);
+    }
+    assert_eq!(log(cluster, 1).len(), 12_525);
+    cluster.start(3);
+}
+
+#[test]
+fn a_throttled_follower_is_as_fast_as_its_broker_may_be_and_in_sync_as_soon_as_it_has_all() {
+    let mut cluster = replicated(&[("replica.fetch.max.bytes", "600")]);
+    cluster.configure(1, "orders", "follower.replication.throttled.replicas", "0:4,1:2");
+    cluster.configure_broker(3, "follower.replication.throttled.rate", "250");
+    one_is_far_behind(&mut cluster);
+    cluster.run_for(25_000);
+    let copied = log(&cluster, 3).len();
+    assert!((5_000..7_500).contains(&copied), "a quarter of a kilobyte a second makes {copied} bytes");
+    assert_eq!(isr(&mut cluster, 1), [2, 3]);
+    let mut waited_ms = 0;
+    while log(&cluster, 3) != log(&cluster, 1) {
+        assert!(waited_ms < 30_000, "the rest takes {waited_ms} ms");
+        cluster.run_for(50);
+        waited_ms += 50;
+    }
+    assert!(waited_ms > 20_000, "the rest takes {waited_ms} ms");
+    cluster.run_for(200);
+    assert_eq!(isr(&mut cluster, 1), [2, 3, 4]);
+}
+
+#[test]
+fn a_throttled_leader_keeps_back_from_those_in_sync_nothing_and_from_others_not_everything() {
+    let mut cluster = replicated(&[("replica.fetch.max.bytes", "600")]);
+    cluster.configure(1, "orders", "leader.replication.throttled.replicas", "*");
+    cluster.configure_broker(1, "leader.replication.throttled.rate", "10");
+    one_is_far_behind(&mut cluster);
+    cluster.run_for(60_000);
+    let copied = log(&cluster, 3).len();
+    assert!((1_000..4_000).contains(&copied), "one batch for each eleven seconds makes {copied} bytes");
+    let before = cluster.now.monotonic;
+    assert_eq!(cluster.produce(1, "orders", "a"), (ErrorCode::None, 25));
+    let took_ms = cluster.now.monotonic.since(before).as_millis();
+    assert!(took_ms < 50, "those in sync take {took_ms} ms");
+    cluster.configure_broker(1, "leader.replication.throttled.rate", "1000000");
+    cluster.run_for(1_500);
+    assert_eq!(isr(&mut cluster, 1), [2, 3, 4], "the throttle is lifted");
+    assert_eq!(log(&cluster, 3), log(&cluster, 1));
+}
+
 #[test]
 fn what_a_leader_s_disk_has_damaged_is_taken_over_by_nobody() {
     let mut cluster = replicated(&[]);

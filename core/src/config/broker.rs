@@ -242,6 +242,10 @@ pub struct QuorumConfig {
     pub file_delete_delay_ms: i64,
 }
 
+/// Keys that exist as dynamic configuration alone.
+const LEADER_THROTTLED_RATE: &str = "leader.replication.throttled.rate";
+const FOLLOWER_THROTTLED_RATE: &str = "follower.replication.throttled.rate";
+
 /// The authorizer that keeps access control lists in the metadata log.
 const STANDARD_AUTHORIZER: &str = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
 
@@ -321,6 +325,14 @@ pub struct BrokerConfig {
     pub replica_fetch_backoff_ms: i64,
     /// `replica.socket.timeout.ms`: how long a fetch may take.
     pub replica_socket_timeout_ms: i64,
+    /// `replication.quota.window.num`: how many windows the rate of throttled replication is taken over; at least 1.
+    pub replication_quota_windows: u32,
+    /// `replication.quota.window.size.seconds`, in milliseconds.
+    pub replication_quota_window_ms: i64,
+    /// `leader.replication.throttled.rate`, in bytes a second.
+    pub leader_replication_throttled_rate: u64,
+    /// `follower.replication.throttled.rate`, in bytes a second.
+    pub follower_replication_throttled_rate: u64,
     /// `replica.high.watermark.checkpoint.interval.ms`.
     pub replica_high_watermark_checkpoint_interval_ms: i64,
     /// `log.flush.scheduler.interval.ms`.
@@ -730,6 +742,8 @@ impl BrokerConfig {
                 }
             }
             "producer.id.expiration.ms" => self.producer_id_expiration_ms = read.i64(key),
+            LEADER_THROTTLED_RATE => self.leader_replication_throttled_rate = read.u64(key),
+            FOLLOWER_THROTTLED_RATE => self.follower_replication_throttled_rate = read.u64(key),
             _ => return self.topic_defaults.set_default(key, &layers),
         }
         false
@@ -838,6 +852,11 @@ struct Numbers<'a> {
 impl Numbers<'_> {
     fn i64(&self, key: &str) -> i64 {
         self.layers.value(key).and_then(|value| value.as_i64()).expect("the key has a number by default")
+    }
+
+    /// A number of a LONG key whose validator excludes negative ones.
+    fn u64(&self, key: &str) -> u64 {
+        u64::try_from(self.i64(key)).expect("validated as not negative")
     }
 
     /// A number of a key whose validator excludes negative ones; 0 stands for a negative one where it does not.
@@ -990,6 +1009,12 @@ impl Rules<'_> {
             replica_fetch_response_max_bytes: read.i32("replica.fetch.response.max.bytes"),
             replica_fetch_backoff_ms: read.i64("replica.fetch.backoff.ms").max(1),
             replica_socket_timeout_ms: read.i64("replica.socket.timeout.ms").max(1),
+            replication_quota_windows: read.u32("replication.quota.window.num"),
+            replication_quota_window_ms: read
+                .i64("replication.quota.window.size.seconds")
+                .saturating_mul(1000),
+            leader_replication_throttled_rate: read.u64(LEADER_THROTTLED_RATE),
+            follower_replication_throttled_rate: read.u64(FOLLOWER_THROTTLED_RATE),
             replica_high_watermark_checkpoint_interval_ms: read
                 .i64("replica.high.watermark.checkpoint.interval.ms")
                 .max(0),

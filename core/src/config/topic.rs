@@ -1,11 +1,13 @@
 //! What the configuration says about one topic, as the log and the partition read it.
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use crate::config::Overrides;
 use crate::config::broker::BrokerConfigLayers;
 use crate::config::definitions::{self, millis_per_unit};
 use crate::config::value::{Allowed, ConfigError, Value, nearest};
+use crate::ids::NodeId;
 
 /// The key that tests of Kafka's set for segments smaller than `segment.bytes` allows.
 const INTERNAL_SEGMENT_BYTES: &str = "internal.segment.bytes";
@@ -58,6 +60,42 @@ pub struct TopicConfig {
     pub unclean_leader_election_enable: bool,
     /// `preallocate`.
     pub preallocate: bool,
+    /// `leader.replication.throttled.replicas`: whose broker's rate holds for them while they lead.
+    pub leader_throttled_replicas: ThrottledReplicas,
+    /// `follower.replication.throttled.replicas`: whose broker's rate holds for them while they follow.
+    pub follower_throttled_replicas: ThrottledReplicas,
+}
+
+/// Which replicas of a topic a throttle holds for (KIP-73).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ThrottledReplicas {
+    /// All.
+    All,
+    /// These.
+    Of(Vec<(i32, NodeId)>),
+}
+
+impl ThrottledReplicas {
+    /// What a list of `partition:broker` says, or `*`. Numbers that nothing can have name nobody.
+    fn from_list(list: &[String]) -> Self {
+        if matches!(list, [all] if all == "*") {
+            return Self::All;
+        }
+        let replica = |text: &String| {
+            let (partition, broker) = text.split_once(':')?;
+            Some((partition.parse().ok()?, NodeId(broker.parse().ok()?)))
+        };
+        Self::Of(list.iter().filter_map(replica).collect())
+    }
+
+    /// Whether the throttle holds for the replica of `partition` on `broker`.
+    #[must_use]
+    pub fn has(&self, partition: i32, broker: NodeId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(replicas) => replicas.contains(&(partition, broker)),
+        }
+    }
 }
 
 /// What becomes of old segments. Neither flag set: they stay.
@@ -133,6 +171,8 @@ impl TopicConfig {
         message_timestamp_after_max_ms: 3_600_000,
         unclean_leader_election_enable: false,
         preallocate: false,
+        leader_throttled_replicas: ThrottledReplicas::Of(Vec::new()),
+        follower_throttled_replicas: ThrottledReplicas::Of(Vec::new()),
     };
 
     /// What holds on a broker with these layers for a topic of which nothing is set: the broker's dynamic value, then the
@@ -179,6 +219,7 @@ impl TopicConfig {
         let bytes = || u32::try_from(number()).expect("validated as an INT that is not negative");
         let level = || i32::try_from(number()).expect("validated as an INT");
         let flag = || number() == 1;
+        let replicas = || ThrottledReplicas::from_list(value.as_list().unwrap_or_default());
         let has = |wanted: &str| value.as_list().is_some_and(|list| list.iter().any(|one| one == wanted));
         match key {
             "segment.bytes" => self.segment_bytes = bytes(),
@@ -217,6 +258,8 @@ impl TopicConfig {
             "message.timestamp.after.max.ms" => self.message_timestamp_after_max_ms = number(),
             "unclean.leader.election.enable" => self.unclean_leader_election_enable = flag(),
             "preallocate" => self.preallocate = flag(),
+            "leader.replication.throttled.replicas" => self.leader_throttled_replicas = replicas(),
+            "follower.replication.throttled.replicas" => self.follower_throttled_replicas = replicas(),
             _ => {}
         }
     }
@@ -393,6 +436,8 @@ mod tests {
                 ("preallocate", "true"),
                 ("segment.bytes", "2097152"),
                 ("flush.messages", "1"),
+                ("leader.replication.throttled.replicas", "0:2, 3:4"),
+                ("follower.replication.throttled.replicas", " * "),
             ],
             &[],
             &[],
@@ -405,6 +450,9 @@ mod tests {
         assert_eq!((config.retention_bytes, config.min_insync_replicas), (Some(1000), 2));
         assert!(config.unclean_leader_election_enable && config.preallocate);
         assert_eq!((config.segment_bytes, config.flush_messages), (2_097_152, 1));
+        let throttled = |partition, broker| config.leader_throttled_replicas.has(partition, NodeId(broker));
+        assert!(throttled(0, 2) && throttled(3, 4) && !throttled(0, 4) && !throttled(3, 2));
+        assert_eq!(config.follower_throttled_replicas, ThrottledReplicas::All);
         let nothing = resolved(&[("cleanup.policy", "")], &[], &[], &[]);
         assert_eq!(nothing.cleanup_policy, CleanupPolicy { delete: false, compact: false });
         let small =

@@ -14,6 +14,7 @@ use super::metadata::ParkedMetadata;
 use super::output::Output;
 use super::produce::ParkedProduce;
 use super::replica_fetcher::ReplicaFetchers;
+use super::replication_quota::ReplicationQuotas;
 use super::to_controller::{Question, ToController};
 use super::truncation::Cut;
 use crate::config::broker::BrokerConfig;
@@ -216,6 +217,7 @@ pub(crate) struct Broker {
     pub(super) isr_changes: IsrChanges,
     /// What it reads of those who lead what it has replicas of.
     pub(super) fetchers: ReplicaFetchers,
+    pub(super) replication_quotas: ReplicationQuotas,
     /// Logs, by their owners, whose end is being cut off.
     pub(super) cuts: BTreeMap<u32, Cut>,
     /// Where the active controller was when this was last looked at.
@@ -266,6 +268,8 @@ impl Broker {
         } = found;
         let controller = Controller::new(config.node_id, cluster_id.clone(), config.clone(), museum);
         let slots = config.max_incremental_fetch_session_cache_slots as usize;
+        let (windows, window_ms) = (config.replication_quota_windows, config.replication_quota_window_ms);
+        let replication_quotas = ReplicationQuotas::new(windows, window_ms);
         let mut rng = rng;
         let has_peers = config.process_roles.controller && !config.controller_listener_names.is_empty();
         let controller_incarnation = has_peers.then(|| rng.uuid());
@@ -291,6 +295,7 @@ impl Broker {
             assignments: Assignments::default(),
             isr_changes: IsrChanges::default(),
             fetchers: ReplicaFetchers::default(),
+            replication_quotas,
             cuts: BTreeMap::new(),
             known_controller: None,
             // What a controller finds beside its metadata log is nobody's business.
@@ -423,16 +428,16 @@ impl Broker {
             self.on_produced(part, owner, out);
         }
         for (part, resolved) in awakened.searches {
-            self.on_search_resolved(part, owner, resolved, out);
+            self.on_search_resolved(part, owner, resolved, now, out);
         }
         for part in awakened.fetches {
             self.on_more_data(part, now, out);
         }
     }
 
-    fn on_search_resolved(&mut self, part: Part, owner: u32, resolved: Resolved, out: &mut Outbox) {
+    fn on_search_resolved(&mut self, part: Part, owner: u32, resolved: Resolved, now: Now, out: &mut Outbox) {
         match self.parked.get(&part.parked) {
-            Some(Parked::Fetch(_)) => self.on_fetch_located(part, resolved, out),
+            Some(Parked::Fetch(_)) => self.on_fetch_located(part, resolved, now, out),
             Some(Parked::ListOffsets(_)) => self.on_offset_found(part, owner, resolved, out),
             // The request is over: it timed out or its connection is gone.
             Some(Parked::Produce(_)) | None => {}
@@ -960,7 +965,7 @@ impl Broker {
                 continue;
             }
             match timer {
-                Timer::Parked(id) => self.on_parked_deadline(id, out),
+                Timer::Parked(id) => self.on_parked_deadline(id, now, out),
                 Timer::Log(owner) => {
                     if self.cuts.contains_key(&owner) {
                         // It is armed again when the log is whole.
@@ -1037,12 +1042,12 @@ impl Broker {
         self.timers.arm(timer, now.monotonic.plus_millis(interval_ms.max(1)));
     }
 
-    fn on_parked_deadline(&mut self, id: ParkedId, out: &mut Outbox) {
+    fn on_parked_deadline(&mut self, id: ParkedId, now: Now, out: &mut Outbox) {
         match self.parked.get(&id) {
             Some(Parked::Produce(_)) => self.on_produce_deadline(id, out),
             Some(Parked::Fetch(_)) => {
                 out.sometimes(Mark::FetchTimedOut);
-                self.on_fetch_deadline(id, out);
+                self.on_fetch_deadline(id, now, out);
             }
             Some(Parked::ListOffsets(_)) => self.on_list_offsets_deadline(id, out),
             None => {}
@@ -1171,7 +1176,7 @@ impl Broker {
             // A fetch is answered with what there is, so that nobody waits for a broker that is gone.
             if matches!(self.parked.get(&id), Some(Parked::Fetch(_))) {
                 out.sometimes(Mark::StopAnswersFetch);
-                self.on_fetch_deadline(id, out);
+                self.on_fetch_deadline(id, now, out);
             }
         }
         for (owner, partition) in &mut self.partitions {

@@ -27,6 +27,8 @@ pub(crate) struct ParkedFetch {
     pub(crate) reply_to: ReplyTo,
     session: SessionUse,
     reader: Reader,
+    /// The broker whose replicas are fetched for, if it is not a client who fetches.
+    follower: Option<NodeId>,
     isolation: FetchIsolation,
     min_bytes: u64,
     max_bytes: u64,
@@ -154,6 +156,7 @@ impl Broker {
         let mut fetch = ParkedFetch {
             session,
             reader,
+            follower: Replica::of(request, reply_to.version).map(|replica| replica.id),
             isolation,
             reply_to,
             // Nobody waits for more than there is room for.
@@ -169,10 +172,10 @@ impl Broker {
             let part = Part { parked: id, index };
             let (owner, state) = self.begin_part(part, &name, wanted, isolation, &fetch.reader, now, out);
             fetch.parts.push(FetchPart { name, wanted, owner, state, ready_bytes: 0 });
-            self.count(&mut fetch, index);
+            self.count(&mut fetch, index, now);
         }
         if fetch.searching == 0 && (fetch.is_due || fetch.ready_bytes >= fetch.min_bytes) {
-            return self.answer_fetch(fetch, out);
+            return self.answer_fetch(fetch, now, out);
         }
         if let Reader::Replica(said) = &mut fetch.reader {
             *said = None;
@@ -274,8 +277,8 @@ impl Broker {
     }
 
     /// Counts what a part can bring, after its state has changed.
-    fn count(&self, fetch: &mut ParkedFetch, index: usize) {
-        let isolation = fetch.isolation;
+    fn count(&self, fetch: &mut ParkedFetch, index: usize, now: Now) {
+        let (isolation, follower) = (fetch.isolation, fetch.follower);
         let part = &mut fetch.parts[index];
         fetch.ready_bytes -= part.ready_bytes;
         part.ready_bytes = 0;
@@ -287,6 +290,7 @@ impl Broker {
             PartState::AtEnd => {}
             PartState::At(place) => {
                 let partition = part.owner.and_then(|owner| self.partitions.get(&owner));
+                let partition = partition.filter(|partition| !self.is_kept_from(follower, partition, now));
                 let range = partition.and_then(|partition| {
                     let end = partition.visible_end(isolation);
                     // A reader of an older segment than the active one has waited long enough: its segment is full.
@@ -302,7 +306,7 @@ impl Broker {
     }
 
     /// A search of a parked fetch is over.
-    pub(super) fn on_fetch_located(&mut self, part: Part, resolved: Resolved, out: &mut Outbox) {
+    pub(super) fn on_fetch_located(&mut self, part: Part, resolved: Resolved, now: Now, out: &mut Outbox) {
         let Some(Parked::Fetch(fetch)) = self.parked.get_mut(&part.parked) else { return };
         if fetch.parts[part.index].state != PartState::Searching {
             return;
@@ -313,7 +317,7 @@ impl Broker {
             Resolved::Damage => PartState::Failed(ErrorCode::CorruptMessage),
             Resolved::Nothing | Resolved::Record { .. } => PartState::AtEnd,
         };
-        self.recount(part, out);
+        self.recount(part, now, out);
     }
 
     /// A partition of a parked fetch has more to read, or is gone.
@@ -339,33 +343,33 @@ impl Broker {
             fetch.parts[part.index].owner = owner;
             fetch.parts[part.index].state = state;
         }
-        self.recount(part, out);
+        self.recount(part, now, out);
         out.sometimes_if(!self.parked.contains_key(&part.parked), Mark::FetchWoken);
     }
 
-    fn recount(&mut self, part: Part, out: &mut Outbox) {
+    fn recount(&mut self, part: Part, now: Now, out: &mut Outbox) {
         let Some(Parked::Fetch(mut fetch)) = self.parked.remove(&part.parked) else { return };
-        self.count(&mut fetch, part.index);
+        self.count(&mut fetch, part.index, now);
         let is_over = fetch.searching == 0 && (fetch.is_due || fetch.ready_bytes >= fetch.min_bytes);
         self.parked.insert(part.parked, Parked::Fetch(fetch));
         if is_over {
-            self.finish_fetch(part.parked, out);
+            self.finish_fetch(part.parked, now, out);
         }
     }
 
-    fn finish_fetch(&mut self, id: ParkedId, out: &mut Outbox) {
+    fn finish_fetch(&mut self, id: ParkedId, now: Now, out: &mut Outbox) {
         let Some(Parked::Fetch(fetch)) = self.unpark(id) else { return };
         self.forget_fetch(id, &fetch);
-        self.answer_fetch(fetch, out);
+        self.answer_fetch(fetch, now, out);
     }
 
     /// The reader does not want to wait longer. A search under way is waited for: it takes a disk's time, not a
     /// producer's.
-    pub(super) fn on_fetch_deadline(&mut self, id: ParkedId, out: &mut Outbox) {
+    pub(super) fn on_fetch_deadline(&mut self, id: ParkedId, now: Now, out: &mut Outbox) {
         let Some(Parked::Fetch(fetch)) = self.parked.get_mut(&id) else { return };
         fetch.is_due = true;
         if fetch.searching == 0 {
-            self.finish_fetch(id, out);
+            self.finish_fetch(id, now, out);
         } else {
             out.sometimes(Mark::FetchDueWhileSearching);
         }
@@ -379,11 +383,12 @@ impl Broker {
         }
     }
 
-    fn answer_fetch(&mut self, fetch: ParkedFetch, out: &mut Outbox) {
+    fn answer_fetch(&mut self, fetch: ParkedFetch, now: Now, out: &mut Outbox) {
         let mut response = FetchResponse { session_id: fetch.session.id(), ..FetchResponse::default() };
         let mut budget = fetch.max_bytes;
         let mut is_first = true;
         let mut leader_is_elsewhere = false;
+        let mut throttled_bytes = 0;
         for part in &fetch.parts {
             let mut data = PartitionData {
                 partition_index: part.name.partition,
@@ -429,6 +434,7 @@ impl Broker {
                 }
                 PartState::At(place) => {
                     let max_bytes = part.wanted.max_bytes.min(budget);
+                    let partition = partition.filter(|it| !self.is_kept_from(fetch.follower, it, now));
                     let range = partition.and_then(|partition| {
                         let end = if self.museum.has(Exhibit::A10TwoPhaseFetchBound) {
                             partition.log().next_offset()
@@ -437,10 +443,13 @@ impl Broker {
                         };
                         partition.log().slice(place, end, max_bytes, is_first)
                     });
-                    out.sometimes_if(range.is_none() && !is_first, Mark::FetchNoRoomLeft);
+                    let has_no_room = partition.is_some() && range.is_none() && !is_first;
+                    out.sometimes_if(has_no_room, Mark::FetchNoRoomLeft);
                     if let Some(StoredRange { len, .. }) = range {
                         out.sometimes_if(u64::from(len) > max_bytes, Mark::FetchBatchBeyondLimit);
                         budget = budget.saturating_sub(u64::from(len));
+                        let is_throttled = partition.is_some_and(|it| self.is_throttled_leader(it));
+                        throttled_bytes += if is_throttled { u64::from(len) } else { 0 };
                         has_records = true;
                         is_first = false;
                     }
@@ -467,6 +476,9 @@ impl Broker {
         }
         if fetch.reply_to.version >= LEADER_HINTS_FROM && leader_is_elsewhere {
             self.add_fetch_leader_hints(&mut response);
+        }
+        if fetch.follower.is_some() && throttled_bytes > 0 {
+            self.replication_quotas.leader.record(throttled_bytes, now.monotonic);
         }
         fetch.reply_to.respond(AnyResponse::Fetch(response), out);
     }

@@ -22,6 +22,7 @@ mod output;
 mod produce;
 mod read_replica;
 mod replica_fetcher;
+mod replication_quota;
 mod to_controller;
 mod truncation;
 

@@ -51,6 +51,8 @@ struct Followed {
     retry_at: Option<Instant>,
     /// What the leader is to be asked about its log, which is not where this one ends.
     unknown_edge: Option<Edge>,
+    /// It had all that the leader took for committed when that last told of it.
+    is_caught_up: bool,
 }
 
 /// The two ends of a leader's log, in the order in which they are asked for.
@@ -137,7 +139,9 @@ impl ReplicaFetchers {
             self.leaders.insert(id, leader);
             let fetcher = self.by_leader.entry(leader).or_default();
             // News of a partition are a reason to try at once.
-            fetcher.followed.insert(id, Followed { owner, retry_at: None, unknown_edge: None });
+            let is_caught_up = fetcher.followed.get(&id).is_some_and(|before| before.is_caught_up);
+            let followed = Followed { owner, retry_at: None, unknown_edge: None, is_caught_up };
+            fetcher.followed.insert(id, followed);
         }
     }
 
@@ -233,6 +237,7 @@ impl Broker {
 
     /// A fetch of all that is not known to the session yet; none if there is nothing to be fetched.
     fn records_request(&mut self, leader: NodeId, now: Now) -> Option<FetchRequest> {
+        self.hold_back(leader, now);
         let wanted: BTreeMap<TopicIdPartition, Told> = self
             .to_fetch(leader, now)
             .filter_map(|(id, followed)| {
@@ -296,6 +301,19 @@ impl Broker {
             forgotten_topics_data: forgotten.collect(),
             ..FetchRequest::default()
         })
+    }
+
+    /// Leaves replicas alone for a while that get more than their throttle allows.
+    fn hold_back(&mut self, leader: NodeId, now: Now) {
+        let Some(until) = self.follower_throttled_until(now) else { return };
+        let followed = self.to_fetch(leader, now).filter(|(_, followed)| !followed.is_caught_up);
+        let held = followed.filter(|(id, followed)| self.may_be_held_back(*id, followed.owner));
+        let held: Vec<TopicIdPartition> = held.map(|(id, _)| id).collect();
+        for id in held {
+            if let Some(followed) = self.fetchers.followed_mut(id) {
+                followed.retry_at = Some(until);
+            }
+        }
     }
 
     /// The question where the leader's logs end or begin, of those that are not where this node's are.
@@ -447,15 +465,23 @@ impl Broker {
         if let Some(Records::Bytes(bytes)) = data.records
             && !bytes.is_empty()
         {
+            let throttled = &partition.config().follower_throttled_replicas;
+            if throttled.has(id.partition, self.config.node_id) {
+                self.replication_quotas.follower.record(bytes.len() as u64, now.monotonic);
+            }
             if let Some(to) = partition.beginning_for(&bytes) {
                 return self.begin_log_at(owner, to, (told.leader_epoch, bytes), now, out);
             }
             is_whole = partition.append_fetched(bytes, now, out);
         }
         let (high_watermark, log_start) = (Offset(data.high_watermark), Offset(data.log_start_offset));
+        let is_caught_up = partition.log().next_offset() >= high_watermark;
         let awakened = partition.follow_ends(high_watermark, log_start, now, out);
         self.on_awakened(owner, awakened, now, out);
         self.arm_log_timer(owner);
+        if let Some(followed) = self.fetchers.followed_mut(id) {
+            followed.is_caught_up = is_caught_up;
+        }
         if !is_whole {
             out.sometimes(Mark::ReplicaFetchedDamage);
             self.put_replica_off(id, now);

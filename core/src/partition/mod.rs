@@ -243,6 +243,11 @@ impl Partition {
         }
     }
 
+    /// Whether a replica is in sync, as far as its leader, which this is to be, knows from the controller.
+    pub(crate) fn is_in_sync(&self, id: NodeId) -> bool {
+        self.replication().is_some_and(|it| it.is_in_sync(id))
+    }
+
     const fn replication_mut(&mut self) -> Option<&mut Replication> {
         match &mut self.role {
             Role::Leader(replication) => Some(replication),

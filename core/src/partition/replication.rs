@@ -192,6 +192,11 @@ impl Replication {
         self.isr.len()
     }
 
+    /// Whether a replica is in sync, as far as the controller has said.
+    pub(crate) fn is_in_sync(&self, id: NodeId) -> bool {
+        self.isr.contains(&id)
+    }
+
     /// How many replicas there are.
     pub(crate) fn replicas(&self) -> usize {
         self.followers.len() + 1

@@ -18,6 +18,8 @@ use sordini_protocol::wire::Str;
 
 /// The number of topics among the kinds of what is configured.
 const TOPIC: i8 = 2;
+/// And that of brokers.
+const BROKER: i8 = 4;
 
 impl Cluster {
     /// What a broker answers its client, who waits no longer than half a minute for it.
@@ -89,7 +91,16 @@ impl Cluster {
 
     /// Sets a key of a topic.
     pub(crate) fn configure(&mut self, at: usize, topic: &str, key: &str, value: &str) {
-        let request = AnyRequest::IncrementalAlterConfigs(set_config(TOPIC, topic, key, value));
+        self.set(at, TOPIC, topic, key, value);
+    }
+
+    /// Sets a key of a broker, which is asked itself.
+    pub(crate) fn configure_broker(&mut self, at: usize, key: &str, value: &str) {
+        self.set(at, BROKER, &(at + 1).to_string(), key, value);
+    }
+
+    fn set(&mut self, at: usize, kind: i8, name: &str, key: &str, value: &str) {
+        let request = AnyRequest::IncrementalAlterConfigs(set_config(kind, name, key, value));
         let AnyResponse::IncrementalAlterConfigs(response) = self.ask(at, 1, request) else {
             panic!("a response is of its request's API")
         };

@@ -536,8 +536,10 @@ pub static BROKER: [Definition; 360] = [
     define("replica.socket.receive.buffer.bytes", Int, Is("65536"), Any, ReadOnly, High),
     define("replica.socket.timeout.ms", Int, Is("30000"), Any, ReadOnly, High)
         .effective("How long a replica's fetch may take before its connection is given up, in milliseconds."),
-    define("replication.quota.window.num", Int, Is("11"), AtLeast(1), ReadOnly, Low),
-    define("replication.quota.window.size.seconds", Int, Is("1"), AtLeast(1), ReadOnly, Low),
+    define("replication.quota.window.num", Int, Is("11"), AtLeast(1), ReadOnly, Low)
+        .effective("How many windows the rate of throttled replication is taken over."),
+    define("replication.quota.window.size.seconds", Int, Is("1"), AtLeast(1), ReadOnly, Low)
+        .effective("How long one of the windows is that the rate of throttled replication is taken over, in seconds."),
     define("request.timeout.ms", Int, Is("30000"), Any, ReadOnly, High)
         .effective("Milliseconds this broker waits for another node's answer."),
     define("sasl.client.callback.handler.class", Class, Null, Any, ReadOnly, Medium),

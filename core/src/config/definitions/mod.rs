@@ -246,6 +246,10 @@ pub static BROKER_QUOTA: [Definition; 3] = [
         Validator::AtLeast(0),
         DynamicMode::PerBroker,
         Importance::Medium,
+    )
+    .effective(
+        "Bytes a second above which this broker fetches no more for those of its replicas that \
+         follower.replication.throttled.replicas of their topics name, unless they are in sync.",
     ),
     define(
         "leader.replication.throttled.rate",
@@ -254,6 +258,10 @@ pub static BROKER_QUOTA: [Definition; 3] = [
         Validator::AtLeast(0),
         DynamicMode::PerBroker,
         Importance::Medium,
+    )
+    .effective(
+        "Bytes a second above which this broker sends no more of those of its replicas that \
+         leader.replication.throttled.replicas of their topics name to replicas that are not in sync.",
     ),
     define(
         "replica.alter.log.dirs.io.max.bytes.per.second",

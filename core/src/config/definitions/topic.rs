@@ -40,13 +40,21 @@ pub static TOPIC: [Definition; 34] = [
         .effective("Number of records after which the log is synced to disk."),
     define("flush.ms", Long, Is("9223372036854775807"), AtLeast(0), ClusterWide, Medium)
         .effective("Milliseconds a record may stay unsynced before the log is synced to disk."),
-    define("follower.replication.throttled.replicas", List, Is(""), ThrottledReplicas, ClusterWide, Medium),
+    define("follower.replication.throttled.replicas", List, Is(""), ThrottledReplicas, ClusterWide, Medium)
+        .effective(
+            "The replicas that their brokers' follower.replication.throttled.rate holds for, as partition:broker; \
+             * for all.",
+        ),
     define("index.interval.bytes", Int, Is("4096"), AtLeast(0), ClusterWide, Medium)
         .effective("Bytes of records between two entries of the offset index."),
     define("internal.segment.bytes", Int, Null, Any, ClusterWide, Medium)
         .effective("Beats segment.bytes and may be smaller; made for tests.")
         .internal(),
-    define("leader.replication.throttled.replicas", List, Is(""), ThrottledReplicas, ClusterWide, Medium),
+    define("leader.replication.throttled.replicas", List, Is(""), ThrottledReplicas, ClusterWide, Medium)
+        .effective(
+            "The replicas that their brokers' leader.replication.throttled.rate holds for while they lead, as \
+             partition:broker; * for all.",
+        ),
     define("local.retention.bytes", Long, Is("-2"), AtLeast(-2), ClusterWide, Medium),
     define("local.retention.ms", Long, Is("-2"), AtLeast(-2), ClusterWide, Medium),
     define("max.compaction.lag.ms", Long, Is("9223372036854775807"), AtLeast(1), ClusterWide, Medium),
