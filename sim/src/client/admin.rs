@@ -16,6 +16,7 @@ use sordini_protocol::messages::delete_records_request::{DeleteRecordsPartition,
 use sordini_protocol::messages::delete_topics_request::DeleteTopicState;
 use sordini_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use sordini_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use sordini_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use sordini_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use sordini_protocol::messages::metadata_request::MetadataRequestTopic;
 use sordini_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -42,6 +43,8 @@ const PRODUCE_VERSION: i16 = 12;
 const LATEST: i64 = -1;
 /// What configurations call a topic.
 const RESOURCE_TOPIC: i8 = 2;
+/// And a broker; the one without a name is all of them.
+const RESOURCE_BROKER: i8 = 4;
 const TIMEOUT_US: u64 = 5_000_000;
 
 /// Does one thing after the other, each again and again until the answer says that it is done.
@@ -136,7 +139,9 @@ impl Admin {
                 Entry { partition, offset, ..entry(Operation::DeleteRecords, &topic.name) }
             };
             request.topics.iter().map(of_topic).collect()
-        } else if let AnyRequest::IncrementalAlterConfigs(request) = request {
+        } else if let AnyRequest::IncrementalAlterConfigs(request) = request
+            && matches!(self.deed(), Some(AdminDeed::AlterConfig { .. }))
+        {
             let topics = request.resources.iter().map(|resource| &resource.resource_name);
             topics.map(|topic| entry(Operation::AlterConfigs, topic)).collect()
         } else {
@@ -225,6 +230,7 @@ impl Admin {
                     IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
                 (INCREMENTAL_ALTER_CONFIGS_VERSION, request.into())
             }
+            AdminDeed::Throttle { topic, bytes_per_second } => self.throttling(*topic, *bytes_per_second),
             AdminDeed::RecreateTopic { topic } => self.topic_deletion(*topic),
             AdminDeed::AddPartitions { topic, more } => {
                 let topic = &self.topics[*topic];
@@ -295,6 +301,36 @@ impl Admin {
                 election_request(Str::from(&*self.topics[*topic].name), *partition, false)
             }
         })
+    }
+
+    /// Names all replicas of the topic, and sets the rates of all brokers.
+    fn throttling(&self, topic: usize, bytes_per_second: Option<u64>) -> (i16, AnyRequest) {
+        let config = |name: String, value: &str| AlterableConfig {
+            name: Str::from(name),
+            // 0 sets a value, 1 takes it back.
+            config_operation: i8::from(bytes_per_second.is_none()),
+            value: bytes_per_second.map(|_| Str::from(value)),
+            ..Default::default()
+        };
+        let rate = bytes_per_second.unwrap_or_default().to_string();
+        let configs = |what: &str, value: &str| {
+            let name = |role| format!("{role}.replication.throttled.{what}");
+            vec![config(name("leader"), value), config(name("follower"), value)]
+        };
+        let replicas = AlterConfigsResource {
+            resource_type: RESOURCE_TOPIC,
+            resource_name: Str::from(&*self.topics[topic].name),
+            configs: configs("replicas", "*"),
+            ..Default::default()
+        };
+        let rates = AlterConfigsResource {
+            resource_type: RESOURCE_BROKER,
+            configs: configs("rate", &rate),
+            ..Default::default()
+        };
+        let request =
+            IncrementalAlterConfigsRequest { resources: vec![replicas, rates], ..Default::default() };
+        (INCREMENTAL_ALTER_CONFIGS_VERSION, request.into())
     }
 
     /// Deletes the topic by the id it has, which is asked for first: a deletion that arrives late and by another way must
@@ -463,11 +499,11 @@ impl Admin {
             for resource in &response.responses {
                 let error = ErrorCode::from_i16(resource.error_code);
                 self.note(now, &resource.resource_name, error, None, out);
-                if error.is_error() {
-                    self.on_refused(now, error, resource.error_message.as_ref());
-                } else {
-                    self.on_done();
-                }
+            }
+            let error = |resource: &AlterConfigsResourceResponse| ErrorCode::from_i16(resource.error_code);
+            match response.responses.iter().find(|resource| error(resource).is_error()) {
+                Some(refused) => self.on_refused(now, error(refused), refused.error_message.as_ref()),
+                None => self.on_done(),
             }
         }
     }

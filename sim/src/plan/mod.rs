@@ -824,12 +824,20 @@ pub enum AdminDeed {
         /// The partition.
         partition: i32,
     },
+    /// Limits how fast replicas of a topic are copied, wherever they lie (KIP-73).
+    Throttle {
+        /// Index of the topic in the plan.
+        topic: usize,
+        /// To how many bytes a second, of each broker as a leader and as a follower; without it, the limit is taken back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bytes_per_second: Option<u64>,
+    },
 }
 
 impl AdminDeed {
     /// Whether it is of a cluster of several nodes, and not of one alone.
     pub(crate) const fn is_of_cluster(&self) -> bool {
-        matches!(self, Self::Reassign { .. } | Self::ElectPreferred { .. })
+        matches!(self, Self::Reassign { .. } | Self::ElectPreferred { .. } | Self::Throttle { .. })
     }
 
     /// The topic and, if it is about one, the partition.
@@ -844,7 +852,8 @@ impl AdminDeed {
             Self::AlterConfig { topic, .. }
             | Self::RecreateTopic { topic }
             | Self::AddPartitions { topic, .. }
-            | Self::NameTopicTwice { topic } => (topic, None),
+            | Self::NameTopicTwice { topic }
+            | Self::Throttle { topic, .. } => (topic, None),
         }
     }
 }

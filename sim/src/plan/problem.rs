@@ -463,6 +463,10 @@ impl Plan {
             | AdminDeed::LookUpTime { .. }
             | AdminDeed::WriteSpoiled { .. }
             | AdminDeed::ElectPreferred { .. } => Ok(()),
+            AdminDeed::Throttle { bytes_per_second, .. } => {
+                let rate = bytes_per_second.unwrap_or(0);
+                at_most(&format!("{place}.deed.bytes_per_second"), rate, i64::MAX.cast_unsigned())
+            }
             AdminDeed::Reassign { brokers, .. } => {
                 let is_broker = |node: &usize| self.cluster_brokers().any(|broker| broker == *node);
                 if !brokers.iter().all(is_broker) {
