@@ -27,8 +27,6 @@ pub(crate) struct ParkedFetch {
     pub(crate) reply_to: ReplyTo,
     session: SessionUse,
     reader: Reader,
-    /// The broker whose replicas are fetched for, if it is not a client who fetches.
-    follower: Option<NodeId>,
     isolation: FetchIsolation,
     min_bytes: u64,
     max_bytes: u64,
@@ -64,7 +62,7 @@ impl Replica {
 #[derive(Clone, Debug)]
 enum Reader {
     /// Another replica, which says how far it is unless it has done so before.
-    Replica(Option<Replica>),
+    Replica { replica: Replica, has_said: bool },
     /// A client that knows of leaders only.
     Client,
     /// A client that may read from followers.
@@ -74,12 +72,20 @@ enum Reader {
 impl Reader {
     fn of(request: &FetchRequest, version: i16, listener: &Str) -> Self {
         match Replica::of(request, version) {
-            Some(replica) => Self::Replica(Some(replica)),
+            Some(replica) => Self::Replica { replica, has_said: false },
             None if version >= FOLLOWER_READS_FROM => {
                 // A parked fetch outlives its frame.
                 Self::Consumer(Consumer { rack: request.rack_id.detached(), listener: listener.clone() })
             }
             None => Self::Client,
+        }
+    }
+
+    /// The broker for whose replicas is fetched, if it is not a client who fetches.
+    const fn follower(&self) -> Option<NodeId> {
+        match self {
+            Self::Replica { replica, .. } => Some(replica.id),
+            Self::Client | Self::Consumer(_) => None,
         }
     }
 }
@@ -150,13 +156,12 @@ impl Broker {
         let max_bytes = asked.min(u64::from(self.config.fetch_max_bytes));
         let reader = Reader::of(request, reply_to.version, listener);
         let isolation = match &reader {
-            Reader::Replica(_) => FetchIsolation::LogEnd,
+            Reader::Replica { .. } => FetchIsolation::LogEnd,
             Reader::Client | Reader::Consumer(_) => FetchIsolation::of(-1, request.isolation_level),
         };
         let mut fetch = ParkedFetch {
             session,
             reader,
-            follower: Replica::of(request, reply_to.version).map(|replica| replica.id),
             isolation,
             reply_to,
             // Nobody waits for more than there is room for.
@@ -177,8 +182,8 @@ impl Broker {
         if fetch.searching == 0 && (fetch.is_due || fetch.ready_bytes >= fetch.min_bytes) {
             return self.answer_fetch(fetch, now, out);
         }
-        if let Reader::Replica(said) = &mut fetch.reader {
-            *said = None;
+        if let Reader::Replica { has_said, .. } = &mut fetch.reader {
+            *has_said = true;
         }
         for (index, part) in fetch.parts.iter().enumerate() {
             if let Some(partition) = part.owner.and_then(|owner| self.partitions.get_mut(&owner)) {
@@ -246,7 +251,7 @@ impl Broker {
             out.sometimes(Mark::FetchPreferredReplica);
             return (Some(owner), PartState::Preferred(preferred));
         }
-        if let Reader::Replica(Some(Replica { id: replica, broker_epoch })) = *reader {
+        if let Reader::Replica { replica: Replica { id: replica, broker_epoch }, has_said: false } = *reader {
             if self.is_of_an_earlier_life(replica, broker_epoch) {
                 return (None, PartState::Failed(ErrorCode::NotLeaderOrFollower));
             }
@@ -278,7 +283,7 @@ impl Broker {
 
     /// Counts what a part can bring, after its state has changed.
     fn count(&self, fetch: &mut ParkedFetch, index: usize, now: Now) {
-        let (isolation, follower) = (fetch.isolation, fetch.follower);
+        let (isolation, follower) = (fetch.isolation, fetch.reader.follower());
         let part = &mut fetch.parts[index];
         fetch.ready_bytes -= part.ready_bytes;
         part.ready_bytes = 0;
@@ -434,7 +439,8 @@ impl Broker {
                 }
                 PartState::At(place) => {
                     let max_bytes = part.wanted.max_bytes.min(budget);
-                    let partition = partition.filter(|it| !self.is_kept_from(fetch.follower, it, now));
+                    let partition =
+                        partition.filter(|it| !self.is_kept_from(fetch.reader.follower(), it, now));
                     let range = partition.and_then(|partition| {
                         let end = if self.museum.has(Exhibit::A10TwoPhaseFetchBound) {
                             partition.log().next_offset()
@@ -477,7 +483,7 @@ impl Broker {
         if fetch.reply_to.version >= LEADER_HINTS_FROM && leader_is_elsewhere {
             self.add_fetch_leader_hints(&mut response);
         }
-        if fetch.follower.is_some() && throttled_bytes > 0 {
+        if fetch.reader.follower().is_some() && throttled_bytes > 0 {
             self.replication_quotas.leader.record(throttled_bytes, now.monotonic);
         }
         fetch.reply_to.respond(AnyResponse::Fetch(response), out);
