@@ -5,6 +5,7 @@
 //! one disk and a few clients, in which nothing happens by itself), `verbs` (what a step does), `expect` and `show` (what
 //! a step says about the world), and [`run`], where they meet.
 
+mod account;
 mod clients;
 mod decode;
 mod expect;
@@ -15,4 +16,5 @@ mod transcript;
 mod verbs;
 mod world;
 
+pub use account::account;
 pub use runner::{Failure, run};

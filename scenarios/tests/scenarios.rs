@@ -6,8 +6,10 @@
 //! them; one without a snapshot fails. `INSTA_UPDATE=always` writes snapshots, to be read before they are committed.
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use sordini_scenarios::account;
 use sordini_sim::regression::Regression;
 use sordini_sim::trace::Telling;
+use sordini_sim::world::Outcome;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -60,8 +62,18 @@ fn replay(path: &Path, stored: &Regression) -> Result<(), Failed> {
         return Err(format!("the file is named {stem} and its cause is '{}'", stored.cause).into());
     }
     let outcome = stored.replay(Telling::Changes)?.ok_or("the world of the plan cannot be made")?;
-    compare(path, &outcome.transcript());
+    compare(path, &told(stored, &outcome));
     Ok(())
+}
+
+/// The transcript of a run, and where its plan says what is promised, that before it and what it came to behind.
+fn told(stored: &Regression, outcome: &Outcome) -> String {
+    if stored.contract.is_empty() {
+        return outcome.transcript();
+    }
+    let promised = stored.contract.iter().map(|line| format!("# {line}\n"));
+    let came_to = account(outcome).into_iter().map(|line| format!("# {line}\n"));
+    promised.chain([outcome.transcript()]).chain(came_to).collect()
 }
 
 /// Panics if the snapshot beside the file says something else, or is not there.

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 pub struct Regression {
     /// Why it failed, in a few words. The file is named for it.
     pub cause: String,
+    /// Of a story, what is promised in it and what is not, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contract: Vec<String>,
     /// "passed", or what the failure is known by that the plan must end in because something in it is broken on purpose.
     pub expect: Signature,
     /// The hash of the run that was stored. Another one says that what the plan comes to has changed since, which is no
@@ -32,7 +35,7 @@ impl Regression {
         let (_, outcome) = sweep::run(&plan, Telling::Nothing);
         let hash =
             outcome.map_or_else(|| "none".to_owned(), |outcome| format!("{:016x}", outcome.trace_hash));
-        Self { cause, expect, hash, plan }
+        Self { cause, contract: Vec::new(), expect, hash, plan }
     }
 
     /// Reads one. Whether this program can run it is another question, if it needs the museum: see [`Plan::museum`].

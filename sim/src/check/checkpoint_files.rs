@@ -70,6 +70,13 @@ impl CheckpointFiles {
         self.at_crash = Some(files);
     }
 
+    /// Files are gone by a fault: nothing is said of those that are not there.
+    pub(super) fn excuse_absent(&mut self, disk: &Disk) {
+        if let Some(at_crash) = &mut self.at_crash {
+            at_crash.retain(|file, _| disk.contents(file).is_some());
+        }
+    }
+
     /// After a crash, before anything changes: every file is whole.
     pub(super) fn check_after_crash(&mut self, disk: &Disk) -> Result<(), Violation> {
         let Some(at_crash) = self.at_crash.take() else { return Ok(()) };

@@ -485,6 +485,11 @@ impl Checks {
         self.is_deeply_damaged = true;
     }
 
+    /// Files beside the segments are gone by a fault.
+    pub fn on_lost_files(&mut self, disk: &Disk) {
+        self.checkpoint_files.excuse_absent(disk);
+    }
+
     /// A process is about to start. On a disk that holds something else than what it took, it is noted what.
     pub fn before_start(&mut self, disk: &Disk) {
         if !disk.is_damaged() {

@@ -545,6 +545,8 @@ impl Consumer {
             out.history.push(Entry { high_watermark, ..entry(Stage::Ok) });
         }
         if is_damaged {
+            let (offset, error) = (assigned.position, ErrorCode::CorruptMessage);
+            out.history.push(Entry { offset, error, ..entry(Stage::Fail) });
             self.stop_at_damage(place, out);
         }
         true

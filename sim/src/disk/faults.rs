@@ -70,7 +70,8 @@ impl Faults {
             DiskFault::Full { .. }
             | DiskFault::Stall { .. }
             | DiskFault::LoseDirectory { .. }
-            | DiskFault::Rot { .. } => return,
+            | DiskFault::Rot { .. }
+            | DiskFault::Lose { .. } => return,
         };
         if times > 0 {
             self.armed.push(Armed { blow, files, times });

@@ -129,6 +129,8 @@ pub struct Disk {
     /// A sync failed: what it left dirty is taken for clean, and whoever asked for it knows.
     has_failed_sync: bool,
     is_damaged: bool,
+    /// Whether that may concern the metadata log and what lies beside it.
+    is_metadata_damaged: bool,
     marks: DiskMarks,
 }
 
@@ -151,6 +153,7 @@ impl Disk {
             failed: None,
             has_failed_sync: false,
             is_damaged: false,
+            is_metadata_damaged: false,
             marks: DiskMarks::default(),
         }
     }
@@ -242,6 +245,7 @@ impl Disk {
                 *until = (*until).max(now + for_us);
             }
             DiskFault::Rot { files } => self.rot(now, files),
+            DiskFault::Lose { files } => self.lose(files),
             DiskFault::FailWrites { .. }
             | DiskFault::FailReads { .. }
             | DiskFault::FailSyncs { .. }
@@ -274,14 +278,14 @@ impl Disk {
     pub fn kill(&mut self, now: u64, wall_ms: i64) {
         self.settle(now, wall_ms);
         // The next process finds pages that look clean and are not durable.
-        self.is_damaged |= self.has_failed_sync;
+        self.note_damage_anywhere(self.has_failed_sync);
     }
 
     /// The machine loses power: as [`Self::kill`], and then of everything that is not durable any part is lost, and what
     /// the platters hold is seen.
     pub fn lose_power(&mut self, now: u64, wall_ms: i64) {
         self.settle(now, wall_ms);
-        self.is_damaged |= self.has_failed_sync;
+        self.note_damage_anywhere(self.has_failed_sync);
         for slot in self.slots_with_files() {
             self.lose_power_of(slot, now);
         }
@@ -308,8 +312,9 @@ impl Disk {
             let is_left =
                 file.as_mut().is_some_and(|file| file.lose_power_leaving(left(name), &mut self.marks));
             if is_left {
-                self.is_damaged |= file.as_ref().is_some_and(|file| !file.damage().is_empty());
+                let is_damaged = file.as_ref().is_some_and(|file| !file.damage().is_empty());
                 make_directories(&mut self.directories, name, true);
+                self.note_damage_anywhere(is_damaged);
             } else {
                 *file = None;
                 self.release(slot);
@@ -343,6 +348,12 @@ impl Disk {
     #[must_use]
     pub const fn is_damaged(&self) -> bool {
         self.is_damaged
+    }
+
+    /// The same of the metadata log and what lies beside it.
+    #[must_use]
+    pub const fn is_metadata_damaged(&self) -> bool {
+        self.is_metadata_damaged
     }
 
     /// The names of all files, in order.
@@ -587,7 +598,7 @@ impl Disk {
                 let StorageOp::Append { position, bytes, .. } = &op else {
                     unreachable!("these strike appends")
                 };
-                self.is_damaged = true;
+                self.note_damage_anywhere(true);
                 let range = *position..*position + bytes.iter().map(|piece| piece.len() as u64).sum::<u64>();
                 let result = self.apply(slot, op, wall_ms);
                 if let Some(file) = slot.and_then(|slot| self.slots[slot].file.as_mut()) {
@@ -662,16 +673,34 @@ impl Disk {
             let mut answer = Answer(word(slot));
             if let Some(file) = &mut self.slots[slot].file {
                 file.rot(&mut answer);
-                self.is_damaged = true;
                 self.marks.bits_rotted += 1;
+                self.note_damage(&self.slots[slot].name.clone());
             }
         }
+    }
+
+    /// Takes all files of a kind away, but for those of the metadata log.
+    fn lose(&mut self, files: FileKind) {
+        let of_kind = self.names.keys().filter(|name| self.is_of(name, files) && !is_metadata(name));
+        for name in of_kind.cloned().collect::<Vec<_>>() {
+            self.remove_file(&name);
+        }
+    }
+
+    const fn note_damage_anywhere(&mut self, is_damaged: bool) {
+        self.is_damaged |= is_damaged;
+        self.is_metadata_damaged |= is_damaged;
+    }
+
+    fn note_damage(&mut self, name: &str) {
+        self.is_damaged = true;
+        self.is_metadata_damaged |= is_metadata(name);
     }
 
     /// Whether a name is one of a file of this kind.
     fn is_of(&self, name: &str, kind: FileKind) -> bool {
         let is_segment = name.ends_with(".log");
-        let is_metadata = name.contains("/__cluster_metadata-");
+        let is_metadata = is_metadata(name);
         match kind {
             FileKind::Any => true,
             FileKind::ActiveSegment => is_segment && !is_metadata && self.is_last_segment(name),
@@ -862,7 +891,8 @@ impl Disk {
             make_directories(&mut self.directories, name, true);
         }
         file.lose_power(&mut answer, &mut self.marks);
-        self.is_damaged |= !file.damage().is_empty();
+        let is_damaged = !file.damage().is_empty();
+        self.note_damage_anywhere(is_damaged);
     }
 
     /// Flips one bit of one closed segment of every log, if the plan's mutation says so.
@@ -882,6 +912,11 @@ impl Disk {
             }
         }
     }
+}
+
+/// Whether a file is of the metadata log.
+fn is_metadata(name: &str) -> bool {
+    name.contains("/__cluster_metadata-")
 }
 
 fn make_directories(directories: &mut BTreeMap<Arc<str>, bool>, file: &str, is_durable: bool) {

@@ -554,6 +554,17 @@ fn rot_flips_one_bit_of_one_file_of_its_kind_at_once() {
 }
 
 #[test]
+fn what_is_lost_is_all_of_a_kind_and_the_metadata_log_keeps_its_own() {
+    let mut disk = disk(1);
+    let kept = ["0/__cluster_metadata-0/leader-epoch-checkpoint", "0/a-0/0.log"];
+    let lost = ["0/a-0/leader-epoch-checkpoint", "0/recovery-point-offset-checkpoint"];
+    done(&mut disk, kept.iter().chain(&lost).map(|file| append(file, 0, b"0")));
+    inject(&mut disk, DiskFault::Lose { files: FileKind::Checkpoint });
+    assert_eq!(disk.paths().collect::<Vec<_>>(), kept);
+    assert!(!disk.is_damaged(), "the segments say all of it");
+}
+
+#[test]
 fn damage_goes_with_the_file_and_is_forgotten_where_it_is_cut_or_written_anew() {
     let mut disk = disk(3);
     inject(&mut disk, DiskFault::PhantomWrites { files: ANY, times: 1 });

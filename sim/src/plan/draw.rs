@@ -475,6 +475,7 @@ fn draw_topics(draw: &mut Draw, swarm: &Swarm) -> Vec<TopicPlan> {
             retention_bytes: (swarm.retention && draw.chance(1, 2))
                 .then(|| draw.one_of(&[0, 4_096, 100_000])),
             segment_ms: (swarm.retention && draw.chance(1, 2)).then(|| draw.one_of(&[500, 5_000])),
+            unclean_elections: false,
         })
         .collect()
 }

@@ -266,6 +266,12 @@ pub enum DiskFault {
         /// Of which kind.
         files: FileKind,
     },
+    /// Files beside the segments are gone, all of a kind, but for those of the metadata log. A process that runs is not
+    /// meant to notice.
+    Lose {
+        /// Of which kind: checkpoints, indexes or snapshots.
+        files: FileKind,
+    },
 }
 
 /// Which files of a disk are meant.
@@ -319,7 +325,9 @@ impl Fault {
                 | DiskFault::FailReads { .. }
                 | DiskFault::Full { .. }
                 | DiskFault::Stall { .. }
-                | DiskFault::LoseDirectory { .. } => true,
+                | DiskFault::LoseDirectory { .. }
+                // What these say the segments say too.
+                | DiskFault::Lose { .. } => true,
                 // The process that meets a failed sync ends. The next one finds pages that look clean and are not.
                 DiskFault::FailSyncs { .. }
                 | DiskFault::PhantomWrites { .. }

@@ -273,6 +273,7 @@ impl Fault {
                 DiskFault::PhantomWrites { .. } => "phantom_writes",
                 DiskFault::MisdirectedWrites { .. } => "misdirected_writes",
                 DiskFault::Rot { .. } => "rot",
+                DiskFault::Lose { .. } => "lose",
             },
         }
     }

@@ -202,6 +202,9 @@ pub struct TopicPlan {
     /// `segment.ms`; nothing for Kafka's default, a week.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segment_ms: Option<i64>,
+    /// Whether `unclean.leader.election.enable` is set: rather than nobody, a replica leads that lacks records.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unclean_elections: bool,
 }
 
 const fn is_false(value: &bool) -> bool {
@@ -231,6 +234,7 @@ impl TopicPlan {
         set("retention.ms", self.retention_ms.map(|millis| millis.to_string()));
         set("retention.bytes", self.retention_bytes.map(|bytes| bytes.to_string()));
         set("segment.ms", self.segment_ms.map(|millis| millis.to_string()));
+        set("unclean.leader.election.enable", self.unclean_elections.then(|| true.to_string()));
         configs
     }
 }

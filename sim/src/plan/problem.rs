@@ -3,8 +3,8 @@
 
 use super::{
     AdminDeed, BrokerDeed, BrokerPlan, Codec, ConfiguratorPlan, ConsumerPlan, DiskAfter, DiskFault, End,
-    Fault, GatekeeperDeed, GatekeeperPlan, OperatorPlan, Plan, PlannedAcl, PlannedFilter, ProducerPlan,
-    Range, SendPlan, TopicPlan, exhibit,
+    Fault, FileKind, GatekeeperDeed, GatekeeperPlan, OperatorPlan, Plan, PlannedAcl, PlannedFilter,
+    ProducerPlan, Range, SendPlan, TopicPlan, exhibit,
 };
 use serde_json::Value;
 use sordini_core::config::broker::Origin;
@@ -515,6 +515,11 @@ impl Plan {
             Fault::ResetNodes { from, to } => {
                 self.judge_node_of(place, *from)?;
                 self.judge_node_of(place, *to)
+            }
+            Fault::Disk { how: DiskFault::Lose { files }, .. }
+                if !matches!(files, FileKind::Checkpoint | FileKind::Index | FileKind::Snapshot) =>
+            {
+                Err(format!("{place}: without {files:?} nobody can know what there was"))
             }
             Fault::Crash { .. } | Fault::Pause { .. } | Fault::PauseClient { .. } | Fault::Disk { .. } => {
                 Ok(())

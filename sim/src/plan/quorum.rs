@@ -371,6 +371,7 @@ impl Plan {
                     retention_ms: limit(draw, &[1_000, 20_000]),
                     retention_bytes: deletes.then(|| draw.one_of(&[300, 300, 3_000])),
                     segment_ms: limit(draw, &[500, 5_000]),
+                    unclean_elections: false,
                 }
             })
             .collect();
@@ -623,6 +624,7 @@ impl Plan {
             retention_ms: None,
             retention_bytes: None,
             segment_ms: None,
+            unclean_elections: false,
         };
         let faults = (1..REFERENCE_US / FAULT_EVERY_US)
             .map(|number| FaultPlan { at_us: number * FAULT_EVERY_US, fault: reference_fault(number, 6) });

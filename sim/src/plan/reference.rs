@@ -92,6 +92,7 @@ impl Plan {
                 retention_ms: None,
                 retention_bytes: None,
                 segment_ms: None,
+                unclean_elections: false,
             }],
             network: NETWORK,
             producers: vec![producer(10, true), producer(11, false)],

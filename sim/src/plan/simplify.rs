@@ -202,7 +202,9 @@ impl Fault {
                     | DiskFault::MisdirectedWrites { times, .. },
                 ..
             } => visit(times, 1),
-            Self::Reset { .. } | Self::ResetNodes { .. } | Self::Disk { how: DiskFault::Rot { .. }, .. } => {}
+            Self::Reset { .. }
+            | Self::ResetNodes { .. }
+            | Self::Disk { how: DiskFault::Rot { .. } | DiskFault::Lose { .. }, .. } => {}
         }
     }
 }

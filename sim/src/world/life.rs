@@ -143,6 +143,9 @@ impl World {
                     self.schedule(due.at, Event::StorageDue { node: *node, life, number: due.number });
                 }
                 let machine = &mut self.machines[*node];
+                if matches!(how, DiskFault::Lose { .. }) {
+                    machine.checks.on_lost_files(&machine.disk);
+                }
                 if machine.process.as_ref().is_some_and(|process| process.running_since.is_none())
                     && machine.own_disk.is_none()
                 {

@@ -898,7 +898,7 @@ const DAMAGED_READ_MAX_US: u64 = 60_000_000;
 /// How long the nodes stay down before the auditors come.
 const AUDIT_AFTER_US: u64 = 1_000;
 /// The numbers of the auditors begin here, beyond those of all clients.
-const AUDITOR_FIRST: u64 = 1_000_000;
+pub const AUDITOR_FIRST: u64 = 1_000_000;
 /// The numbers of observers begin here, beyond those of the auditors.
 const OBSERVER_FIRST: u64 = 2_000_000;
 

@@ -49,7 +49,7 @@ impl World {
             let copies = |node| copies(place, node);
             let lost = replication_checks.on_said(self.now, node, place, said, trusted(place), &copies)?;
             if lost > 0 {
-                losses.push((place, lost));
+                losses.push((place, lost, trusted(place).is_some_and(|trusted| trusted.is_unclean)));
             }
         }
         replication_checks.on_metadata(quorum_checks.metadata_end(), trusted, &copies)?;
@@ -57,10 +57,15 @@ impl World {
             replication_checks.judge(trusted, &copies)?;
         }
         self.tell_trusted();
-        for ((topic, partition), lost) in losses {
+        for ((topic, partition), lost, is_unclean) in losses {
             self.marks.hit(WorldMark::CommittedLoss);
             let name = format!("{}-{partition}", self.topic_names[topic]);
-            let sentence = format!("{lost} committed records of {name}, which nobody has who may lead");
+            let why = if is_unclean {
+                "its leader lacks, by an unclean election"
+            } else {
+                "nobody has who may lead"
+            };
+            let sentence = format!("{lost} committed records of {name}, which {why}");
             self.trace.tell(self.now, Kind::Loss, Some(node), || sentence.clone());
             self.losses.push(format!("at {} us the cluster lost {sentence}", self.now));
         }

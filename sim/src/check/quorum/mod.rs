@@ -41,7 +41,7 @@ use sordini_core::storage_op::StorageOp;
 use sordini_core::time::Instant;
 use sordini_protocol::messages::{ApiVersionsResponse, BrokerRegistrationRequest};
 use sordini_protocol::wire::Uuid;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use voter_log::VoterLog;
 use voter_set::VoterKey;
@@ -148,6 +148,12 @@ pub struct QuorumChecks {
 }
 
 /// The number of a node, which is not its place.
+/// The partitions whose topics allow that who leads them lacks records.
+fn unclean_elections(plan: &Plan) -> BTreeSet<(String, i32)> {
+    let topics = plan.topics.iter().filter(|topic| topic.unclean_elections);
+    topics.flat_map(|topic| (0..topic.partitions).map(|index| (topic.name.clone(), index))).collect()
+}
+
 fn id_of(node: usize) -> i32 {
     i32::try_from(node).expect("a handful of nodes") + 1
 }
@@ -189,7 +195,7 @@ impl QuorumChecks {
             committed: committed_metadata::Committed::default(),
             written: committed_metadata::Written::default(),
             told: voter_changes::Told::default(),
-            cluster: Cluster::default(),
+            cluster: Cluster { unclean_elections: unclean_elections(plan), ..Cluster::default() },
             snapshots: metadata_snapshots::Replay::default(),
             settings: honest_controller::Settings::default(),
             administration: honest_administration::Administration::default(),
@@ -276,7 +282,7 @@ impl QuorumChecks {
             | StorageOp::Replace { .. }
             | StorageOp::List { .. } => {}
         }
-        self.are_off |= disk.is_damaged();
+        self.are_off |= disk.is_metadata_damaged();
         Ok(())
     }
 
@@ -308,7 +314,7 @@ impl QuorumChecks {
             return Ok(());
         }
         let (node, disk) = (moment.node, disk_of(moment.node));
-        if disk.is_damaged() {
+        if disk.is_metadata_damaged() {
             self.are_off = true;
             return Ok(());
         }
@@ -398,7 +404,7 @@ impl QuorumChecks {
     /// # Errors
     /// The property that does not hold.
     pub fn on_fetch(&mut self, node: usize, offset: i64, disk: &Disk) -> Result<(), Violation> {
-        if self.are_off || disk.is_damaged() {
+        if self.are_off || disk.is_metadata_damaged() {
             return Ok(());
         }
         durable_fetch::check_fetch(node, offset, &mut self.voters[node].log, disk)
@@ -471,6 +477,9 @@ impl QuorumChecks {
             leader: partition.leader,
             leader_epoch: partition.leader_epoch,
             is_moved: partition.is_moved(),
+            is_unclean: partition.is_recovering
+                && partition.leader >= 0
+                && self.cluster.unclean_elections.contains(&(topic.to_owned(), index)),
         })
     }
 

@@ -35,6 +35,7 @@ mod tests {
             leader: -1,
             leader_epoch: 0,
             is_moved: false,
+            is_unclean: false,
         };
         let mut checks = ReplicationChecks::new(&Plan::reference_replicated());
         let place = (0, 0);

@@ -84,11 +84,13 @@ pub struct Trusted<'a> {
     pub leader_epoch: i32,
     /// Whether it is being moved.
     pub is_moved: bool,
+    /// Whether who leads was elected although it may lack records, as the topic allows or somebody has asked for.
+    pub is_unclean: bool,
 }
 
 impl fmt::Display for Trusted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { replicas, isr, elr, leader, leader_epoch, is_moved } = self;
+        let Self { replicas, isr, elr, leader, leader_epoch, is_moved, is_unclean: _ } = self;
         let moved = if *is_moved { ", and it is being moved" } else { "" };
         write!(
             f,
@@ -172,6 +174,13 @@ impl Promise {
     const fn node(&self) -> usize {
         match self {
             Self::Acknowledged { node, .. } | Self::Read { node, .. } => *node,
+        }
+    }
+
+    /// Of which partition.
+    const fn place(&self) -> Place {
+        match self {
+            Self::Acknowledged { place, .. } | Self::Read { place, .. } => *place,
         }
     }
 }
@@ -504,6 +513,9 @@ impl ReplicationChecks {
             };
             // Nobody is to blame for what it has not but who has lost it.
             let is_lost = |it: &&Committed| {
+                if trusted.is_unclean {
+                    return !copies(*place, node_of(trusted.leader)).has(it.batch);
+                }
                 if trusted.candidates().next().is_none() {
                     return trusted.replicas.iter().any(|id| has_lost(it, node_of(*id)));
                 }
@@ -541,6 +553,10 @@ impl ReplicationChecks {
         copies: &dyn Fn(Place, usize) -> Copy<'a>,
     ) -> Result<(), Violation> {
         for promise in std::mem::take(&mut self.promises) {
+            // What is committed is not known from who has a damaged disk.
+            if copies(promise.place(), promise.node()).disk.is_damaged() {
+                continue;
+            }
             match promise {
                 Promise::Acknowledged { place, base_offset, .. } => {
                     let truth = &self.truths[&place];
