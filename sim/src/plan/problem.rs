@@ -837,4 +837,17 @@ mod tests {
         let (from, to) = (End::Client(10), End::Node(1));
         refused("faults[0]: there is no node 1", Fault::Cut { from, to, for_us: 1 });
     }
+
+    #[test]
+    fn files_are_lost_that_the_segments_make_up_for() {
+        let lose = |plan: &mut Plan, files| {
+            let how = DiskFault::Lose { files };
+            plan.faults[0] = FaultPlan { at_us: 1, fault: Fault::Disk { node: 0, how } };
+        };
+        assert_refused("faults[0]: without ClosedSegment nobody", |plan| lose(plan, FileKind::ClosedSegment));
+        assert_refused("faults[0]: without Any nobody", |plan| lose(plan, FileKind::Any));
+        let mut plan = Plan::reference();
+        lose(&mut plan, FileKind::Checkpoint);
+        assert_eq!(plan.problem(), None);
+    }
 }
