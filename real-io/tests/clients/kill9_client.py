@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from records import PARTITIONS, POOL, POOL_BYTES, splitmix64
 
@@ -40,8 +40,8 @@ def value(partition, number):
 class Load:
     """One producer and what became of each record: when it was sent, when acknowledged (0: never), and where."""
 
-    def __init__(self, bootstrap, topic, settings):
-        self.topic = topic
+    def __init__(self, bootstrap, topic, settings, records):
+        self.topic, self.records = topic, records
         self.sent = [array.array("d") for _ in range(PARTITIONS)]
         self.acked = [array.array("d") for _ in range(PARTITIONS)]
         self.offsets = [array.array("q") for _ in range(PARTITIONS)]
@@ -70,8 +70,8 @@ class Load:
             self.failures.append(f"fatal: {error}")
 
     def send_some(self):
-        """Sends up to the limits."""
-        for _ in range(min(TURN, OUTSTANDING - self.outstanding)):
+        """Sends what a turn has, up to the limits."""
+        for _ in range(min(self.records, OUTSTANDING - self.outstanding)):
             p = self.turn = (self.turn + 1) % PARTITIONS
             number = len(self.sent[p])
             self.sent[p].append(time.monotonic())
@@ -84,14 +84,15 @@ class Load:
                     self.failures.append(f"{self.topic}-{p} record {number}: {error}")
                     return
                 self.acked[p][number] = time.monotonic()
-                self.offsets[p][number] = message.offset()
+                # librdkafka does not tell the offset of a record whose acknowledgement is in that of a later one.
+                self.offsets[p][number] = -1 if message.offset() is None else message.offset()
                 self.count += 1
 
             self.producer.produce(self.topic, value(p, number), partition=p, on_delivery=delivered)
             self.outstanding += 1
 
 
-def load(bootstrap, report, topics=TOPICS, replicas=1, configs=()):
+def load(bootstrap, report, topics=TOPICS, replicas=1, configs=(), records=TURN):
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     # Small segments, so that kills meet segments as they are rolled.
     settings = {"segment.bytes": "1048576", "retention.ms": "-1", **dict(configs)}
@@ -99,7 +100,7 @@ def load(bootstrap, report, topics=TOPICS, replicas=1, configs=()):
     for future in made.values():
         future.result(30)
     del admin
-    loads = [Load(bootstrap, topic, settings) for topic, settings in topics.items()]
+    loads = [Load(bootstrap, topic, settings, records) for topic, settings in topics.items()]
     stop = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
     told = None
@@ -122,6 +123,18 @@ def load(bootstrap, report, topics=TOPICS, replicas=1, configs=()):
         pickle.dump({o.topic: (o.sent, o.acked, o.offsets, o.failures) for o in loads}, f)
 
 
+def watermarks(consumer, where):
+    """The first offset and the end of a partition. A leader that was just elected may not know yet how far its log was
+    replicated (KIP-207), and librdkafka asks a few times only."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return consumer.get_watermark_offsets(where, timeout=30)
+        except KafkaException as e:
+            if e.args[0].code() != KafkaError.OFFSET_NOT_AVAILABLE or time.monotonic() > deadline:
+                raise
+
+
 def verify(bootstrap, report, kills_file=None):
     with open(report, "rb") as f:
         loads = pickle.load(f)
@@ -135,7 +148,7 @@ def verify(bootstrap, report, kills_file=None):
         total = sum(1 for of in acked for a in of if a)
         for p in range(PARTITIONS):
             where = TopicPartition(topic, p)
-            low, high = consumer.get_watermark_offsets(where, timeout=30)
+            low, high = watermarks(consumer, where)
             if low != 0:
                 problems.append(f"{topic}-{p} begins at offset {low}")
             consumer.assign([TopicPartition(topic, p, low)])

@@ -50,6 +50,10 @@ class Server:
         lines = (self.dir / "meta.properties").read_text().splitlines()
         return next(line.split("=", 1)[1] for line in lines if line.startswith("directory.id="))
 
+    def partition_log(self, topic, partition):
+        """What is in the segments, one after the other: each replica begins a new one where its own appends make it."""
+        return b"".join(file.read_bytes() for file in sorted((self.dir / f"{topic}-{partition}").glob("*.log")))
+
     def start(self):
         assert self.process is None
         self.is_frozen = False
