@@ -226,6 +226,10 @@ marks! {
     BootDirectoryFailed = "boot.directory_failed";
     /// A replica has no log, and gets none while a directory has failed in which it may lie.
     PartitionNotRecreated = "partition.not_recreated";
+    /// A deletion of records waits for other replicas.
+    DeleteRecordsAwaited = "delete_records.awaited";
+    /// Not all replicas have deleted in time.
+    DeleteRecordsTimedOut = "delete_records.timed_out";
     /// A consumer was sent to a follower in its rack.
     FetchPreferredReplica = "fetch.preferred_replica";
     /// A consumer reads from a follower.

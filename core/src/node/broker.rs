@@ -4,6 +4,7 @@
 
 use super::active_controller::ControllerTask;
 use super::assignments::Assignments;
+use super::delete_records::ParkedDeleteRecords;
 use super::envelope::{self, Forwarded};
 use super::fetch::ParkedFetch;
 use super::in_sync::IsrChanges;
@@ -99,6 +100,7 @@ pub(crate) enum Parked {
     Produce(ParkedProduce),
     Fetch(ParkedFetch),
     ListOffsets(ParkedListOffsets),
+    DeleteRecords(ParkedDeleteRecords),
 }
 
 impl Parked {
@@ -107,6 +109,7 @@ impl Parked {
             Self::Produce(parked) => parked.reply_to.connection,
             Self::Fetch(parked) => parked.reply_to.connection,
             Self::ListOffsets(parked) => parked.reply_to.connection,
+            Self::DeleteRecords(parked) => parked.reply_to.connection,
         }
     }
 }
@@ -232,6 +235,8 @@ pub(crate) struct Broker {
     pub(super) parked: BTreeMap<ParkedId, Parked>,
     parked_by_connection: BTreeSet<(ConnectionId, ParkedId)>,
     next_parked: u64,
+    /// Those of `parked` that wait for replicas to delete records.
+    pub(super) deletions: BTreeSet<ParkedId>,
     pub(super) timers: TimerTable<Timer>,
     pub(super) sessions: FetchSessions,
     /// Producer ids that are reserved and not given out.
@@ -308,6 +313,7 @@ impl Broker {
             parked: BTreeMap::new(),
             parked_by_connection: BTreeSet::new(),
             next_parked: 1,
+            deletions: BTreeSet::new(),
             timers: TimerTable::default(),
             sessions: FetchSessions::new(slots),
             producer_ids: 0..0,
@@ -440,7 +446,7 @@ impl Broker {
             Some(Parked::Fetch(_)) => self.on_fetch_located(part, resolved, now, out),
             Some(Parked::ListOffsets(_)) => self.on_offset_found(part, owner, resolved, out),
             // The request is over: it timed out or its connection is gone.
-            Some(Parked::Produce(_)) | None => {}
+            Some(Parked::Produce(_) | Parked::DeleteRecords(_)) | None => {}
         }
     }
 
@@ -482,9 +488,12 @@ impl Broker {
             let awakened = partition.become_offline();
             self.on_awakened(owner, awakened, now, out);
         }
-        // Others are to lead what was there.
-        self.hasten_lifecycle(now);
-        self.pursue_lifecycle(now, out);
+        self.pursue_deletions(out);
+        if self.failure.is_none() {
+            // Others are to lead what was there.
+            self.hasten_lifecycle(now);
+            self.pursue_lifecycle(now, out);
+        }
     }
 
     /// The node cannot go on. The first reason is the one that counts.
@@ -679,6 +688,7 @@ impl Broker {
             Change::Features => self.renew_registration(now),
             Change::Broker(id) => self.judge_follower(id, now, out),
         }
+        self.pursue_deletions(out);
     }
 
     /// Whether this node is to have a replica of a partition.
@@ -951,6 +961,7 @@ impl Broker {
                     out.sometimes(Mark::ConnectionClosedProducing);
                     self.forget_produce(id, &produce);
                 }
+                Some(Parked::DeleteRecords(_)) => drop(self.deletions.remove(&id)),
                 Some(Parked::ListOffsets(_)) | None => {}
             }
         }
@@ -1050,6 +1061,7 @@ impl Broker {
                 self.on_fetch_deadline(id, now, out);
             }
             Some(Parked::ListOffsets(_)) => self.on_list_offsets_deadline(id, out),
+            Some(Parked::DeleteRecords(_)) => self.on_delete_records_deadline(id, out),
             None => {}
         }
     }

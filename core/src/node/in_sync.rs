@@ -73,6 +73,7 @@ impl Broker {
         let id = partition.id;
         let Some((awakened, is_proposed)) = partition.on_follower_fetch(fetch, now) else { return false };
         self.on_awakened(owner, awakened, now, out);
+        self.pursue_deletions(out);
         if is_proposed {
             self.isr_changes.unasked.insert(id);
             self.ask_for_isr_changes(now, out);

@@ -1,4 +1,4 @@
-//! Where things are in a log: ListOffsets, OffsetForLeaderEpoch; and where it begins: DeleteRecords.
+//! Where things are in a log: ListOffsets, OffsetForLeaderEpoch.
 
 use super::broker::{Broker, Parked, ReplyTo};
 use crate::ids::{LeaderEpoch, Offset, TopicIdPartition};
@@ -8,9 +8,6 @@ use crate::partition::{FetchIsolation, ParkedId, Part, Partition, Resolved};
 use crate::time::Now;
 use alloc::vec::Vec;
 use sordini_protocol::error_code::ErrorCode;
-use sordini_protocol::messages::delete_records_response::{
-    DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
-};
 use sordini_protocol::messages::list_offsets_request::ListOffsetsPartition;
 use sordini_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
@@ -19,8 +16,7 @@ use sordini_protocol::messages::offset_for_leader_epoch_response::{
     EpochEndOffset, OffsetForLeaderTopicResult,
 };
 use sordini_protocol::messages::{
-    DeleteRecordsRequest, DeleteRecordsResponse, ListOffsetsRequest, ListOffsetsResponse,
-    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+    ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
 };
 use sordini_protocol::request::AnyResponse;
 
@@ -131,7 +127,7 @@ impl Broker {
     }
 
     /// The partition of this name, or the error to answer.
-    fn led_by_name(&mut self, topic: &str, partition: i32) -> Result<&mut Partition, ErrorCode> {
+    pub(super) fn led_by_name(&mut self, topic: &str, partition: i32) -> Result<&mut Partition, ErrorCode> {
         let known = self.image.topic_by_name(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         if !known.partitions.contains_key(&partition) {
             return Err(ErrorCode::UnknownTopicOrPartition);
@@ -215,45 +211,6 @@ impl Broker {
             response.topics.push(answered);
         }
         reply_to.respond(AnyResponse::OffsetForLeaderEpoch(response), out);
-    }
-
-    pub(super) fn on_delete_records(
-        &mut self,
-        reply_to: &ReplyTo,
-        request: &DeleteRecordsRequest,
-        now: Now,
-        out: &mut Outbox,
-    ) {
-        let mut response = DeleteRecordsResponse::default();
-        for topic in &request.topics {
-            let mut answered = DeleteRecordsTopicResult { name: topic.name.clone(), ..Default::default() };
-            for wanted in &topic.partitions {
-                let mut one = DeleteRecordsPartitionResult {
-                    partition_index: wanted.partition_index,
-                    low_watermark: -1,
-                    ..DeleteRecordsPartitionResult::default()
-                };
-                let deleted = self.led_by_name(&topic.name, wanted.partition_index).and_then(|partition| {
-                    if !partition.config().cleanup_policy.delete && partition.config().cleanup_policy.compact
-                    {
-                        // The records of a compacted topic go when their keys are written again.
-                        return Err(ErrorCode::PolicyViolation);
-                    }
-                    partition.delete_records(Offset(wanted.offset), now, out)
-                });
-                match deleted {
-                    Ok(log_start) => one.low_watermark = log_start.0,
-                    Err(code) => one.error_code = code.as_i16(),
-                }
-                answered.partitions.push(one);
-            }
-            response.topics.push(answered);
-        }
-        let owners: Vec<u32> = self.partitions.keys().copied().collect();
-        for owner in owners {
-            self.arm_log_timer(owner);
-        }
-        reply_to.respond(AnyResponse::DeleteRecords(response), out);
     }
 }
 

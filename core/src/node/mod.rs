@@ -9,6 +9,7 @@ mod assignments;
 mod boot;
 mod broker;
 mod controller_registration;
+mod delete_records;
 mod describe;
 mod envelope;
 mod fetch;
@@ -466,7 +467,7 @@ fn on_request(
         AnyRequest::OffsetForLeaderEpoch(request) => {
             broker.on_offset_for_leader_epoch(&reply_to, &request, out)
         }
-        AnyRequest::DeleteRecords(request) => broker.on_delete_records(&reply_to, &request, now, out),
+        AnyRequest::DeleteRecords(request) => broker.on_delete_records(reply_to, &request, now, out),
         AnyRequest::InitProducerId(request) => broker.on_init_producer_id(reply_to, &request, now, out),
         AnyRequest::ListConfigResources(request) => {
             broker.on_list_config_resources(&reply_to, &context.listener, &request, out);

@@ -343,6 +343,11 @@ impl Partition {
         self.replication().into_iter().flat_map(move |it| it.read_replicas(offset))
     }
 
+    /// From where on this leader and every replica has the records that `counts`; nothing if this is no leader.
+    pub(crate) fn low_watermark(&self, counts: impl Fn(NodeId) -> bool) -> Option<Offset> {
+        Some(self.replication()?.low_watermark(self.log.log_start(), counts))
+    }
+
     /// The life of a broker that fetches, as far as it has said which, if it has fetched from this leader.
     pub(crate) fn follower_epoch(&self, replica: NodeId) -> Option<Option<BrokerEpoch>> {
         self.replication()?.follower_epoch(replica)

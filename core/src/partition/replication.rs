@@ -262,6 +262,13 @@ impl Replication {
         })
     }
 
+    /// From where on the leader and every follower that `counts` has the records; -1 while one of them has not said.
+    pub(crate) fn low_watermark(&self, leader_start: Offset, counts: impl Fn(NodeId) -> bool) -> Offset {
+        let followers = self.followers.iter().filter(|(id, _)| counts(**id));
+        let starts = followers.map(|(_, it)| if it.end.is_some() { it.log_start } else { Offset(-1) });
+        starts.fold(leader_start, Offset::min)
+    }
+
     /// Takes note of whether the life of a broker that fetches may be in sync.
     pub(crate) fn judge(&mut self, replica: NodeId, is_eligible: bool) {
         if let Some(follower) = self.followers.get_mut(&replica) {

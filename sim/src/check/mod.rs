@@ -282,7 +282,9 @@ impl Checks {
     /// A segment begins; where there is none, the log begins anew.
     fn on_new_segment(&mut self, file: &StoragePath, disk: &Disk) -> Result<(), Violation> {
         let (dir, base) = (file.parent(), truth::segment_base(file.as_str()));
-        if disk.is_damaged() || base == 0 || !truth::segments_to_be(dir, disk).is_empty() {
+        // A log that begins at 0 does so when it is created, or when the leader's first batch holds what is to come next.
+        let begins_again = base > 0 || self.logs.get(dir).is_some_and(|log| log.start_limit() > 0);
+        if disk.is_damaged() || !begins_again || !truth::segments_to_be(dir, disk).is_empty() {
             return Ok(());
         }
         if dir == METADATA_DIR {

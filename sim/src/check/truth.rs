@@ -349,12 +349,14 @@ impl LogTruth {
     /// All of it was given up, and it begins at `base`.
     pub(super) fn begin_anew(&mut self, base: i64) {
         let must_keep = self.must_keep.map(|before| MustKeep { durable_end: base, end: base, ..before });
+        let allowed = self.start_limit;
         let mut before = std::mem::take(self);
         // A log that was given up twice is that of the first time.
         let given_up = before.given_up.take().unwrap_or_else(|| Box::new(before));
         *self = Self {
             origin: base,
-            start_limit: base,
+            // What may be missing stays so, where the first batch holds the start.
+            start_limit: base.max(allowed),
             must_keep,
             lost: given_up.lost.clone(),
             was_without_power: given_up.was_without_power,

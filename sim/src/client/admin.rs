@@ -406,7 +406,7 @@ impl Admin {
                 if matches!(error, ErrorCode::None | ErrorCode::TopicAlreadyExists) {
                     self.missing.retain(|missing| topic.name != *missing.name);
                 } else {
-                    self.on_refused(now, error, topic.error_message.as_ref());
+                    self.on_refused(now, error, topic.error_message.as_ref(), out);
                 }
             }
         } else if let AnyResponse::ListOffsets(response) = body {
@@ -421,7 +421,7 @@ impl Admin {
                     // The search may take longer than this asker waits.
                     self.on_done();
                 } else if error.is_error() {
-                    self.on_refused(now, error, None);
+                    self.on_refused(now, error, None, out);
                 } else {
                     self.high_watermark = Some(partition.offset);
                 }
@@ -434,7 +434,7 @@ impl Admin {
             } else if error == ErrorCode::UnknownTopicOrPartition {
                 self.on_deleted();
             } else {
-                self.on_refused(now, error, None);
+                self.on_refused(now, error, None, out);
             }
         } else if let AnyResponse::DeleteTopics(response) = body {
             let Some(topic) = response.responses.first() else { return };
@@ -442,7 +442,7 @@ impl Admin {
             if matches!(error, ErrorCode::None | ErrorCode::UnknownTopicId) {
                 self.on_deleted();
             } else {
-                self.on_refused(now, error, topic.error_message.as_ref());
+                self.on_refused(now, error, topic.error_message.as_ref(), out);
             }
         } else if let AnyResponse::CreatePartitions(response) = body {
             let Some(topic) = response.results.first() else { return };
@@ -451,14 +451,14 @@ impl Admin {
             if matches!(error, ErrorCode::None | ErrorCode::InvalidPartitions) {
                 self.on_done();
             } else {
-                self.on_refused(now, error, topic.error_message.as_ref());
+                self.on_refused(now, error, topic.error_message.as_ref(), out);
             }
         } else if let AnyResponse::AlterPartitionReassignments(response) = body {
             let partition = response.responses.first().and_then(|topic| topic.partitions.first());
             let error = partition.map_or(response.error_code, |partition| partition.error_code);
             let text = partition.and_then(|partition| partition.error_message.as_ref());
             // There is nothing to be cancelled any more.
-            self.on_told(now, error, text, &[ErrorCode::NoReassignmentInProgress]);
+            self.on_told(now, error, text, &[ErrorCode::NoReassignmentInProgress], out);
         } else if let AnyResponse::ElectLeaders(response) = body {
             let topic = response.replica_election_results.first();
             let partition = topic.and_then(|topic| topic.partition_result.first());
@@ -466,7 +466,7 @@ impl Admin {
             let text = partition.and_then(|partition| partition.error_message.as_ref());
             // It leads already, or it cannot now.
             let needless = [ErrorCode::ElectionNotNeeded, ErrorCode::PreferredLeaderNotAvailable];
-            self.on_told(now, error, text, &needless);
+            self.on_told(now, error, text, &needless, out);
         } else if let AnyResponse::Fetch(_) = body {
             self.on_done();
         } else if let AnyResponse::Produce(response) = body {
@@ -490,7 +490,7 @@ impl Admin {
                 self.note(now, topic, error, Some(partition.low_watermark), out);
                 // Out of range: a crash took what was to be deleted.
                 if error.is_error() && error != ErrorCode::OffsetOutOfRange {
-                    self.on_refused(now, error, None);
+                    self.on_refused(now, error, None, out);
                 } else {
                     self.on_done();
                 }
@@ -502,7 +502,7 @@ impl Admin {
             }
             let error = |resource: &AlterConfigsResourceResponse| ErrorCode::from_i16(resource.error_code);
             match response.responses.iter().find(|resource| error(resource).is_error()) {
-                Some(refused) => self.on_refused(now, error(refused), refused.error_message.as_ref()),
+                Some(refused) => self.on_refused(now, error(refused), refused.error_message.as_ref(), out),
                 None => self.on_done(),
             }
         }
@@ -531,16 +531,27 @@ impl Admin {
     }
 
     /// The deed under way is done, or there is no need for it, or it was refused.
-    fn on_told(&mut self, now: u64, code: i16, text: Option<&Str>, needless: &[ErrorCode]) {
+    fn on_told(
+        &mut self,
+        now: u64,
+        code: i16,
+        text: Option<&Str>,
+        needless: &[ErrorCode],
+        out: &mut ClientOutbox,
+    ) {
         let error = ErrorCode::from_i16(code);
         if error.is_error() && !needless.contains(&error) {
-            self.on_refused(now, error, text);
+            self.on_refused(now, error, text, out);
         } else {
             self.on_done();
         }
     }
 
-    fn on_refused(&mut self, now: u64, error: ErrorCode, text: Option<&Str>) {
+    fn on_refused(&mut self, now: u64, error: ErrorCode, text: Option<&Str>, out: &mut ClientOutbox) {
+        if error == ErrorCode::NotLeaderOrFollower {
+            // Somebody else leads.
+            self.link.turn_to_another(out);
+        }
         self.last_error = Some((error, text.map(ToString::to_string).unwrap_or_default()));
         self.link.back_off(now);
     }

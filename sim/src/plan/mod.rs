@@ -844,6 +844,11 @@ impl AdminDeed {
         matches!(self, Self::Reassign { .. } | Self::ElectPreferred { .. } | Self::Throttle { .. })
     }
 
+    /// Whether it is of the one and of the other.
+    pub(crate) const fn is_of_any(&self) -> bool {
+        matches!(self, Self::DeleteRecords { .. })
+    }
+
     /// The topic and, if it is about one, the partition.
     pub(crate) const fn place(&mut self) -> (&mut usize, Option<&mut i32>) {
         match self {

@@ -431,7 +431,7 @@ impl Plan {
         let (topic, partition) = copy.place();
         let planned = self.judge_partition(place, *topic, partition.map(|partition| *partition))?;
         let is_cluster = self.controllers().next().is_some();
-        if deed.is_of_cluster() != is_cluster {
+        if deed.is_of_cluster() != is_cluster && !deed.is_of_any() {
             let what = if is_cluster { "a cluster" } else { "nodes that are clusters of their own" };
             return Err(format!("{place}.deed: it is none that is asked of {what}"));
         }

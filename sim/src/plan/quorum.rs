@@ -442,6 +442,22 @@ impl Plan {
                 node.properties.insert("replica.fetch.wait.max.ms".to_owned(), (lag_ms / 3).to_string());
             }
         }
+        if draw.chance(1, 4) {
+            self.draw_deletions_of_replicated(draw, &brokers, duration_us);
+        }
+    }
+
+    /// Has an administrator delete records that clients have written.
+    fn draw_deletions_of_replicated(&mut self, draw: &mut Draw, brokers: &[usize], duration_us: u64) {
+        for _ in 0..draw.between(1, 4) {
+            let at_us = draw.between(0, duration_us);
+            let topic = draw.index(self.topics.len());
+            let partition = draw.i32(0, self.topics[topic].partitions - 1);
+            let per_cent = u8::try_from(draw.between(1, 100)).expect("a hundred at most");
+            let deed = AdminDeed::DeleteRecords { topic, partition, per_cent };
+            self.administration.push(AdminPlan { at_us, node: brokers[0], deed });
+        }
+        self.administration.sort_by_key(|planned| planned.at_us);
     }
 
     /// Has some brokers keep their partitions in two directories, of which one may be lost for a while.
