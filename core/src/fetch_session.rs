@@ -81,7 +81,8 @@ impl Session {
 
     fn want(&mut self, partition: SessionPartition, wanted: Wanted) {
         if let Some(cached) = self.partitions.get_mut(&partition) {
-            cached.wanted = wanted;
+            // Who asks for something else may have had no use for the last answer, and with it for what that told.
+            (cached.wanted, cached.told) = (wanted, None);
             return;
         }
         let order = self.next_order;
