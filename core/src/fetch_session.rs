@@ -364,6 +364,9 @@ mod tests {
         assert!(sessions.is_news(used, &name(0), told, false, false), "and so is its end");
         let (_, wanted) = sessions.open(&request(begun.id(), 1, &[]), 12, NOW, &mut rng).expect("it goes on");
         assert_eq!(partitions(&wanted), [1, 0], "the one that brought records went to the end");
+        assert!(!sessions.is_news(used, &name(0), told, false, false));
+        sessions.open(&request(begun.id(), 2, &[0]), 12, NOW, &mut rng).expect("it goes on");
+        assert!(sessions.is_news(used, &name(0), told, false, false), "who asks anew is told anew");
     }
 
     #[test]

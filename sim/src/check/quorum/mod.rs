@@ -147,13 +147,13 @@ pub struct QuorumChecks {
     are_off: bool,
 }
 
-/// The number of a node, which is not its place.
 /// The partitions whose topics allow that who leads them lacks records.
 fn unclean_elections(plan: &Plan) -> BTreeSet<(String, i32)> {
     let topics = plan.topics.iter().filter(|topic| topic.unclean_elections);
     topics.flat_map(|topic| (0..topic.partitions).map(|index| (topic.name.clone(), index))).collect()
 }
 
+/// The number of a node, which is not its place.
 fn id_of(node: usize) -> i32 {
     i32::try_from(node).expect("a handful of nodes") + 1
 }
