@@ -21,7 +21,6 @@ pub(crate) mod scram;
 mod snapshot;
 mod topics;
 
-pub(crate) use partition_change::is_reserved_directory;
 pub(crate) use topics::{is_internal, topic_name_problem};
 
 use crate::config::broker::{BrokerConfig, BrokerConfigLayers};

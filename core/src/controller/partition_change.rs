@@ -21,7 +21,7 @@ pub(super) const LOST: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 pub(super) const MIGRATING: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
 
 /// Whether an id is of no directory.
-pub(crate) fn is_reserved_directory(id: &Uuid) -> bool {
+pub(super) fn is_reserved_directory(id: &Uuid) -> bool {
     id.is_zero() || *id == LOST || *id == MIGRATING
 }
 

@@ -57,11 +57,11 @@ impl Broker {
         }
     }
 
-    /// The id of the log directory in which a replica lies, unless that has failed.
+    /// The id of the log directory in which a replica lies, also of one that has failed since: that the replica is gone with it,
+    /// the controller sees by that.
     fn directory_of(&self, id: TopicIdPartition) -> Option<Uuid> {
         let partition = self.partitions.get(self.owners.get(&id)?)?;
-        let dir = &self.log_dirs[dir_index(partition.log().dir())?];
-        (!dir.failed).then_some(dir.id)
+        Some(self.log_dirs[dir_index(partition.log().dir())?].id)
     }
 
     /// Whether there is something to tell, and nobody is being told. Of a broker that is not registered nothing is heard.

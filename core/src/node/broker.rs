@@ -23,7 +23,6 @@ use crate::config::topic::TopicConfig;
 use crate::config::{BrokerConfigLayers, Overrides};
 use crate::controller::cluster;
 use crate::controller::image::{Change, ConfigResource, MetadataImage, PartitionState, Topic};
-use crate::controller::is_reserved_directory;
 use crate::controller::{self, Asked, Controller, ControllerRequest, Kraft};
 use crate::coordinator::UntilCommitted;
 use crate::fetch_session::FetchSessions;
@@ -482,7 +481,6 @@ impl Broker {
             .collect();
         for owner in owners {
             let partition = self.partitions.get_mut(&owner).expect("it was just listed");
-            self.assignments.forget(partition.id);
             self.fetchers.forget(partition.id);
             self.cuts.remove(&owner);
             let awakened = partition.become_offline();
@@ -748,7 +746,7 @@ impl Broker {
     fn directory_for(&self, state: &PartitionState) -> Option<usize> {
         let at = state.replicas.iter().position(|node| *node == self.config.node_id);
         let said = at.and_then(|at| state.directories.get(at).copied());
-        let said = said.filter(|directory| !is_reserved_directory(directory));
+        let said = said.filter(|directory| !directory.is_zero());
         let found = said.and_then(|said| self.log_dirs.iter().position(|dir| !dir.failed && dir.id == said));
         let may_lie_there = said.is_some() && found.is_none() && self.log_dirs.iter().any(|dir| dir.failed);
         if may_lie_there && !self.museum.has(Exhibit::A26RecreateMissingLog) {
@@ -915,7 +913,8 @@ impl Broker {
     }
 
     pub(super) fn arm_log_timer(&mut self, owner: u32) {
-        match self.partitions.get(&owner).and_then(|partition| partition.log().next_deadline()) {
+        let partition = self.partitions.get(&owner).filter(|partition| !partition.is_offline());
+        match partition.and_then(|partition| partition.log().next_deadline()) {
             Some(at) => self.timers.arm(Timer::Log(owner), at),
             None => self.timers.cancel(&Timer::Log(owner)),
         }

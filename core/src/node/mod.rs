@@ -302,7 +302,7 @@ impl Node {
     }
 
     /// The partitions that the node hosts, for observers: checks, metrics, reports. One whose log is being cut is not among
-    /// them: nobody knows the log until it is open again.
+    /// them, since nobody knows the log until it is open again, nor is one whose log directory has failed.
     pub fn partitions(&self) -> impl Iterator<Item = PartitionView<'_>> {
         let broker = self.serving();
         let hosted = broker.into_iter().flat_map(|broker| {

@@ -7,7 +7,8 @@
 //! that lags behind at the moment; ours does not.
 //!
 //! Whether a rate is exceeded is looked at before anything is sent, and what was sent counts afterwards: one fetch may exceed it
-//! by far, and the next one waits the longer. So no partition stands still for good, however low the rate and large the batches.
+//! by far, and the next one waits the longer. So no partition stands still for good, however low the rate and large the batches,
+//! unless what those in sync fetch alone exceeds the rate for good.
 
 use super::broker::Broker;
 use crate::ids::{NodeId, TopicIdPartition};
