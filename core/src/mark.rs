@@ -226,6 +226,22 @@ marks! {
     BootDirectoryFailed = "boot.directory_failed";
     /// A replica has no log, and gets none while a directory has failed in which it may lie.
     PartitionNotRecreated = "partition.not_recreated";
+    /// A replica has moved to another log directory.
+    LogDirMoved = "log_dir_move.done";
+    /// What was to be copied next was deleted, and copying begins anew.
+    LogDirMoveOvertaken = "log_dir_move.overtaken";
+    /// A log that was to be copied cannot be read.
+    LogDirMoveDamaged = "log_dir_move.damaged";
+    /// Copying waits, so as not to exceed its rate.
+    LogDirMoveThrottled = "log_dir_move.throttled";
+    /// A move ended after the controller may have heard of it.
+    LogDirMoveFrozen = "log_dir_move.frozen";
+    /// The log directory that a replica moves out of failed, and the copy is its log.
+    LogDirMovePromoted = "log_dir_move.promoted";
+    /// A node that starts found a copy that does not count, and copies anew.
+    BootCopyRemoved = "boot.copy_removed";
+    /// A node that starts found a copy that counts.
+    BootCopyTaken = "boot.copy_taken";
     /// A deletion of records waits for other replicas.
     DeleteRecordsAwaited = "delete_records.awaited";
     /// Not all replicas have deleted in time.

@@ -8,14 +8,17 @@ use sordini_core::outbox::Outbox;
 use sordini_core::time::Now;
 use sordini_protocol::batch::{Batch, BatchBuilder, BatchParams};
 use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::alter_replica_log_dirs_request::{
+    AlterReplicaLogDir, AlterReplicaLogDirTopic,
+};
 use sordini_protocol::messages::create_topics_request::CreatableTopic;
 use sordini_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use sordini_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use sordini_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use sordini_protocol::messages::metadata_request::MetadataRequestTopic;
 use sordini_protocol::messages::{
-    CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, FetchRequest, ListOffsetsRequest,
-    MetadataRequest,
+    AlterReplicaLogDirsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeLogDirsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest,
 };
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Records, Str};
@@ -371,6 +374,82 @@ fn deleted_records_stay_deleted_over_restarts() {
     host.restart();
     assert_eq!(list_offset(&mut host, "orders", -2), (0, 2, -1));
     assert_eq!(fetch(&mut host, "orders", 2), owned(&[(2, "c")]));
+}
+
+fn move_to(host: &mut Host, topic: &str, partition: i32, path: &'static str) -> ErrorCode {
+    let topics = vec![AlterReplicaLogDirTopic {
+        name: Str::from(topic),
+        partitions: vec![partition],
+        ..Default::default()
+    }];
+    let dirs = vec![AlterReplicaLogDir { path: Str::from_static(path), topics, ..Default::default() }];
+    let request = AlterReplicaLogDirsRequest { dirs, ..Default::default() };
+    let AnyResponse::AlterReplicaLogDirs(response) = host.ask(2, request.into()) else {
+        panic!("a response is of its request's API")
+    };
+    ErrorCode::from_i16(response.results[0].partitions[0].error_code)
+}
+
+/// What a reader gets who asks again where it got less than there is, as at the end of a segment.
+fn read_all(host: &mut Host, topic: &str, from: i64, last: i64) -> Vec<(i64, String)> {
+    let mut read = fetch(host, topic, from);
+    while let Some((end, _)) = read.last().filter(|(end, _)| *end < last) {
+        let next = end + 1;
+        read.extend(fetch(host, topic, next));
+    }
+    read
+}
+
+/// The log directories that hold something of a topic, with its bytes there, and whether that is a copy.
+fn places(host: &mut Host, topic: &str) -> Vec<(String, i64, bool)> {
+    let AnyResponse::DescribeLogDirs(response) =
+        host.ask(4, DescribeLogDirsRequest { topics: None, ..Default::default() }.into())
+    else {
+        panic!("a response is of its request's API")
+    };
+    let mut places = Vec::new();
+    for dir in &response.results {
+        for of_topic in dir.topics.iter().filter(|of_topic| *of_topic.name == *topic) {
+            let partition = &of_topic.partitions[0];
+            places.push((dir.log_dir.to_string(), partition.partition_size, partition.is_future_key));
+        }
+    }
+    places
+}
+
+#[test]
+fn replicas_move_between_log_directories_with_all_that_is_known_of_them() {
+    let settings =
+        [("log.dirs", "a,b"), ("log.segment.bytes", "1048576"), ("log.initial.task.delay.ms", "0")];
+    let mut host = Host::formatted(&settings);
+    create(&mut host, "orders");
+    for value in ["a", "b", "c", "d"] {
+        produce(&mut host, "orders", 1000, &[value]);
+    }
+    delete_records(&mut host, "orders", 2);
+    let before = places(&mut host, "orders");
+    assert_eq!((before.len(), &*before[0].0), (1, "a"), "{before:?}");
+    let waiting = host.send(12, RequestBody::Other(fetch_request("orders", 4, 500).into()));
+    assert_eq!(move_to(&mut host, "orders", 0, "c"), ErrorCode::LogDirNotFound);
+    assert_eq!(move_to(&mut host, "orders", 1, "b"), ErrorCode::UnknownTopicOrPartition);
+    assert_eq!(move_to(&mut host, "orders", 0, "a"), ErrorCode::None, "it is there");
+    assert_eq!(places(&mut host, "orders"), before);
+    assert_eq!(move_to(&mut host, "orders", 0, "b"), ErrorCode::None);
+    assert_eq!(places(&mut host, "orders"), [("b".to_owned(), before[0].1, false)]);
+    let in_first = |host: &Host| host.disk.files.keys().any(|path| path.starts_with("0/orders-0"));
+    assert!(!in_first(&host), "{:?}", host.disk.files.keys());
+    assert_eq!(produce(&mut host, "orders", 1000, &["e"]), 4);
+    let answer = host.answers.remove(&waiting).expect("who waits for records gets them from where they are");
+    assert_eq!(records(&host, answer), owned(&[(4, "e")]));
+    for _ in 0..2 {
+        assert_eq!(list_offset(&mut host, "orders", -2).1, 2, "what was deleted stays deleted");
+        assert_eq!(read_all(&mut host, "orders", 2, 4), owned(&[(2, "c"), (3, "d"), (4, "e")]));
+        host.restart();
+        assert_eq!(places(&mut host, "orders").len(), 1);
+    }
+    assert_eq!(move_to(&mut host, "orders", 0, "a"), ErrorCode::None, "and back");
+    assert_eq!(produce(&mut host, "orders", 1000, &["f"]), 5);
+    assert_eq!(read_all(&mut host, "orders", 4, 5), owned(&[(4, "e"), (5, "f")]));
 }
 
 #[test]

@@ -245,6 +245,7 @@ pub struct QuorumConfig {
 /// Keys that exist as dynamic configuration alone.
 const LEADER_THROTTLED_RATE: &str = "leader.replication.throttled.rate";
 const FOLLOWER_THROTTLED_RATE: &str = "follower.replication.throttled.rate";
+const ALTER_LOG_DIRS_RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
 
 /// The authorizer that keeps access control lists in the metadata log.
 const STANDARD_AUTHORIZER: &str = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
@@ -333,6 +334,14 @@ pub struct BrokerConfig {
     pub leader_replication_throttled_rate: u64,
     /// `follower.replication.throttled.rate`, in bytes a second.
     pub follower_replication_throttled_rate: u64,
+    /// `replica.alter.log.dirs.io.max.bytes.per.second`: how fast replicas move between log directories.
+    pub replica_alter_log_dirs_rate: u64,
+    /// `alter.log.dirs.replication.quota.window.num`: how many windows that rate is taken over; at least 1.
+    pub alter_log_dirs_quota_windows: u32,
+    /// `alter.log.dirs.replication.quota.window.size.seconds`, in milliseconds.
+    pub alter_log_dirs_quota_window_ms: i64,
+    /// `num.replica.alter.log.dirs.threads`: how many replicas move at a time; as many as there are log directories, if unset.
+    pub alter_log_dirs_at_once: usize,
     /// `replica.high.watermark.checkpoint.interval.ms`.
     pub replica_high_watermark_checkpoint_interval_ms: i64,
     /// `log.flush.scheduler.interval.ms`.
@@ -744,6 +753,7 @@ impl BrokerConfig {
             "producer.id.expiration.ms" => self.producer_id_expiration_ms = read.i64(key),
             LEADER_THROTTLED_RATE => self.leader_replication_throttled_rate = read.u64(key),
             FOLLOWER_THROTTLED_RATE => self.follower_replication_throttled_rate = read.u64(key),
+            ALTER_LOG_DIRS_RATE => self.replica_alter_log_dirs_rate = read.u64(key),
             _ => return self.topic_defaults.set_default(key, &layers),
         }
         false
@@ -864,6 +874,12 @@ impl Numbers<'_> {
         u32::try_from(self.i64(key).max(0)).expect("the key is an INT")
     }
 
+    /// How many of something, of an INT key that may be unset; 1 stands for less.
+    fn usize(&self, key: &str) -> Option<usize> {
+        let number = self.layers.value(key)?.as_i64()?;
+        Some(usize::try_from(number).unwrap_or(0).max(1))
+    }
+
     fn i32(&self, key: &str) -> i32 {
         i32::try_from(self.i64(key)).expect("the key is an INT")
     }
@@ -945,6 +961,7 @@ impl Rules<'_> {
             .filter(|dirs| !dirs.is_empty())
             .or_else(|| read.list("log.dir").filter(|dirs| !dirs.is_empty()))
             .unwrap_or_else(|| split_list("/tmp/kafka-logs"));
+        let log_dir_count = log_dirs.len();
         let metadata_log_dir = read.text("metadata.log.dir").unwrap_or_else(|| log_dirs[0].clone());
         let replication_factor =
             i16::try_from(read.i64("default.replication.factor").max(1)).unwrap_or(i16::MAX);
@@ -1015,6 +1032,12 @@ impl Rules<'_> {
                 .saturating_mul(1000),
             leader_replication_throttled_rate: read.u64(LEADER_THROTTLED_RATE),
             follower_replication_throttled_rate: read.u64(FOLLOWER_THROTTLED_RATE),
+            replica_alter_log_dirs_rate: read.u64(ALTER_LOG_DIRS_RATE),
+            alter_log_dirs_quota_windows: read.u32("alter.log.dirs.replication.quota.window.num"),
+            alter_log_dirs_quota_window_ms: read
+                .i64("alter.log.dirs.replication.quota.window.size.seconds")
+                .saturating_mul(1000),
+            alter_log_dirs_at_once: read.usize("num.replica.alter.log.dirs.threads").unwrap_or(log_dir_count),
             replica_high_watermark_checkpoint_interval_ms: read
                 .i64("replica.high.watermark.checkpoint.interval.ms")
                 .max(0),

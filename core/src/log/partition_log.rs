@@ -37,12 +37,27 @@ const UNAWAITED: u64 = 0;
 pub(crate) struct LookupId(u64);
 
 /// What a completed operation changed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
     /// `written_end` has risen.
     pub(crate) written: bool,
     /// A search is over.
     pub(crate) found: Option<(LookupId, Found)>,
+    /// What [`PartitionLog::read`] asked for.
+    pub(crate) read: Option<Result<Bytes, StorageFault>>,
+}
+
+/// What of a log's files comes at a place in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stretch {
+    /// These bytes, which begin with a batch.
+    Bytes { file: StoragePath, len: u64 },
+    /// The beginning of the segment with this base offset.
+    NextSegment(Offset),
+    /// Nothing yet.
+    End,
+    /// There is no such segment any more.
+    Gone,
 }
 
 /// Where the records at an offset begin.
@@ -100,6 +115,8 @@ enum Wait {
     /// The new name of the first doomed segment.
     Doomed,
     Lookup(LookupId),
+    /// A stretch of another log's file.
+    Read,
 }
 
 /// A segment that is given up.
@@ -195,17 +212,28 @@ impl PartitionLog {
         }
     }
 
-    /// A new log in a directory that does not exist yet.
+    /// A new log in a directory that does not exist yet. Its first record will have the offset `begin`.
     pub(crate) fn create(
         dir: StoragePath,
         owner: u32,
+        begin: Offset,
         jitter: u64,
         museum: Museum,
         now: Now,
         out: &mut Outbox,
     ) -> Self {
         let mut log = Self::empty(dir, owner, jitter, museum);
-        log.add_segment(Offset(0), now.wall_ms, out);
+        for end in [
+            &mut log.log_start,
+            &mut log.next_offset,
+            &mut log.written_end,
+            &mut log.flushed_end,
+            &mut log.recovery_point,
+            &mut log.durable_end,
+        ] {
+            *end = begin;
+        }
+        log.add_segment(begin, now.wall_ms, out);
         log
     }
 
@@ -545,6 +573,13 @@ impl PartitionLog {
             Wait::Doomed => {
                 result?;
                 self.on_log_renamed(out);
+            }
+            Wait::Read => {
+                let bytes = result.map(|completion| match completion {
+                    Completion::Bytes(bytes) => bytes,
+                    Completion::Done | Completion::Entries(_) => unreachable!("a read brings bytes"),
+                });
+                progress.read = Some(bytes);
             }
             Wait::Lookup(id) => {
                 let bytes = match result {
@@ -942,6 +977,10 @@ impl PartitionLog {
             let snapshot = self.dir.join(&format!("{:020}.snapshot", base.0));
             self.push_aside(StorageOp::Remove { path: snapshot }, out);
         }
+        for (_, path) in core::mem::take(&mut self.deletions) {
+            // A segment that begins where one of these did is deleted by the same name.
+            self.push_aside(StorageOp::Remove { path }, out);
+        }
         self.forget_snapshot_at_opened_end(out);
         self.recent.clear();
         self.lookups.clear();
@@ -968,6 +1007,66 @@ impl PartitionLog {
         let path = self.dir.join(&format!("{:020}.snapshot", self.opened_end.0));
         self.opened_end = Offset(0);
         self.push_aside(StorageOp::Remove { path }, out);
+    }
+
+    // ---- a log in the place of another ----
+
+    /// What comes at a place in this log, for whoever copies it.
+    pub(crate) fn stretch(&self, segment: Offset, position: u64) -> Stretch {
+        let Some(at) = self.segments.get(&segment) else { return Stretch::Gone };
+        if position < at.size {
+            return Stretch::Bytes { file: at.log.clone(), len: at.size - position };
+        }
+        let next = self.segments.range(segment.plus(1)..).next();
+        next.map_or(Stretch::End, |(base, _)| Stretch::NextSegment(*base))
+    }
+
+    /// Whether a segment begins at this offset.
+    pub(crate) fn has_segment(&self, base: Offset) -> bool {
+        self.segments.contains_key(&base)
+    }
+
+    /// Reads a stretch of another log's file; [`Progress::read`] brings it.
+    pub(crate) fn read(&mut self, file: StoragePath, position: u64, len: u32, out: &mut Outbox) {
+        self.push(Wait::Read, StorageOp::Read { file, position, len }, out);
+    }
+
+    /// Takes over what the batches of a log do not tell, whose batches this one has all: which epochs began where, which
+    /// producers there are, where readers begin. All of it is durable when the flush that this begins is over.
+    pub(crate) fn take_over(&mut self, of: &Self, config: &TopicConfig, now: Now, out: &mut Outbox) {
+        assert_eq!(self.next_offset, of.next_offset, "a copy is whole");
+        self.advance_log_start(of.log_start, config, now, out);
+        self.epochs = of.epochs.clone();
+        self.write_epochs(out);
+        self.producers = of.producers.clone();
+        if self.active().size == 0 {
+            // There is nothing to roll. Where the log begins is written in a name alone.
+            let file = self.active().log.clone();
+            self.push_aside(StorageOp::Sync { file }, out);
+            let snapshot = self.snapshot_op();
+            self.push_aside(snapshot, out);
+        }
+        self.roll(now, out);
+    }
+
+    /// Whether this log stands a crash as well as `other` does.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        self.written_end >= other.written_end && self.flushed_end >= other.flushed_end && self.aside == 0
+    }
+
+    /// Goes by another name from here on: the directory was just renamed.
+    pub(crate) fn move_to(&mut self, dir: StoragePath) {
+        for segment in self.segments.values_mut() {
+            segment.move_to(&dir);
+        }
+        for doomed in &mut self.doomed {
+            doomed.segment.move_to(&dir);
+            doomed.successor = dir.join(doomed.successor.name());
+        }
+        for (_, file) in &mut self.deletions {
+            *file = dir.join(file.name());
+        }
+        self.dir = dir;
     }
 
     /// Whether something that was cut off may still come back after a crash.
@@ -1100,7 +1199,15 @@ mod tests {
     #[test]
     fn segments_lose_their_names_one_after_the_other_and_each_when_the_next_is_durable() {
         let mut out = Outbox::new();
-        let mut log = PartitionLog::create(StoragePath::new("0/orders-0"), 2, 0, Museum::NONE, NOW, &mut out);
+        let mut log = PartitionLog::create(
+            StoragePath::new("0/orders-0"),
+            2,
+            Offset(0),
+            0,
+            Museum::NONE,
+            NOW,
+            &mut out,
+        );
         let config = TopicConfig { segment_bytes: 1, ..TopicConfig::default() };
         for offset in 0..3 {
             let mut builder = BatchBuilder::new(BatchParams::default());
@@ -1168,7 +1275,15 @@ mod tests {
     fn readers_get_all_below_their_end_and_nothing_above_it_where_memory_does_not_tell_where_it_lies() {
         let mut out = Outbox::new();
         let mut files = BTreeMap::new();
-        let mut log = PartitionLog::create(StoragePath::new("0/orders-0"), 2, 0, Museum::NONE, NOW, &mut out);
+        let mut log = PartitionLog::create(
+            StoragePath::new("0/orders-0"),
+            2,
+            Offset(0),
+            0,
+            Museum::NONE,
+            NOW,
+            &mut out,
+        );
         let config = TopicConfig { index_interval_bytes: 200, ..TopicConfig::default() };
         let mut builder = BatchBuilder::new(BatchParams::default());
         builder.append(0, None, Some(b"v"), &[]);

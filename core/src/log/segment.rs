@@ -104,6 +104,13 @@ impl Segment {
         }
     }
 
+    /// Names its files anew: the directory that they lie in is another's from here on.
+    pub(crate) fn move_to(&mut self, dir: &StoragePath) {
+        for file in [&mut self.log, &mut self.index, &mut self.time_index] {
+            *file = dir.join(file.name());
+        }
+    }
+
     /// Makes the three files exist, so that the directory looks as Kafka's tools expect it.
     pub(crate) fn create_files(&self, unawaited: StorageToken, out: &mut Outbox) {
         for file in [&self.log, &self.index, &self.time_index] {

@@ -4,7 +4,8 @@
 use super::broker::{Broker, dir_index};
 use super::lifecycle::Lifecycle;
 use super::to_controller::Question;
-use crate::ids::TopicIdPartition;
+use crate::controller::image::MetadataImage;
+use crate::ids::{NodeId, TopicIdPartition};
 use crate::mark::Mark;
 use crate::outbox::Outbox;
 use crate::time::Now;
@@ -41,14 +42,23 @@ impl Assignments {
 }
 
 impl Broker {
+    /// In which log directory this node's replica of a partition lies, as far as the cluster knows. Before metadata.version 17 it
+    /// says nothing.
+    pub(super) fn said_directory(&self, id: TopicIdPartition) -> Option<Uuid> {
+        said_directory(&self.image, self.config.node_id, id)
+    }
+
+    /// Whether the controller has been told where a replica lies, and of nothing else since.
+    pub(super) fn is_directory_told(&self, id: TopicIdPartition) -> bool {
+        let is_being_told = self.assignments.asked.iter().flatten().any(|(asked, _)| *asked == id);
+        !is_being_told && !self.assignments.untold.contains(&id)
+    }
+
     /// Compares where a replica lies with what the cluster says.
     pub(super) fn compare_directory(&mut self, id: TopicIdPartition) {
-        let said = self.image.partition(id).and_then(|state| {
-            let at = state.replicas.iter().position(|node| *node == self.config.node_id)?;
-            state.directories.get(at).copied()
-        });
+        let said = self.said_directory(id);
         let is = self.directory_of(id);
-        // Before metadata.version 17 nothing is said. That a directory failed, a heartbeat tells.
+        // That a directory failed, a heartbeat tells.
         let is_elsewhere = said.is_some() && is.is_some() && said != is;
         if is_elsewhere {
             self.assignments.untold.insert(id);
@@ -58,10 +68,12 @@ impl Broker {
     }
 
     /// The id of the log directory in which a replica lies, also of one that has failed since: that the replica is gone with it,
-    /// the controller sees by that.
+    /// the controller sees by that. One that moves lies where it goes from the moment when that can be borne.
     fn directory_of(&self, id: TopicIdPartition) -> Option<Uuid> {
         let partition = self.partitions.get(self.owners.get(&id)?)?;
-        Some(self.log_dirs[dir_index(partition.log().dir())?].id)
+        let copy = partition.future().filter(|future| future.counts() && !future.is_frozen());
+        let log = copy.map_or_else(|| partition.log(), |copy| &copy.log);
+        Some(self.log_dirs[dir_index(log.dir())?].id)
     }
 
     /// Whether there is something to tell, and nobody is being told. Of a broker that is not registered nothing is heard.
@@ -119,5 +131,13 @@ impl Broker {
             }
         }
         self.tell_directories(now, out);
+        self.pursue_moves(now, out);
     }
+}
+
+/// In which log directory a node's replica lies, as far as the cluster knows.
+pub(super) fn said_directory(image: &MetadataImage, node: NodeId, id: TopicIdPartition) -> Option<Uuid> {
+    let state = image.partition(id)?;
+    let at = state.replicas.iter().position(|replica| *replica == node)?;
+    state.directories.get(at).copied()
 }

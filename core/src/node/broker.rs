@@ -11,11 +11,12 @@ use super::in_sync::IsrChanges;
 use super::lifecycle::Lifecycle;
 use super::list_offsets::ParkedListOffsets;
 use super::loading::{DirFacts, Logs, topic_config};
+use super::log_dir_moves::LogDirMoves;
 use super::metadata::ParkedMetadata;
 use super::output::Output;
 use super::produce::ParkedProduce;
 use super::replica_fetcher::ReplicaFetchers;
-use super::replication_quota::ReplicationQuotas;
+use super::replication_quota::{ReplicationQuota, ReplicationQuotas};
 use super::to_controller::{Question, ToController};
 use super::truncation::Cut;
 use crate::config::broker::BrokerConfig;
@@ -155,6 +156,8 @@ pub(super) enum Timer {
     InSyncReplicas,
     /// Replicas are to be fetched, or a fetch has taken too long.
     ReplicaFetchers,
+    /// Replicas that move between log directories may be copied on.
+    LogDirMoves,
 }
 
 /// How far serving has come.
@@ -220,6 +223,7 @@ pub(crate) struct Broker {
     /// What it reads of those who lead what it has replicas of.
     pub(super) fetchers: ReplicaFetchers,
     pub(super) replication_quotas: ReplicationQuotas,
+    pub(super) log_dir_moves: LogDirMoves,
     /// Logs, by their owners, whose end is being cut off.
     pub(super) cuts: BTreeMap<u32, Cut>,
     /// Where the active controller was when this was last looked at.
@@ -274,6 +278,9 @@ impl Broker {
         let slots = config.max_incremental_fetch_session_cache_slots as usize;
         let (windows, window_ms) = (config.replication_quota_windows, config.replication_quota_window_ms);
         let replication_quotas = ReplicationQuotas::new(windows, window_ms);
+        let (windows, window_ms) =
+            (config.alter_log_dirs_quota_windows, config.alter_log_dirs_quota_window_ms);
+        let log_dir_moves = LogDirMoves::new(ReplicationQuota::new(windows, window_ms));
         let mut rng = rng;
         let has_peers = config.process_roles.controller && !config.controller_listener_names.is_empty();
         let controller_incarnation = has_peers.then(|| rng.uuid());
@@ -300,6 +307,7 @@ impl Broker {
             isr_changes: IsrChanges::default(),
             fetchers: ReplicaFetchers::default(),
             replication_quotas,
+            log_dir_moves,
             cuts: BTreeMap::new(),
             known_controller: None,
             // What a controller finds beside its metadata log is nobody's business.
@@ -412,19 +420,25 @@ impl Broker {
             self.on_logs_looked_at(now, out);
             return self.after_quorum(now, out);
         }
-        if self.is_being_cut(owner) {
-            return self.on_cut_storage(owner, sequence, result, now, out);
-        }
-        if let Some(partition) = self.partitions.get_mut(&owner) {
+        let log = owner;
+        let owner = self.log_dir_moves.partition_of(log);
+        let partition = self.partitions.get_mut(&owner);
+        if partition.as_ref().is_some_and(|it| it.future().is_some_and(|future| future.log.owner() == log)) {
+            self.on_future_storage(owner, sequence, result, now, out);
+        } else if let Some(partition) = partition.filter(|it| it.log().owner() == log) {
+            if self.cuts.get(&owner).is_some_and(Cut::is_under_way) {
+                return self.on_cut_storage(owner, sequence, result, now, out);
+            }
             match partition.on_storage_completed(sequence, result, now, out) {
                 Ok(awakened) => self.on_awakened(owner, awakened, now, out),
                 Err(fault) => self.on_storage_fault(owner, fault, now, out),
             }
             self.arm_log_timer(owner);
             self.pursue_cuts(now, out);
+            self.pursue_moves(now, out);
             self.pursue_replica_fetchers(now, out);
         }
-        // Otherwise the partition was deleted meanwhile.
+        // Otherwise the partition was deleted meanwhile, or its log lies elsewhere by now.
         self.maybe_mark_clean(out);
     }
 
@@ -471,7 +485,7 @@ impl Broker {
         match &mut self.logs {
             Logs::Unopened(dirs) | Logs::Unmarking(dirs) => dirs[dir] = DirFacts::default(),
             Logs::Opening(loading) => loading.give_up(dir, out),
-            Logs::Open => {}
+            Logs::Open => self.on_moves_failed(dir, now, out),
         }
         let owners: Vec<u32> = self
             .partitions
@@ -483,6 +497,7 @@ impl Broker {
             let partition = self.partitions.get_mut(&owner).expect("it was just listed");
             self.fetchers.forget(partition.id);
             self.cuts.remove(&owner);
+            self.log_dir_moves.forget(owner);
             let awakened = partition.become_offline();
             self.on_awakened(owner, awakened, now, out);
         }
@@ -710,12 +725,14 @@ impl Broker {
         let owner = match self.owners.get(&id) {
             Some(owner) => *owner,
             None => {
-                let Some(dir) = self.directory_for(&state) else {
+                let Some(dir) = self.directory_for(id, &state) else {
                     out.sometimes(Mark::PartitionNotRecreated);
                     return;
                 };
                 let config = self.topic_config(&name);
-                let log = self.create_log(&name, id, dir, now, out);
+                self.log_dir_moves.forget_preferred(id);
+                let dir = StoragePath::new(&format!("{dir}/{name}-{}", id.partition));
+                let log = self.create_log(&name, id, dir, Offset(0), now, out);
                 let owner = log.owner();
                 self.owners.insert(id, owner);
                 let partition = Partition::follow(id, name, log, Offset(0), config);
@@ -738,12 +755,14 @@ impl Broker {
         self.on_awakened(owner, awakened, now, out);
         self.arm_log_timer(owner);
         self.compare_directory(id);
+        self.pursue_move(owner, now, out);
     }
 
-    /// In which log directory a replica begins of which no log was found: the one that the cluster knows, or the emptiest. None,
+    /// In which log directory a replica begins of which no log was found: the one that the cluster knows, the one that was asked for
+    /// before the replica came here, or the emptiest. None,
     /// while a directory has failed in which its log may lie: an empty one would count as in sync until the controller
     /// hears of the failure (KIP-858).
-    fn directory_for(&self, state: &PartitionState) -> Option<usize> {
+    fn directory_for(&self, id: TopicIdPartition, state: &PartitionState) -> Option<usize> {
         let at = state.replicas.iter().position(|node| *node == self.config.node_id);
         let said = at.and_then(|at| state.directories.get(at).copied());
         let said = said.filter(|directory| !directory.is_zero());
@@ -752,22 +771,24 @@ impl Broker {
         if may_lie_there && !self.museum.has(Exhibit::A26RecreateMissingLog) {
             return None;
         }
-        Some(found.unwrap_or_else(|| self.emptiest_dir()))
+        let preferred = || self.log_dir_moves.preferred(id).filter(|dir| !self.log_dirs[*dir].failed);
+        Some(found.or_else(preferred).unwrap_or_else(|| self.emptiest_dir()))
     }
 
-    fn create_log(
+    /// Begins a log of a partition, whose first record will have the offset `begin`.
+    pub(super) fn create_log(
         &mut self,
         topic: &Str,
         id: TopicIdPartition,
-        dir: usize,
+        dir: StoragePath,
+        begin: Offset,
         now: Now,
         out: &mut Outbox,
     ) -> PartitionLog {
         self.forget_stale_checkpoints(topic, id.partition, out);
         let owner = self.next_owner;
         self.next_owner += 1;
-        let dir = StoragePath::new(&format!("{dir}/{topic}-{}", id.partition));
-        let mut log = PartitionLog::create(dir, owner, self.rng.next_u64(), self.museum, now, out);
+        let mut log = PartitionLog::create(dir, owner, begin, self.rng.next_u64(), self.museum, now, out);
         log.replace("partition.metadata", partition_metadata(id.topic), out);
         log
     }
@@ -795,7 +816,10 @@ impl Broker {
     fn emptiest_dir(&self) -> usize {
         let mut counts = alloc::vec![0_usize; self.log_dirs.len()];
         for partition in self.partitions.values() {
-            if let Some(dir) = dir_index(partition.log().dir()) {
+            let future = partition.future().map(|future| &future.log);
+            for dir in
+                [Some(partition.log()), future].into_iter().flatten().filter_map(|log| dir_index(log.dir()))
+            {
                 counts[dir] += 1;
             }
         }
@@ -806,6 +830,7 @@ impl Broker {
     fn on_topic_removed(&mut self, topic: &Topic, now: Now, out: &mut Outbox) {
         for index in topic.partitions.keys() {
             let id = TopicIdPartition { topic: topic.id, partition: *index };
+            self.log_dir_moves.forget_preferred(id);
             self.remove_replica(id, &topic.name, now, out);
         }
     }
@@ -819,25 +844,31 @@ impl Broker {
         self.assignments.forget(id);
         self.fetchers.forget(id);
         self.cuts.remove(&owner);
+        self.log_dir_moves.forget(owner);
+        if let Some(future) = partition.drop_future() {
+            self.delete_directory(future.log.dir(), out);
+        }
         let awakened = partition.become_offline();
         self.on_awakened(owner, awakened, now, out);
         self.stale_checkpoints.insert((topic.clone(), id.partition));
         self.delete_directory(partition.log().dir(), out);
     }
 
-    /// Gives the directory a name under which nobody looks for the partition, then removes it.
-    pub(super) fn delete_directory(&mut self, dir: &StoragePath, out: &mut Outbox) {
+    /// Gives the directory a name under which nobody looks for the partition, then removes it. Answers the operation that does the
+    /// former, unless the directory has failed.
+    pub(super) fn delete_directory(&mut self, dir: &StoragePath, out: &mut Outbox) -> Option<u64> {
         if dir_index(dir).is_some_and(|dir| self.log_dirs[dir].failed) {
             // Whoever finds it when the disk is back puts it aside.
-            return;
+            return None;
         }
         let to = StoragePath::new(&format!(
             "{}/{}",
             dir.parent(),
             condemned_name(dir.name(), self.rng.uuid(), "delete")
         ));
-        self.push_node_write(StorageOp::Rename { from: dir.clone(), to: to.clone() }, out);
+        let rename = self.push_node_write(StorageOp::Rename { from: dir.clone(), to: to.clone() }, out);
         self.push_node_write(StorageOp::Remove { path: to }, out);
+        Some(rename)
     }
 
     fn on_config_change(
@@ -914,7 +945,7 @@ impl Broker {
 
     pub(super) fn arm_log_timer(&mut self, owner: u32) {
         let partition = self.partitions.get(&owner).filter(|partition| !partition.is_offline());
-        match partition.and_then(|partition| partition.log().next_deadline()) {
+        match partition.and_then(|partition| partition.next_log_deadline()) {
             Some(at) => self.timers.arm(Timer::Log(owner), at),
             None => self.timers.cancel(&Timer::Log(owner)),
         }
@@ -982,7 +1013,7 @@ impl Broker {
                         continue;
                     }
                     if let Some(partition) = self.partitions.get_mut(&owner) {
-                        partition.log_mut().on_deadline(now, out);
+                        partition.on_log_deadline(now, out);
                     }
                     self.arm_log_timer(owner);
                 }
@@ -1021,6 +1052,7 @@ impl Broker {
                     self.arm_again(timer, self.isr_check_interval_ms(), now);
                 }
                 Timer::ReplicaFetchers => self.pursue_replica_fetchers(now, out),
+                Timer::LogDirMoves => self.pursue_moves(now, out),
                 Timer::HighWatermarks => {
                     self.write_high_watermarks(out);
                     self.arm_again(timer, self.config.replica_high_watermark_checkpoint_interval_ms, now);
@@ -1028,7 +1060,7 @@ impl Broker {
                 Timer::ProducerExpiration => {
                     for partition in self.partitions.values_mut() {
                         let expiration_ms = self.config.producer_id_expiration_ms;
-                        let expired = partition.log_mut().expire_producers(now.wall_ms, expiration_ms);
+                        let expired = partition.expire_producers(now.wall_ms, expiration_ms);
                         out.sometimes_if(expired, Mark::ProducerExpired);
                     }
                     self.arm_again(timer, self.config.producer_id_expiration_check_interval_ms, now);
@@ -1067,11 +1099,13 @@ impl Broker {
 
     // ---- files of the node ----
 
-    pub(super) fn push_node_write(&mut self, op: StorageOp, out: &mut Outbox) {
+    /// Writes a file of the node itself, or changes a name. Answers the operation's number.
+    pub(super) fn push_node_write(&mut self, op: StorageOp, out: &mut Outbox) -> u64 {
         let sequence = self.next_node_sequence;
         self.next_node_sequence += 1;
         self.node_writes.insert(sequence, dir_index(op.path()));
         out.push(Output::Storage { token: StorageToken { owner: OWNER_NODE, sequence }, op });
+        sequence
     }
 
     fn on_node_write(
@@ -1101,6 +1135,7 @@ impl Broker {
             }
         }
         self.on_unmarked(now, out);
+        self.pursue_moves(now, out);
         self.pursue_cuts(now, out);
         self.maybe_mark_clean(out);
     }
@@ -1108,6 +1143,11 @@ impl Broker {
     /// Whether every file of the node is as it is to be.
     pub(super) fn has_written(&self) -> bool {
         self.node_writes.is_empty()
+    }
+
+    /// Whether an operation of the node's is not over.
+    pub(super) fn is_writing(&self, sequence: u64) -> bool {
+        self.node_writes.contains_key(&sequence)
     }
 
     fn write_checkpoint(
@@ -1124,16 +1164,15 @@ impl Broker {
             if self.log_dirs[dir].failed {
                 continue;
             }
-            let hosted = self.partitions.values().map(|partition| {
-                (partition.topic.clone(), partition.id.partition, partition.log(), partition.high_watermark())
-            });
-            let lines: Vec<String> = hosted
-                .filter(|(_, _, log, _)| dir_index(log.dir()) == Some(dir))
-                .filter_map(|(topic, partition, log, high_watermark)| {
-                    let offset = of(log, high_watermark)?;
-                    Some(format!("{topic} {partition} {offset}"))
-                })
-                .collect();
+            let mut lines = Vec::new();
+            for partition in self.partitions.values() {
+                let copy = partition.future().filter(|future| future.counts() && !future.is_frozen());
+                let here = [Some(partition.log()), copy.map(|copy| &copy.log)];
+                let here = here.into_iter().flatten().find(|log| dir_index(log.dir()) == Some(dir));
+                if let Some(offset) = here.and_then(|log| of(log, partition.high_watermark())) {
+                    lines.push(format!("{} {} {offset}", partition.topic, partition.id.partition));
+                }
+            }
             let file = StoragePath::new(&format!("{dir}/{name}"));
             let bytes = Bytes::from(crate::log::checkpoint::text(lines.into_iter()).into_bytes());
             if self.checkpoints.get(&file) == Some(&bytes) {
@@ -1160,7 +1199,7 @@ impl Broker {
         self.write_checkpoint("log-start-offset-checkpoint", above_first, out);
     }
 
-    fn write_high_watermarks(&mut self, out: &mut Outbox) {
+    pub(super) fn write_high_watermarks(&mut self, out: &mut Outbox) {
         self.write_checkpoint("replication-offset-checkpoint", |_, high_watermark| Some(high_watermark), out);
     }
 
@@ -1192,7 +1231,7 @@ impl Broker {
         }
         for (owner, partition) in &mut self.partitions {
             if !partition.is_offline() && !self.cuts.contains_key(owner) {
-                partition.log_mut().close(out);
+                partition.close(out);
             }
         }
         self.quorum.stop(now, out);
@@ -1201,9 +1240,8 @@ impl Broker {
     }
 
     pub(super) fn maybe_mark_clean(&mut self, out: &mut Outbox) {
-        let is_idle = |log: &PartitionLog| log.is_idle();
         let all_closed = || {
-            self.partitions.values().filter(|partition| !partition.is_offline()).all(|p| is_idle(p.log()))
+            self.partitions.values().filter(|partition| !partition.is_offline()).all(|it| it.is_idle())
                 && !self.cuts.values().any(Cut::is_under_way)
                 && self.quorum.is_settled()
                 && self.has_written()

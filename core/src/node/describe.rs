@@ -37,7 +37,7 @@ use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::Str;
 
 /// The APIs that this broker serves, in Kafka's versions except for those of [`served_versions`].
-const SERVED: [ApiKey; 34] = [
+const SERVED: [ApiKey; 35] = [
     ApiKey::Produce,
     ApiKey::Fetch,
     ApiKey::ListOffsets,
@@ -54,6 +54,7 @@ const SERVED: [ApiKey; 34] = [
     ApiKey::DeleteAcls,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
+    ApiKey::AlterReplicaLogDirs,
     ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
     ApiKey::ElectLeaders,
@@ -363,17 +364,20 @@ impl Broker {
         };
         let results = self.log_dirs.iter().enumerate().map(|(index, dir)| {
             let mut topics: BTreeMap<&Str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
-            let here =
-                self.partitions.values().filter(|partition| dir_index(partition.log().dir()) == Some(index));
-            for partition in here.filter(|partition| is_wanted(&partition.topic, partition.id.partition)) {
-                let described = DescribeLogDirsPartition {
-                    partition_index: partition.id.partition,
-                    partition_size: i64::try_from(partition.log().size()).unwrap_or(i64::MAX),
-                    offset_lag: 0,
-                    is_future_key: false,
-                    ..DescribeLogDirsPartition::default()
-                };
-                topics.entry(&partition.topic).or_default().push(described);
+            let all = self.partitions.values();
+            for partition in all.filter(|it| is_wanted(&it.topic, it.id.partition)) {
+                let future = partition.future().map(|future| (true, &future.log));
+                let logs = [Some((false, partition.log())), future].into_iter().flatten();
+                for (is_future_key, log) in logs.filter(|(_, log)| dir_index(log.dir()) == Some(index)) {
+                    let described = DescribeLogDirsPartition {
+                        partition_index: partition.id.partition,
+                        partition_size: i64::try_from(log.size()).unwrap_or(i64::MAX),
+                        offset_lag: partition.log().next_offset().0 - log.next_offset().0,
+                        is_future_key,
+                        ..DescribeLogDirsPartition::default()
+                    };
+                    topics.entry(&partition.topic).or_default().push(described);
+                }
             }
             let topics = topics.into_iter().map(|(name, mut partitions)| {
                 partitions.sort_by_key(|partition| partition.partition_index);

@@ -352,6 +352,16 @@ impl Broker {
         out.sometimes_if(!self.parked.contains_key(&part.parked), Mark::FetchWoken);
     }
 
+    /// The log of a partition lies in other files from here on.
+    pub(super) fn on_log_moved(&mut self, part: Part, now: Now, out: &mut Outbox) {
+        if let Some(Parked::Fetch(fetch)) = self.parked.get_mut(&part.parked)
+            && matches!(fetch.parts[part.index].state, PartState::At(_))
+        {
+            fetch.parts[part.index].state = PartState::AtEnd;
+        }
+        self.on_more_data(part, now, out);
+    }
+
     fn recount(&mut self, part: Part, now: Now, out: &mut Outbox) {
         let Some(Parked::Fetch(mut fetch)) = self.parked.remove(&part.parked) else { return };
         self.count(&mut fetch, part.index, now);

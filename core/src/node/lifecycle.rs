@@ -11,7 +11,7 @@
 //!
 //! Heartbeats are what it asks with. A controller that hears none for `broker.session.timeout.ms` fences the broker.
 
-use super::broker::{Broker, Stage, Timer, clean_stop_marker};
+use super::broker::{Broker, Stage, Timer, clean_stop_marker, dir_index};
 use super::loading::{LogLoading, Logs, OpenedLog, topic_config};
 use super::to_controller::Question;
 use crate::controller::cluster::FEATURES;
@@ -343,11 +343,14 @@ impl Broker {
     /// Goes on when nothing is left to be opened.
     pub(super) fn on_logs_looked_at(&mut self, now: Now, out: &mut Outbox) {
         let Logs::Opening(loading) = &mut self.logs else { return };
-        let (tidying, opened) = (loading.take_tidying(), loading.finish());
+        let tidying = loading.take_tidying();
         for op in tidying {
             self.push_node_write(op, out);
         }
-        let Some(opened) = opened else { return };
+        // A log may lie where one of these operations has put it.
+        let Logs::Opening(loading) = &mut self.logs else { return };
+        loading.load_more(out);
+        let Some(opened) = loading.finish() else { return };
         self.logs = Logs::Open;
         for (id, OpenedLog { log, high_watermark }) in opened.logs {
             let topic = self.image.topic(id.topic).filter(|_| self.is_replica(id));
@@ -363,14 +366,23 @@ impl Broker {
             self.owners.insert(id, owner);
             self.partitions.insert(owner, Box::new(partition));
         }
-        self.stale_checkpoints = opened.checkpointed;
+        let mut stale = opened.checkpointed;
         for partition in self.partitions.values() {
-            self.stale_checkpoints.remove(&(partition.topic.clone(), partition.id.partition));
+            if let Some(dir) = dir_index(partition.log().dir()) {
+                stale.remove(&(dir, partition.topic.clone(), partition.id.partition));
+            }
         }
+        self.stale_checkpoints = stale.into_iter().map(|(_, topic, partition)| (topic, partition)).collect();
         let known: Vec<TopicIdPartition> = self.image.partition_ids().collect();
         for id in known {
             self.on_partition_change(id, now, out);
         }
+        for (id, to) in opened.moving {
+            if let Some(owner) = self.owners.get(&id).copied().filter(|_| !self.log_dirs[to].failed) {
+                self.move_log(owner, to, out);
+            }
+        }
+        self.pursue_moves(now, out);
         self.hasten_lifecycle(now);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A directory that no partition of the cluster explains is put aside, and kept: only an operator knows what it was.
 
+use super::assignments::said_directory;
 use super::broker::{LogDir, condemned_name, dir_index};
 use crate::config::BrokerConfig;
 use crate::config::topic::TopicConfig;
@@ -20,7 +21,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use sordini_protocol::wire::{Str, Uuid};
+use sordini_protocol::wire::Str;
 
 /// How many logs are opened at a time.
 const LOADS_AT_ONCE: usize = 8;
@@ -62,8 +63,10 @@ pub(super) struct LogLoading {
     loading: BTreeMap<u32, (TopicIdPartition, LogLoader)>,
     /// By owner.
     opened: BTreeMap<u32, (TopicIdPartition, OpenedLog)>,
-    /// Partitions of which checkpoint files speak.
-    checkpointed: BTreeSet<(Str, i32)>,
+    /// Partitions of which checkpoint files of log directories speak.
+    checkpointed: BTreeSet<(usize, Str, i32)>,
+    /// Replicas that were on their way to another log directory.
+    moving: Vec<(TopicIdPartition, usize)>,
     /// To be carried out by the node: what is done to directories that are no partition's.
     tidying: Vec<StorageOp>,
 }
@@ -71,7 +74,8 @@ pub(super) struct LogLoading {
 /// What opening came to.
 pub(super) struct Opened {
     pub(super) logs: BTreeMap<TopicIdPartition, OpenedLog>,
-    pub(super) checkpointed: BTreeSet<(Str, i32)>,
+    pub(super) checkpointed: BTreeSet<(usize, Str, i32)>,
+    pub(super) moving: Vec<(TopicIdPartition, usize)>,
 }
 
 impl LogLoading {
@@ -92,13 +96,19 @@ impl LogLoading {
             loading: BTreeMap::new(),
             opened: BTreeMap::new(),
             checkpointed: BTreeSet::new(),
+            moving: Vec::new(),
             tidying: Vec::new(),
         };
         let mut found: BTreeMap<TopicIdPartition, StoragePath> = BTreeMap::new();
+        let mut copies = Vec::new();
+        let is_said = |id, path: &StoragePath| {
+            dir_index(path)
+                .is_some_and(|dir| said_directory(image, config.node_id, id) == Some(log_dirs[dir].id))
+        };
         for (dir, facts) in dirs.into_iter().enumerate() {
             let checkpointed = facts.recovery_points.keys().chain(facts.log_starts.keys());
             let checkpointed = checkpointed.chain(facts.high_watermarks.keys());
-            let checkpointed = checkpointed.map(|(topic, partition)| (Str::from(&**topic), *partition));
+            let checkpointed = checkpointed.map(|(topic, partition)| (dir, Str::from(&**topic), *partition));
             loading.checkpointed.extend(checkpointed);
             for entry in &facts.entries {
                 let name: &str = &entry.name;
@@ -111,7 +121,8 @@ impl LogLoading {
                     loading.tidying.push(StorageOp::Remove { path });
                     continue;
                 }
-                let Some((topic, partition)) = partition_of(name) else { continue };
+                let copy = name.strip_suffix("-future").and_then(|rest| Some(rest.rsplit_once('.')?.0));
+                let Some((topic, partition)) = partition_of(copy.unwrap_or(name)) else { continue };
                 let hosted = image.topic_by_name(topic).and_then(|known| {
                     let state = known.partitions.get(&partition)?;
                     let is_replica = state.replicas.contains(&config.node_id);
@@ -121,17 +132,42 @@ impl LogLoading {
                     loading.put_aside(&path, rng, out);
                     continue;
                 };
+                let key = (String::from(topic), partition);
+                let request = |dir, clean, owner: &mut u32, rng: &mut Rng| {
+                    *owner += 1;
+                    LoadRequest {
+                        dir,
+                        owner: *owner - 1,
+                        jitter: rng.next_u64(),
+                        clean,
+                        recovery_point: facts.recovery_points.get(&key).copied().unwrap_or_default(),
+                        log_start: facts.log_starts.get(&key).copied().unwrap_or_default(),
+                        high_watermark: facts.high_watermarks.get(&key).copied().unwrap_or_default(),
+                        end: None,
+                        config: topic_config(image, config, topic),
+                        museum,
+                    }
+                };
+                if copy.is_some() {
+                    if is_said(id, &path) {
+                        // No clean stop vouches for a copy.
+                        let place = StoragePath::new(&format!("{dir}/{topic}-{partition}"));
+                        copies.push((id, path, request(place, false, next_owner, rng)));
+                    } else {
+                        // What it was to be is not known to anybody.
+                        out.sometimes(Mark::BootCopyRemoved);
+                        loading.tidying.push(StorageOp::Remove { path });
+                        loading.moving.push((id, dir));
+                    }
+                    continue;
+                }
                 if let Some(other) = found.get(&id).cloned() {
                     // A replica was moved here, or began anew, while the other directory was not there.
-                    let is_said = |path| {
-                        dir_index(path)
-                            .is_some_and(|dir| said_directory(image, config, id) == log_dirs[dir].id)
-                    };
-                    if is_said(&other) {
+                    if is_said(id, &other) {
                         loading.put_aside(&path, rng, out);
                         continue;
                     }
-                    if !is_said(&path) {
+                    if !is_said(id, &path) {
                         return Err(format!(
                             "{other} and {path} are the same partition: remove the one that is not wanted"
                         ));
@@ -140,24 +176,23 @@ impl LogLoading {
                     loading.to_load.retain(|(it, _)| *it != id);
                 }
                 found.insert(id, path.clone());
-                let key = (String::from(topic), partition);
-                let request = LoadRequest {
-                    dir: path,
-                    owner: *next_owner,
-                    jitter: rng.next_u64(),
-                    clean: facts.clean.is_some(),
-                    recovery_point: facts.recovery_points.get(&key).copied().unwrap_or_default(),
-                    log_start: facts.log_starts.get(&key).copied().unwrap_or_default(),
-                    high_watermark: facts.high_watermarks.get(&key).copied().unwrap_or_default(),
-                    end: None,
-                    config: topic_config(image, config, topic),
-                    museum,
-                };
-                *next_owner += 1;
-                loading.to_load.push_back((id, request));
+                loading.to_load.push_back((id, request(path, facts.clean.is_some(), next_owner, rng)));
             }
         }
-        loading.load_more(out);
+        for (id, path, request) in copies {
+            let other = found.insert(id, request.dir.clone());
+            if other.as_ref() == Some(&request.dir) {
+                loading.tidying.push(StorageOp::Remove { path });
+                continue;
+            }
+            out.sometimes(Mark::BootCopyTaken);
+            loading.tidying.push(StorageOp::Rename { from: path, to: request.dir.clone() });
+            if let Some(other) = other {
+                loading.put_aside(&other, rng, out);
+                loading.to_load.retain(|(it, _)| *it != id);
+            }
+            loading.to_load.push_back((id, request));
+        }
         Ok(loading)
     }
 
@@ -185,7 +220,11 @@ impl LogLoading {
         let count = opened.len();
         let logs: BTreeMap<_, _> = opened.into_values().collect();
         assert_eq!(logs.len(), count, "two directories of a partition are refused before they are opened");
-        Some(Opened { logs, checkpointed: core::mem::take(&mut self.checkpointed) })
+        Some(Opened {
+            logs,
+            checkpointed: core::mem::take(&mut self.checkpointed),
+            moving: core::mem::take(&mut self.moving),
+        })
     }
 
     fn put_aside(&mut self, path: &StoragePath, rng: &mut Rng, out: &mut Outbox) {
@@ -195,7 +234,8 @@ impl LogLoading {
         self.tidying.push(StorageOp::Rename { from: path.clone(), to });
     }
 
-    fn load_more(&mut self, out: &mut Outbox) {
+    /// Opens logs, so many at a time. What is to be tidied comes first.
+    pub(super) fn load_more(&mut self, out: &mut Outbox) {
         while self.loading.len() < LOADS_AT_ONCE {
             let Some((id, request)) = self.to_load.pop_front() else { break };
             let owner = request.owner;
@@ -257,15 +297,6 @@ impl LogLoading {
             }
         }
     }
-}
-
-/// In which directory a node's replica lies, as far as the cluster knows.
-fn said_directory(image: &MetadataImage, config: &BrokerConfig, id: TopicIdPartition) -> Uuid {
-    let said = image.partition(id).and_then(|state| {
-        let at = state.replicas.iter().position(|node| *node == config.node_id)?;
-        state.directories.get(at).copied()
-    });
-    said.unwrap_or(Uuid::ZERO)
 }
 
 /// How a topic is configured on a node.

@@ -18,6 +18,7 @@ mod input;
 mod lifecycle;
 mod list_offsets;
 mod loading;
+mod log_dir_moves;
 mod metadata;
 mod output;
 mod produce;
@@ -316,8 +317,8 @@ impl Node {
             leads: partition.is_leader().then(|| partition.leader_epoch()),
             log_start: partition.log().log_start(),
             high_watermark: partition.high_watermark(),
-            written_end: partition.log().written_end(),
-            flushed_end: partition.log().flushed_end(),
+            written_end: partition.written_end(),
+            flushed_end: partition.flushed_end(),
             log_end: partition.log().next_offset(),
             dir: partition.log().dir().as_str(),
         })
@@ -473,6 +474,9 @@ fn on_request(
             broker.on_list_config_resources(&reply_to, &context.listener, &request, out);
         }
         AnyRequest::DescribeConfigs(request) => broker.on_describe_configs(&reply_to, &request, out),
+        AnyRequest::AlterReplicaLogDirs(request) => {
+            broker.on_alter_replica_log_dirs(&reply_to, &request, now, out);
+        }
         AnyRequest::DescribeLogDirs(request) => broker.on_describe_log_dirs(&reply_to, &request, out),
         _ => return false,
     }

@@ -57,10 +57,10 @@ impl Broker {
     /// anything to cut.
     pub(super) fn cut_log(&mut self, owner: u32, to: Offset, now: Now, out: &mut Outbox) -> bool {
         let Some(partition) = self.partitions.get_mut(&owner) else { return false };
-        let log = partition.log_mut();
+        let log = partition.log();
         if to == log.next_offset() {
             // There is nothing to cut but epochs without records.
-            return log.forget_epochs_at_end(out);
+            return partition.forget_epochs_at_end(out);
         }
         let is_whole = !(log.log_start()..log.next_offset()).contains(&to);
         self.begin_cutting(owner, Cut { to, is_whole, next: None, step: Step::Waiting }, now, out);
@@ -82,17 +82,13 @@ impl Broker {
 
     fn begin_cutting(&mut self, owner: u32, cut: Cut, now: Now, out: &mut Outbox) {
         out.sometimes(Mark::PartitionCut);
+        self.interrupt_move(owner, out);
         self.cuts.insert(owner, cut);
         if let Some(partition) = self.partitions.get_mut(&owner) {
             let awakened = partition.take_waiting();
             self.on_awakened(owner, awakened, now, out);
         }
         self.pursue_cuts(now, out);
-    }
-
-    /// Whether a log is not one at the moment, so that what its disk brings is for whoever opens it.
-    pub(super) fn is_being_cut(&self, owner: u32) -> bool {
-        self.cuts.get(&owner).is_some_and(|cut| matches!(cut.step, Step::Opening(_)))
     }
 
     /// Whether nobody can say what a log is until it was cut.
@@ -145,7 +141,7 @@ impl Broker {
         let log = partition.log();
         let request = LoadRequest {
             dir: log.dir().clone(),
-            owner,
+            owner: log.owner(),
             jitter: log.jitter(),
             clean: false,
             recovery_point: log.recovery_point(),
@@ -197,7 +193,7 @@ impl Broker {
         let is_stopping = self.is_stopping();
         let Some(partition) = self.partitions.get_mut(&owner) else { return };
         if is_stopping {
-            return partition.log_mut().close(out);
+            return partition.close(out);
         }
         let id = partition.id;
         self.on_partition_change(id, now, out);
@@ -214,7 +210,7 @@ impl Broker {
     pub(super) fn is_settled(&self, owner: u32) -> bool {
         self.partitions.get(&owner).is_some_and(|partition| {
             let log = partition.log();
-            log.written_end() == log.next_offset() && !log.is_cutting()
+            partition.written_end() == log.next_offset() && !log.is_cutting()
         })
     }
 

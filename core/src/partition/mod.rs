@@ -3,8 +3,10 @@
 //!
 //! It does not know connections or requests: whoever waits is a name of the node's.
 
+mod future_log;
 mod replication;
 
+pub(crate) use future_log::{Copied, FutureLog};
 pub(crate) use replication::{DecidedIsr, FollowerFetch, ReadReplica, Refused, WantedIsr};
 
 use crate::config::topic::{Codec, CompressionType, MessageTimestampType, TopicConfig};
@@ -119,6 +121,8 @@ pub(crate) struct Partition {
     leader_epoch: LeaderEpoch,
     role: Role,
     log: PartitionLog,
+    /// What is to take its place in another log directory.
+    future: Option<Box<FutureLog>>,
     /// Below it every in-sync replica has the log. Never falls while this replica leads.
     high_watermark: Offset,
     config: Arc<TopicConfig>,
@@ -157,6 +161,7 @@ impl Partition {
             role: Role::Follower { leader_high_watermark: Offset(0) },
             high_watermark: high_watermark.clamp(log.log_start(), log.written_end()),
             log,
+            future: None,
             config,
             waiting_for_high_watermark: BTreeSet::new(),
             waiting_for_write: BTreeSet::new(),
@@ -190,10 +195,14 @@ impl Partition {
             }
         }
         self.leader_epoch = state.leader_epoch;
-        self.log.assign_epoch(state.leader_epoch, out);
-        if !has_led && self.config.flush_messages != i64::MAX {
-            // What a crash left in the page cache is counted from here on as what it is taken for: durable.
-            self.log.flush(out);
+        let has_to_flush = !has_led && self.config.flush_messages != i64::MAX;
+        let twin = self.future.as_deref_mut().filter(|future| future.is_twin());
+        for log in [Some(&mut self.log), twin.map(|twin| &mut twin.log)].into_iter().flatten() {
+            log.assign_epoch(state.leader_epoch, out);
+            if has_to_flush {
+                // What a crash left in the page cache is counted from here on as what it is taken for: durable.
+                log.flush(out);
+            }
         }
         self.maybe_advance_high_watermark(now)
     }
@@ -211,6 +220,7 @@ impl Partition {
     /// Gives up: the disk under the log failed. Everybody who waits is to be told.
     pub(crate) fn become_offline(&mut self) -> Awakened {
         self.role = Role::Offline;
+        self.future = None;
         self.take_waiting()
     }
 
@@ -286,9 +296,9 @@ impl Partition {
     }
 
     /// Where the log ends for who reads it.
-    pub(crate) const fn visible_end(&self, isolation: FetchIsolation) -> Offset {
+    pub(crate) fn visible_end(&self, isolation: FetchIsolation) -> Offset {
         match isolation {
-            FetchIsolation::LogEnd => self.log.written_end(),
+            FetchIsolation::LogEnd => self.written_end(),
             FetchIsolation::HighWatermark => self.high_watermark,
             FetchIsolation::TxnCommitted => self.last_stable_offset(),
         }
@@ -322,7 +332,7 @@ impl Partition {
     /// Takes note of how far another replica is. Answers who can go on, and whether the controller is to be asked to take it for
     /// one in sync; nothing if it is no replica that this leader knows of.
     pub(crate) fn on_follower_fetch(&mut self, fetch: &FollowerFetch, now: Now) -> Option<(Awakened, bool)> {
-        let leader_end = self.log.written_end();
+        let leader_end = self.written_end();
         let high_watermark = self.high_watermark;
         let replication = self.replication_mut()?;
         if !replication.on_fetch(fetch, leader_end, now.monotonic) {
@@ -334,7 +344,7 @@ impl Partition {
 
     /// Proposes to leave out of the ISR who lags behind; answers whether the controller is to be asked.
     pub(crate) fn look_for_lagging(&mut self, now: Now) -> bool {
-        let leader_end = self.log.written_end();
+        let leader_end = self.written_end();
         self.replication_mut().is_some_and(|it| it.propose_shrinking(leader_end, now.monotonic))
     }
 
@@ -407,7 +417,6 @@ impl Partition {
     /// Appends what the leader sent, batch by batch, as far as it is what comes next and was written in no later epoch than the
     /// leader's own. Answers whether all of it was.
     pub(crate) fn append_fetched(&mut self, mut bytes: Bytes, now: Now, out: &mut Outbox) -> bool {
-        let config = Arc::clone(&self.config);
         let begun_at = self.log.next_offset();
         loop {
             let batch = match Batch::first_of(&mut bytes) {
@@ -425,7 +434,7 @@ impl Partition {
             if !is_next || batch.check_crc().is_err() {
                 return false;
             }
-            self.log.append(batch.assign(header.base_offset, epoch.0), &config, now, out);
+            self.append_batch(batch.assign(header.base_offset, epoch.0), now, out);
         }
     }
 
@@ -441,8 +450,7 @@ impl Partition {
         if let Role::Follower { leader_high_watermark } = &mut self.role {
             *leader_high_watermark = high_watermark;
             awakened.fetches = self.follow_high_watermark();
-            let config = Arc::clone(&self.config);
-            self.log.advance_log_start(log_start.min(self.high_watermark), &config, now, out);
+            self.advance_log_start(log_start.min(self.high_watermark), now, out);
         }
         awakened
     }
@@ -452,7 +460,7 @@ impl Partition {
     fn follow_high_watermark(&mut self) -> Vec<Part> {
         let Role::Follower { leader_high_watermark } = self.role else { return Vec::new() };
         let was = self.high_watermark;
-        self.high_watermark = leader_high_watermark.min(self.log.written_end()).max(self.log.log_start());
+        self.high_watermark = leader_high_watermark.min(self.written_end()).max(self.log.log_start());
         if self.high_watermark > was { self.waiting_for_data.iter().copied().collect() } else { Vec::new() }
     }
 
@@ -472,7 +480,7 @@ impl Partition {
 
     /// What lies behind the end of the log was not committed, or nobody vouched for it.
     pub(crate) fn on_cut(&mut self) {
-        self.high_watermark = self.high_watermark.clamp(self.log.log_start(), self.log.written_end());
+        self.high_watermark = self.high_watermark.clamp(self.log.log_start(), self.written_end());
         if let Role::Follower { leader_high_watermark } = &mut self.role {
             *leader_high_watermark = self.high_watermark;
         }
@@ -519,7 +527,7 @@ impl Partition {
             out.sometimes_if(is_unknown, Mark::ProducerUnknown);
             if let SequenceVerdict::Duplicate { base_offset, timestamp } = verdict {
                 out.sometimes(Mark::ProducerDuplicate);
-                let is_unwritten = self.log.written_end() <= base_offset;
+                let is_unwritten = self.written_end() <= base_offset;
                 out.sometimes_if(is_unwritten, Mark::ProducerDuplicateUnwritten);
                 let is_log_append_time = config.message_timestamp_type == MessageTimestampType::LogAppendTime;
                 let is_awaited = !self.log.museum().has(Exhibit::B09DuplicateAckedBeforeWritten);
@@ -535,7 +543,7 @@ impl Partition {
             (config.message_timestamp_type == MessageTimestampType::LogAppendTime).then_some(now.wall_ms);
         let base_offset = self.log.next_offset();
         let batch = assign(batch, base_offset.0, self.leader_epoch.0, log_append_time);
-        self.log.append(batch, &config, now, out);
+        self.append_batch(batch, now, out);
         Ok(Appended {
             base_offset,
             required_end: self.log.next_offset(),
@@ -602,7 +610,7 @@ impl Partition {
         let (reached, waiting) = if all {
             (self.high_watermark, &mut self.waiting_for_high_watermark)
         } else {
-            (self.log.written_end(), &mut self.waiting_for_write)
+            (self.written_end(), &mut self.waiting_for_write)
         };
         reached < end && waiting.insert((end, part))
     }
@@ -678,11 +686,7 @@ impl Partition {
         let progress = self.log.on_completed(sequence, result, out)?;
         let mut awakened = Awakened::default();
         if progress.written {
-            awakened.fetches = self.follow_high_watermark();
-            take_reached(&mut self.waiting_for_write, self.log.written_end(), &mut awakened.produced);
-            let Awakened { produced, fetches, .. } = self.maybe_advance_high_watermark(now);
-            awakened.produced.extend(produced);
-            awakened.fetches.extend(fetches.iter().chain(&self.waiting_for_records));
+            awakened = self.on_written(now);
         }
         if let Some((id, found)) = progress.found
             && let Some(search) = self.searches.remove(&id)
@@ -724,7 +728,7 @@ impl Partition {
     /// everything below it (KIP-966).
     fn maybe_advance_high_watermark(&mut self, now: Now) -> Awakened {
         let mut awakened = Awakened::default();
-        let written_end = self.log.written_end();
+        let written_end = self.written_end();
         let counts_alone = self.log.museum().has(Exhibit::A08HighWatermarkUnderMinIsr);
         let replication = self.replication().filter(|_| counts_alone || !self.is_under_min_isr());
         let replicated = replication.and_then(|it| it.replicated_end(written_end, now.monotonic));
@@ -746,8 +750,7 @@ impl Partition {
         if to < Offset(0) || to > self.high_watermark {
             return Err(ErrorCode::OffsetOutOfRange);
         }
-        let config = Arc::clone(&self.config);
-        self.log.advance_log_start(to, &config, now, out);
+        self.advance_log_start(to, now, out);
         Ok(self.log.log_start())
     }
 
@@ -755,6 +758,7 @@ impl Partition {
     pub(crate) fn apply_retention(&mut self, now: Now, out: &mut Outbox) {
         let config = Arc::clone(&self.config);
         self.log.apply_retention(self.high_watermark, &config, now, out);
+        self.advance_log_start(self.log.log_start(), now, out);
     }
 }
 

@@ -21,8 +21,10 @@ pub static BROKER: [Definition; 360] = [
              themselves when unset.",
     ),
     define("alter.config.policy.class.name", Class, Null, Any, ReadOnly, Low),
-    define("alter.log.dirs.replication.quota.window.num", Int, Is("11"), AtLeast(1), ReadOnly, Low),
-    define("alter.log.dirs.replication.quota.window.size.seconds", Int, Is("1"), AtLeast(1), ReadOnly, Low),
+    define("alter.log.dirs.replication.quota.window.num", Int, Is("11"), AtLeast(1), ReadOnly, Low)
+        .effective("Windows over which the rate of moves between log directories is taken."),
+    define("alter.log.dirs.replication.quota.window.size.seconds", Int, Is("1"), AtLeast(1), ReadOnly, Low)
+        .effective("How long one of these windows is."),
     define("authorizer.class.name", String, Is(""), Any, ReadOnly, Low)
         .effective("Who keeps access control lists, Kafka's StandardAuthorizer or nobody; they are not enforced yet."),
     define("auto.create.topics.enable", Boolean, Is("true"), Any, ReadOnly, High)
@@ -424,7 +426,9 @@ pub static BROKER: [Definition; 360] = [
     define("num.partitions", Int, Is("1"), AtLeast(1), ReadOnly, Medium)
         .effective("Partitions of a topic whose creator leaves the number to the broker."),
     define("num.recovery.threads.per.data.dir", Int, Is("2"), AtLeast(1), ClusterWide, High),
-    define("num.replica.alter.log.dirs.threads", Int, Null, Any, ReadOnly, High),
+    define("num.replica.alter.log.dirs.threads", Int, Null, Any, ReadOnly, High).effective(
+        "How many replicas are copied to other log directories at a time; as many as there are log directories when unset.",
+    ),
     define("num.replica.fetchers", Int, Is("1"), AtLeast(1), ClusterWide, High),
     define("offset.metadata.max.bytes", Int, Is("4096"), Any, ReadOnly, High),
     define("offsets.commit.timeout.ms", Int, Is("5000"), AtLeast(1), ReadOnly, High),

@@ -270,7 +270,8 @@ pub static BROKER_QUOTA: [Definition; 3] = [
         Validator::AtLeast(0),
         DynamicMode::PerBroker,
         Importance::Medium,
-    ),
+    )
+    .effective("Bytes a second above which this broker copies no more to other log directories."),
 ];
 
 /// Keys of the resource type CLIENT_METRICS, sorted by name.
