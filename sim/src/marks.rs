@@ -175,8 +175,14 @@ impl Marks {
 }
 
 /// The marks that no plan of today can come by, each with what it would take.
-const OUT_OF_REACH: [(&str, &str); 5] = [
+const OUT_OF_REACH: [(&str, &str); 8] = [
     ("controller.transaction_aborted", "only Apache Kafka's controllers write metadata transactions"),
+    ("log_dir_move.damaged", "the disks of a cluster hold what they took"),
+    (
+        "log_dir_move.promoted",
+        "a log directory has to fail within the milliseconds in which a replica is about to leave it; a story has it so",
+    ),
+    ("log_dir_move.throttled", "no plan that is drawn limits the rate; a story does"),
     (
         "log.lookup.segment_deleted",
         "a disk does what is asked of one file in that order, and a segment is not searched once its deletion began",

@@ -3,8 +3,9 @@
 //! the marker of a clean stop says that all is durable; the epoch of the quorum does not fall and has one vote; the id
 //! of a topic stays. After a crash each file holds what it held before, or what was being written, and nothing else.
 
+use super::moved_logs::{is_coming, is_copy, replica_of};
 use super::truth::{LogTruth, is_going};
-use super::{Violation, leader_epochs, producer_state};
+use super::{Violation, leader_epochs, log_dir_of, producer_state};
 use crate::disk::{Contents, Disk};
 use bytes::Bytes;
 use sordini_core::storage_op::{StorageOp, StoragePath};
@@ -66,7 +67,7 @@ impl CheckpointFiles {
                 files.entry(file.shared()).or_insert_with(|| vec![None]).push(Some(bytes.clone()));
             }
         }
-        files.retain(|file, _| !is_going(disk, file));
+        files.retain(|file, _| !is_going(disk, file) && !is_coming(disk, file));
         self.at_crash = Some(files);
     }
 
@@ -231,8 +232,15 @@ fn check_offsets(
     disk: &Disk,
 ) -> Result<(), Violation> {
     for (partition, offset) in offsets(bytes).map_err(|why| violation(format!("{file} {why}")))? {
+        // What it says of a copy counts when that gets the replica's name.
+        let is_here = |dir: &str| log_dir_of(dir) == file.parent() && replica_of(dir) == partition;
         let dir = format!("{}/{partition}", file.parent());
-        let (limit, what) = match logs.get_mut(&*dir) {
+        let found = if logs.contains_key(&*dir) { Some(&*dir) } else { None };
+        let log = match found {
+            Some(dir) => logs.get_mut(dir),
+            None => logs.iter_mut().find(|(dir, _)| is_here(dir)).map(|(_, log)| log),
+        };
+        let (limit, what) = match log {
             // While a log is being recovered nobody knows where it ends.
             Some(log) if log.is_unverified() => continue,
             Some(log) => match file.name() {
@@ -251,7 +259,9 @@ fn check_offsets(
 
 /// The marker of a clean stop: after it nobody looks whether files are whole.
 fn check_clean(dir: &str, logs: &mut BTreeMap<Arc<str>, LogTruth>, disk: &Disk) -> Result<(), Violation> {
-    for (name, log) in logs.iter_mut().filter(|(name, _)| name.split('/').next() == Some(dir)) {
+    // No clean stop vouches for a copy.
+    let logs = logs.iter_mut().filter(|(name, _)| log_dir_of(name) == dir && !is_copy(name));
+    for (name, log) in logs {
         let (durable_end, end) = (log.durable_end(disk), log.end());
         if durable_end < end {
             return Err(violation(format!(

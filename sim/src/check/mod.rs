@@ -13,6 +13,7 @@ mod index_recomputation;
 mod leader_epochs;
 mod log_prefix;
 mod metadata_snapshots;
+mod moved_logs;
 mod no_duplicates;
 mod producer_ids;
 mod producer_state;
@@ -34,6 +35,7 @@ pub use truth::{LogTruth, TrueBatch};
 use crate::disk::{Contents, Disk};
 use crate::plan::{CrashKind, Plan};
 use bytes::Bytes;
+use moved_logs::{is_copy, replica_of};
 use sordini_core::node::PartitionView;
 use sordini_core::storage_op::{StorageFault, StorageOp, StoragePath};
 use sordini_protocol::messages::{FetchResponse, InitProducerIdResponse, MetadataResponse};
@@ -109,6 +111,8 @@ pub struct Checks {
     is_member: bool,
     /// The partitions of the plan whose directories have gone from a member of a cluster, until somebody asks.
     gone: Vec<(usize, i32)>,
+    /// Copies of logs, by the names that they had and were about to get when a crash came.
+    named_at_crash: Vec<(Arc<str>, Arc<str>)>,
     /// Whether the node has several log directories, and a partition lies in one or another.
     has_several_dirs: bool,
     /// The log directories that the node has given up in this life.
@@ -192,6 +196,7 @@ impl Checks {
             is_member: plan.nodes[node].role.is_member(),
             gone: Vec::new(),
             given_up: BTreeSet::new(),
+            named_at_crash: Vec::new(),
             has_several_dirs: plan.nodes[node].log_dirs > 1,
             are_off: false,
         }
@@ -222,6 +227,10 @@ impl Checks {
             return Ok(());
         }
         if self.has_several_dirs {
+            self.find_copies(disk);
+            if self.on_copy_named(op) {
+                return Ok(());
+            }
             self.note_place(op);
         }
         if disk.is_damaged() {
@@ -256,9 +265,13 @@ impl Checks {
     fn note_place(&mut self, op: &StorageOp) {
         let (StorageOp::Append { file, .. } | StorageOp::Replace { file, .. }) = op else { return };
         let dir = file.parent();
-        let of_dir = |planned: &&mut PlannedPartition| name_of(&planned.dir) == name_of(dir);
-        if let Some(planned) = self.partitions.values_mut().find(of_dir)
+        let of_dir = |planned: &&mut PlannedPartition| replica_of(&planned.dir) == name_of(dir);
+        let Self { partitions, logs, given_up, .. } = self;
+        // While a replica moves, both logs are written.
+        let is_there = |dir: &Arc<str>| logs.contains_key(dir) && !given_up.contains(log_dir_of(dir));
+        if let Some(planned) = partitions.values_mut().find(of_dir)
             && *planned.dir != *dir
+            && !is_there(&planned.dir)
         {
             planned.dir = Arc::from(dir);
         }
@@ -282,6 +295,12 @@ impl Checks {
     /// A segment begins; where there is none, the log begins anew.
     fn on_new_segment(&mut self, file: &StoragePath, disk: &Disk) -> Result<(), Violation> {
         let (dir, base) = (file.parent(), truth::segment_base(file.as_str()));
+        if is_copy(dir) {
+            if !self.logs.contains_key(dir) {
+                self.on_copy_begun(dir, base);
+            }
+            return Ok(());
+        }
         // A log that begins at 0 does so when it is created, or when the leader's first batch holds what is to come next.
         let begins_again = base > 0 || self.logs.get(dir).is_some_and(|log| log.start_limit() > 0);
         if disk.is_damaged() || !begins_again || !truth::segments_to_be(dir, disk).is_empty() {
@@ -305,7 +324,8 @@ impl Checks {
             return Ok(());
         }
         if bytes.iter().all(Bytes::is_empty) {
-            return if self.is_follower(file.parent()) { self.on_new_segment(file, disk) } else { Ok(()) };
+            let begins = self.is_follower(file.parent()) || is_copy(file.parent());
+            return if begins { self.on_new_segment(file, disk) } else { Ok(()) };
         }
         self.failed_dirs.check(file)?;
         if self.abandoned.contains(file.parent()) {
@@ -354,8 +374,10 @@ impl Checks {
 
     fn on_replace(&mut self, file: &StoragePath, bytes: &Bytes, disk: &Disk) -> Result<(), Violation> {
         self.checkpoint_files.check(file, bytes, &mut self.logs, disk)?;
+        self.agree_on_start(file.parent());
         // What a node that recovers writes of a log is looked at when it has recovered it.
-        let Some(log) = self.logs.get_mut(file.parent()).filter(|log| !log.is_unverified()) else {
+        let known = self.logs.get_mut(file.parent()).filter(|log| !log.is_unverified());
+        let Some(log) = known.filter(|log| !log.is_unnamed(disk)) else {
             return Ok(());
         };
         if file.parent() == METADATA_DIR {
@@ -384,7 +406,7 @@ impl Checks {
                 let dir = path.as_str();
                 self.gone
                     .extend(self.partitions.iter().find(|(_, it)| *it.dir == *dir).map(|(place, _)| *place));
-            } else {
+            } else if self.partitions.values().any(|planned| *planned.dir == *path.as_str()) {
                 retention::check_directory(path, &self.unwanted)?;
             }
             self.logs.remove(path.as_str());
@@ -432,7 +454,7 @@ impl Checks {
     /// Somebody else has deleted the records of a partition below an offset, and this node is to follow.
     pub fn allow_start(&mut self, place: (usize, i32), offset: i64) {
         let Some(planned) = self.partitions.get(&place) else { return };
-        if let Some(log) = self.logs.get_mut(&planned.dir) {
+        for (_, log) in self.logs.iter_mut().filter(|(dir, _)| replica_of(dir) == replica_of(&planned.dir)) {
             log.allow_start(offset);
         }
     }
@@ -467,11 +489,12 @@ impl Checks {
             self.checkpoint_files.check_after_crash(disk)?;
             self.checkpoint_files.before_crash(disk);
         }
+        self.unname_copies(disk);
         self.end_life();
         self.stopped_at.clear();
         self.is_recovering = true;
         for (dir, log) in &mut self.logs {
-            log.before_crash(kind, disk);
+            log.before_crash(dir, kind, disk);
             if disk.is_damaged() {
                 log.forget_acknowledged_losses();
                 continue;
@@ -494,6 +517,7 @@ impl Checks {
 
     /// A process is about to start. On a disk that holds something else than what it took, it is noted what.
     pub fn before_start(&mut self, disk: &Disk) {
+        self.find_copies(disk);
         if !disk.is_damaged() {
             return;
         }
@@ -681,7 +705,8 @@ impl Checks {
                 // Nobody knows what came of what was under way when it failed.
                 continue;
             }
-            let planned = self.partitions.values().find(|planned| planned.dir == *dir);
+            let planned =
+                self.partitions.values().find(|planned| replica_of(&planned.dir) == replica_of(dir));
             let interval = planned.map_or(INDEX_INTERVAL_DEFAULT, |planned| planned.index_interval);
             index_recomputation::check(dir, log, disk, interval, &mut self.verified_indexes)?;
             let epochs = disk.contents(&format!("{dir}/{}", leader_epochs::FILE)).map(Contents::all);
@@ -712,18 +737,18 @@ impl Checks {
         if !disk.is_damaged() {
             let opened = self.logs.iter_mut().filter(|(dir, _)| !self.given_up.contains(log_dir_of(dir)));
             for (dir, log) in opened {
-                if is_vouched_for(dir) || !self.is_member || &**dir == METADATA_DIR {
+                if !is_copy(dir) && (is_vouched_for(dir) || !self.is_member || &**dir == METADATA_DIR) {
                     log_prefix::check_at_clean_stop(dir, log, disk)?;
                 }
             }
         }
         self.on_quiet_disk(disk)?;
-        let is_whole = |dir: &str| !self.given_up.contains(log_dir_of(dir));
+        let is_whole = |dir: &str| !self.given_up.contains(log_dir_of(dir)) && !is_copy(dir);
         let whole = self.logs.iter().filter(|(dir, _)| is_whole(dir));
         self.stopped_at = whole.map(|(dir, log)| (Arc::clone(dir), log.end())).collect();
-        for (_, log) in self.logs.iter_mut().filter(|(dir, _)| !is_whole(dir)) {
+        for (dir, log) in self.logs.iter_mut().filter(|(dir, _)| !is_whole(dir)) {
             // It is opened again as after a crash.
-            log.before_crash(CrashKind::Kill, disk);
+            log.before_crash(dir, CrashKind::Kill, disk);
             log.forget_acknowledged_losses();
             self.is_recovering = true;
         }
@@ -768,7 +793,7 @@ impl Checks {
         {
             let dir = &self.partitions[&(sent.topic, sent.partition)].dir;
             let stopped_at = self.stopped_at.get(dir).copied().unwrap_or(0);
-            let life_start = stopped_at.max(log.recovered_end());
+            let life_start = stopped_at.max(log.opened_end());
             sent.base_offset = no_duplicates::known_at(&sent.sent, log, life_start).unwrap_or(-1);
         }
     }
@@ -916,6 +941,6 @@ fn log_of<'a>(logs: &'a mut BTreeMap<Arc<str>, LogTruth>, dir: &Arc<str>, disk: 
 
 /// The limits of the log in a directory; what is not the plan's has none.
 fn limits_of(partitions: &BTreeMap<(usize, i32), PlannedPartition>, dir: &str) -> LogLimits {
-    let planned = partitions.values().find(|planned| *planned.dir == *dir);
+    let planned = partitions.values().find(|planned| replica_of(&planned.dir) == replica_of(dir));
     planned.map_or_else(LogLimits::default, |planned| planned.limits)
 }

@@ -149,6 +149,8 @@ pub struct LogTruth {
     acknowledged_end: i64,
     /// Where the log ended when the node last recovered it, or before what of that was cut off since.
     recovered_end: i64,
+    /// Where the log ended when it was last cut, and so opened anew: of the producers before that the last batches alone are known.
+    reopened_end: i64,
     /// Where the log's files began when the node recovered it: what was before, recovery could not read.
     recovered_starts: BTreeSet<i64>,
     /// The log may start here at the latest: so far it was deleted, or somebody asked for it.
@@ -176,6 +178,8 @@ pub struct LogTruth {
     /// The log's directory, if the one of an earlier log of that name was there when this one began, and was about to
     /// be renamed: until that has happened nothing of this log can be on the disk.
     behind: Option<Arc<str>>,
+    /// The name that the log's directory had, and the one that it got.
+    moved: Option<(Arc<str>, Arc<str>)>,
     /// Lengths that segment files had at clean stops, or as the last of a log after a crash, which may have come when the
     /// segment had been closed: there an additional time index entry is in order.
     pub(super) interruptions: BTreeSet<(Arc<str>, u64)>,
@@ -299,6 +303,11 @@ impl LogTruth {
         self.recovered_end
     }
 
+    /// Where the log ended when the node last opened it, to recover or to cut it; 0 before it has.
+    pub(super) fn opened_end(&self) -> i64 {
+        self.recovered_end.max(self.reopened_end)
+    }
+
     pub(super) const fn acknowledge(&mut self, end: i64) {
         if end > self.acknowledged_end {
             self.acknowledged_end = end;
@@ -339,6 +348,7 @@ impl LogTruth {
         self.durable = self.durable.min(first);
         // Should the log grow to the same end again, it is not what was recovered.
         self.recovered_end = self.recovered_end.min(self.end() - 1);
+        self.reopened_end = self.end();
         self.acknowledged_end = self.acknowledged_end.min(self.end());
         self.compared.remove(file);
         self.seen = None;
@@ -366,6 +376,53 @@ impl LogTruth {
             given_up: Some(given_up),
             ..Self::default()
         };
+    }
+
+    /// A log that is to have everything that another has, of which it is given what lies from `base` on.
+    pub(super) fn copy_of(of: &Self, base: i64) -> Self {
+        let before = of.batches.iter().take_while(|batch| batch.end_offset <= base);
+        let batches: Vec<TrueBatch> = before.cloned().collect();
+        let count = batches.len();
+        Self {
+            origin: if count == 0 { base } else { of.origin },
+            batches,
+            deleted: count,
+            applied: count,
+            durable: count,
+            start_limit: of.start_limit,
+            // Before it is whole, what was deleted before it began is not known to it.
+            recovered_starts: of.recovered_starts.iter().copied().chain([base]).collect(),
+            has_forgotten_producers: of.has_forgotten_producers,
+            ..Self::default()
+        }
+    }
+
+    /// What another log promised, this one keeps from here on.
+    pub(super) fn take_promises(&mut self, of: &Self) {
+        self.acknowledge(of.acknowledged_end);
+        self.allow_start(of.start_limit);
+        self.has_lost_written |= of.has_lost_written;
+        self.has_forgotten_producers |= of.has_forgotten_producers;
+        self.lost.add(of.lost.iter().cloned());
+        if let Some(must_keep) = &mut self.must_keep {
+            must_keep.end = must_keep.end.max(of.acknowledged_end);
+        }
+    }
+
+    /// Its directory gets another name.
+    pub(super) fn move_to(&mut self, from: &str, to: &str) {
+        let moved = |file: &Arc<str>| moved_name(file, from, to);
+        self.moved = Some((Arc::from(from), Arc::from(to)));
+        for batch in self.batches.iter_mut().chain(&mut self.cut_off) {
+            batch.file = moved(&batch.file);
+        }
+        if let Some(given_up) = &mut self.given_up {
+            given_up.move_to(from, to);
+        }
+        self.interruptions = self.interruptions.iter().map(|(file, len)| (moved(file), *len)).collect();
+        self.cut_files = self.cut_files.iter().map(moved).collect();
+        self.compared =
+            std::mem::take(&mut self.compared).into_iter().map(|(file, it)| (moved(&file), it)).collect();
     }
 
     /// Whether batches that this log had were ever cut off a file.
@@ -397,7 +454,7 @@ impl LogTruth {
     /// The offset below which everything has taken effect on the disk.
     pub(super) fn applied_end(&mut self, disk: &Disk) -> i64 {
         while let Some(batch) = self.batches.get(self.applied)
-            && disk.contents(&batch.file).is_some_and(|contents| contents.len() >= batch.end())
+            && disk.contents(&self.name_on(disk, &batch.file)).is_some_and(|it| it.len() >= batch.end())
             && self.failed_from.is_none_or(|failed| batch.base_offset < failed)
             && !self.is_behind(disk)
         {
@@ -409,13 +466,27 @@ impl LogTruth {
     /// The offset below which everything is durable, or deleted.
     pub(super) fn durable_end(&mut self, disk: &Disk) -> i64 {
         while let Some(batch) = self.batches.get(self.durable)
-            && (disk.durable_len(&batch.file) >= batch.end() || self.is_gone(self.durable, disk))
+            && (disk.durable_len(&self.name_on(disk, &batch.file)) >= batch.end()
+                || self.is_gone(self.durable, disk))
             && self.failed_from.is_none_or(|failed| batch.base_offset < failed)
             && !self.is_behind(disk)
         {
             self.durable += 1;
         }
         self.end_of(self.durable)
+    }
+
+    /// Whether its directory has not got the name yet that it is to have.
+    pub(super) fn is_unnamed(&self, disk: &Disk) -> bool {
+        self.moved.as_ref().is_some_and(|(_, to)| disk.paths_beneath(to).next().is_none())
+    }
+
+    /// The name that a file has on the disk, until the directory's has become the one it is to have.
+    pub(super) fn name_on(&self, disk: &Disk, file: &Arc<str>) -> Arc<str> {
+        let Some((from, to)) = self.moved.as_ref().filter(|_| disk.contents(file).is_none()) else {
+            return Arc::clone(file);
+        };
+        moved_name(file, to, from)
     }
 
     /// An append to `file` at `position` failed: it may have left any part of its bytes there, and what follows is not where
@@ -512,12 +583,14 @@ impl LogTruth {
 
     /// Takes note of what the crash that comes now may not take. A crash during recovery may not take what the first
     /// crash left durable, whatever the node did to its files in between.
-    pub(super) fn before_crash(&mut self, kind: CrashKind, disk: &Disk) {
+    pub(super) fn before_crash(&mut self, dir: &str, kind: CrashKind, disk: &Disk) {
         self.forget_views();
         self.was_without_power |= kind == CrashKind::PowerLoss;
         if let Some(mut given_up) = self.given_up.take() {
             given_up.batches.append(&mut given_up.cut_off);
-            if given_up.batches.iter().any(|batch| disk.contents(&batch.file).is_some()) {
+            // A disk that failed meanwhile may have kept it, and not have taken what was to be there instead.
+            let has_begun = disk.contents(&format!("{dir}/{:020}.log", self.origin)).is_some();
+            if !has_begun || given_up.batches.iter().any(|batch| disk.contents(&batch.file).is_some()) {
                 // Whatever is still there of it, none of it has to be.
                 let end = given_up.first_base();
                 *self = Self { must_keep: Some(MustKeep { durable_end: end, end, kind }), ..*given_up };
@@ -613,6 +686,12 @@ impl LogTruth {
     }
 }
 
+/// The name of a file of a directory that gets another name.
+fn moved_name(file: &Arc<str>, from: &str, to: &str) -> Arc<str> {
+    let rest = file.strip_prefix(from).filter(|rest| rest.starts_with('/'));
+    rest.map_or_else(|| Arc::clone(file), |rest| Arc::from(format!("{to}{rest}")))
+}
+
 const fn ends_of(view: &PartitionView<'_>) -> [i64; 5] {
     [view.log_start.0, view.high_watermark.0, view.written_end.0, view.flushed_end.0, view.log_end.0]
 }
@@ -672,7 +751,17 @@ pub(super) fn segments_to_be(dir: &str, disk: &Disk) -> Vec<(i64, Arc<str>)> {
     let on_disk = disk.paths_beneath(dir).filter_map(|file| Some((base_of(file)?, Arc::from(file))));
     let mut segments: BTreeMap<i64, Arc<str>> = on_disk.collect();
     for op in disk.pending() {
-        if let StorageOp::Append { file, position: 0, .. } = op
+        if let StorageOp::Rename { from, to } = op
+            && to.as_str() == dir
+        {
+            // A directory comes with all that is in it or was to be written there before.
+            let files = disk.paths_beneath(from.as_str()).map(Arc::from);
+            let to_be = disk.pending().filter_map(|op| {
+                if let StorageOp::Append { file, position: 0, .. } = op { Some(file.shared()) } else { None }
+            });
+            let moved = files.chain(to_be).map(|file: Arc<str>| moved_name(&file, from.as_str(), dir));
+            segments.extend(moved.filter_map(|file| Some((base_of(&file)?, file))));
+        } else if let StorageOp::Append { file, position: 0, .. } = op
             && let Some(base) = base_of(file.as_str())
         {
             segments.insert(base, file.shared());

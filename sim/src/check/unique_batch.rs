@@ -12,6 +12,10 @@ pub(super) struct LostBatches {
 }
 
 impl LostBatches {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &TrueBatch> {
+        self.batches.iter()
+    }
+
     pub(super) fn add(&mut self, lost: impl Iterator<Item = TrueBatch>) {
         self.batches.extend(lost);
     }

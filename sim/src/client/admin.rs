@@ -8,6 +8,9 @@ use bytes::Bytes;
 use sordini_core::ids::RequestId;
 use sordini_protocol::batch::{BatchBuilder, BatchParams};
 use sordini_protocol::error_code::ErrorCode;
+use sordini_protocol::messages::alter_replica_log_dirs_request::{
+    AlterReplicaLogDir, AlterReplicaLogDirTopic,
+};
 use sordini_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use sordini_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
@@ -21,8 +24,9 @@ use sordini_protocol::messages::list_offsets_request::{ListOffsetsPartition, Lis
 use sordini_protocol::messages::metadata_request::MetadataRequestTopic;
 use sordini_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use sordini_protocol::messages::{
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, FetchRequest,
-    IncrementalAlterConfigsRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
+    AlterReplicaLogDirsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, FetchRequest, IncrementalAlterConfigsRequest, ListOffsetsRequest, MetadataRequest,
+    ProduceRequest,
 };
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::{Records, Str, Uuid};
@@ -36,6 +40,9 @@ const LIST_OFFSETS_VERSION: i16 = 7;
 const LIST_OFFSETS_VERSION_TIMED: i16 = 10;
 const DELETE_TOPICS_VERSION: i16 = 6;
 const CREATE_PARTITIONS_VERSION: i16 = 3;
+const ALTER_REPLICA_LOG_DIRS_VERSION: i16 = 2;
+/// How fast replicas move between the log directories of a broker.
+const MOVES_RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
 /// The last versions that name topics.
 const FETCH_VERSION: i16 = 12;
 const PRODUCE_VERSION: i16 = 12;
@@ -106,6 +113,13 @@ impl Admin {
     pub(super) fn on_wake(&mut self, now: u64, out: &mut ClientOutbox) {
         if self.link.deadlines.is_empty() && self.link.backoff_until <= now {
             let next = if self.missing.is_empty() { self.next_deed(now) } else { Some(self.creation()) };
+            if let Some((_, AnyRequest::AlterReplicaLogDirs(_))) = next
+                && let Some(node) = self.deeds.get(self.done).map(|planned| planned.node)
+                && node != self.link.node
+            {
+                // Of its log directories each broker is asked itself.
+                return self.link.turn_to(node, out);
+            }
             if let Some((version, request)) = next {
                 self.asked = self.asked_by(now, &request);
                 out.history.extend(self.asked.iter().cloned());
@@ -297,6 +311,17 @@ impl Admin {
                 let replicas = (!brokers.is_empty()).then(|| brokers.iter().map(id).collect());
                 reassignment_request(Str::from(&*self.topics[*topic].name), *partition, replicas)
             }
+            AdminDeed::MoveReplica { topic, partition, dir } => {
+                let topic = AlterReplicaLogDirTopic {
+                    name: Str::from(&*self.topics[*topic].name),
+                    partitions: vec![*partition],
+                    ..Default::default()
+                };
+                let path = Str::from(crate::plan::log_dir_path(*dir));
+                let dir = AlterReplicaLogDir { path, topics: vec![topic], ..Default::default() };
+                let request = AlterReplicaLogDirsRequest { dirs: vec![dir], ..Default::default() };
+                (ALTER_REPLICA_LOG_DIRS_VERSION, request.into())
+            }
             AdminDeed::ElectPreferred { topic, partition } => {
                 election_request(Str::from(&*self.topics[*topic].name), *partition, false)
             }
@@ -325,7 +350,7 @@ impl Admin {
         };
         let rates = AlterConfigsResource {
             resource_type: RESOURCE_BROKER,
-            configs: configs("rate", &rate),
+            configs: [configs("rate", &rate), vec![config(MOVES_RATE.to_owned(), &rate)]].concat(),
             ..Default::default()
         };
         let request =
@@ -467,6 +492,13 @@ impl Admin {
             // It leads already, or it cannot now.
             let needless = [ErrorCode::ElectionNotNeeded, ErrorCode::PreferredLeaderNotAvailable];
             self.on_told(now, error, text, &needless, out);
+        } else if let AnyResponse::AlterReplicaLogDirs(response) = body {
+            let partition = response.results.first().and_then(|topic| topic.partitions.first());
+            let error = partition.map_or(0, |partition| partition.error_code);
+            // It is on its way there, or the directory is not to be had.
+            let needless =
+                [ErrorCode::ReplicaNotAvailable, ErrorCode::KafkaStorageError, ErrorCode::LogDirNotFound];
+            self.on_told(now, error, None, &needless, out);
         } else if let AnyResponse::Fetch(_) = body {
             self.on_done();
         } else if let AnyResponse::Produce(response) = body {

@@ -828,11 +828,21 @@ pub enum AdminDeed {
         /// The partition.
         partition: i32,
     },
+    /// Moves a replica of the broker that is asked to another of its log directories (KIP-113).
+    MoveReplica {
+        /// Index of the topic in the plan.
+        topic: usize,
+        /// The partition.
+        partition: i32,
+        /// To which, by its place among the broker's.
+        dir: usize,
+    },
     /// Limits how fast replicas of a topic are copied, wherever they lie (KIP-73).
     Throttle {
         /// Index of the topic in the plan.
         topic: usize,
-        /// To how many bytes a second, of each broker as a leader and as a follower; without it, the limit is taken back.
+        /// To how many bytes a second, of each broker as a leader, as a follower and between its log directories; without it, the
+        /// limit is taken back.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         bytes_per_second: Option<u64>,
     },
@@ -841,7 +851,13 @@ pub enum AdminDeed {
 impl AdminDeed {
     /// Whether it is of a cluster of several nodes, and not of one alone.
     pub(crate) const fn is_of_cluster(&self) -> bool {
-        matches!(self, Self::Reassign { .. } | Self::ElectPreferred { .. } | Self::Throttle { .. })
+        matches!(
+            self,
+            Self::Reassign { .. }
+                | Self::ElectPreferred { .. }
+                | Self::MoveReplica { .. }
+                | Self::Throttle { .. }
+        )
     }
 
     /// Whether it is of the one and of the other.
@@ -857,6 +873,7 @@ impl AdminDeed {
             | Self::FetchOfOtherEpoch { topic, partition, .. }
             | Self::WriteSpoiled { topic, partition, .. }
             | Self::Reassign { topic, partition, .. }
+            | Self::MoveReplica { topic, partition, .. }
             | Self::ElectPreferred { topic, partition } => (topic, Some(partition)),
             Self::AlterConfig { topic, .. }
             | Self::RecreateTopic { topic }
@@ -865,6 +882,11 @@ impl AdminDeed {
             | Self::Throttle { topic, .. } => (topic, None),
         }
     }
+}
+
+/// What a simulated node calls a log directory, by its place.
+pub(crate) fn log_dir_path(place: usize) -> String {
+    if place == 0 { "/simulated".to_owned() } else { format!("/simulated-{place}") }
 }
 
 /// What is wrong with a batch.
@@ -1000,8 +1022,8 @@ impl Plan {
 
     /// What every simulated node has in its `server.properties`, each with its own number.
     fn fixed_properties(&self, node: usize) -> Vec<(&'static str, String)> {
-        let log_dirs = (1..self.nodes[node].log_dirs).map(|dir| format!(",/simulated-{dir}"));
-        let log_dirs = std::iter::once("/simulated".to_owned()).chain(log_dirs).collect::<String>();
+        let log_dirs: Vec<String> = (0..self.nodes[node].log_dirs).map(log_dir_path).collect();
+        let log_dirs = log_dirs.join(",");
         let id = node + 1;
         let role = self.nodes[node].role;
         if role.is_member() {

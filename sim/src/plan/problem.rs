@@ -463,6 +463,10 @@ impl Plan {
             | AdminDeed::LookUpTime { .. }
             | AdminDeed::WriteSpoiled { .. }
             | AdminDeed::ElectPreferred { .. } => Ok(()),
+            AdminDeed::MoveReplica { dir, .. } => {
+                let most = self.nodes.iter().map(|node| node.log_dirs).max().unwrap_or(1) - 1;
+                at_most(&format!("{place}.deed.dir"), *dir, most)
+            }
             AdminDeed::Throttle { bytes_per_second, .. } => {
                 let rate = bytes_per_second.unwrap_or(0);
                 at_most(&format!("{place}.deed.bytes_per_second"), rate, i64::MAX.cast_unsigned())

@@ -432,7 +432,9 @@ impl Plan {
         if draw.chance(1, 2) {
             self.draw_racks(draw);
         }
-        if draw.chance(1, 3) {
+        // Before that nobody knows in which directory a replica lies.
+        let says_directories = self.metadata_version.is_none_or(|level| level >= 17);
+        if draw.chance(1, 3) && says_directories {
             self.draw_log_dirs(draw, &brokers, duration_us);
         }
         if draw.chance(1, 2) {
@@ -445,6 +447,40 @@ impl Plan {
         if draw.chance(1, 4) {
             self.draw_deletions_of_replicated(draw, &brokers, duration_us);
         }
+        if self.nodes.iter().any(|node| node.log_dirs > 1) && draw.chance(2, 3) {
+            self.draw_moves_between_dirs(draw, duration_us);
+        }
+    }
+
+    /// Has an administrator move replicas between the log directories of their brokers, and change its mind.
+    fn draw_moves_between_dirs(&mut self, draw: &mut Draw, duration_us: u64) {
+        let roomy: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].log_dirs > 1).collect();
+        for _ in 0..draw.between(1, 10) {
+            let (node, at_us) = (roomy[draw.index(roomy.len())], draw.between(0, duration_us));
+            let topic = draw.index(self.topics.len());
+            let partition = draw.i32(0, self.topics[topic].partitions - 1);
+            let dir = draw.index(self.nodes[node].log_dirs);
+            let mut order = |at_us, dir| {
+                let deed = AdminDeed::MoveReplica { topic, partition, dir };
+                self.administration.push(AdminPlan { at_us, node, deed });
+            };
+            order(at_us, dir);
+            if draw.chance(1, 3) {
+                let later_us = draw.one_of(&[1_000, 5_000, 20_000, 100_000, 1_000_000]);
+                order((at_us + later_us).min(duration_us), 1 - dir.min(1));
+            }
+            if draw.chance(1, 2) {
+                // What it is doing at that moment is half done.
+                let within_us = draw.one_of(&[30_000, 300_000]);
+                let soon_us = draw.between(0, within_us);
+                let how =
+                    draw.one_of(&[CrashKind::Kill, CrashKind::Kill, CrashKind::PowerLoss, CrashKind::Stop]);
+                let fault = crash(node, how, draw.between(0, 2_000_000));
+                self.faults.push(FaultPlan { at_us: (at_us + soon_us).min(duration_us), fault });
+            }
+        }
+        self.faults.sort_by_key(|planned| planned.at_us);
+        self.administration.sort_by_key(|planned| planned.at_us);
     }
 
     /// Has an administrator delete records that clients have written.

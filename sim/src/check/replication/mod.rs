@@ -140,8 +140,10 @@ impl Copy<'_> {
 
     /// Whether the bytes of a batch have reached the page cache.
     fn has_written(&self, batch: BatchId) -> bool {
-        self.find(batch)
-            .is_some_and(|found| self.disk.contents(&found.file).map_or(0, Contents::len) >= found.end())
+        self.log.zip(self.find(batch)).is_some_and(|(log, found)| {
+            let contents = self.disk.contents(&log.name_on(self.disk, &found.file));
+            contents.map_or(0, Contents::len) >= found.end()
+        })
     }
 
     /// Whether a batch is there whatever crash there was.
