@@ -25,53 +25,77 @@ struct Segment {
     times: Vec<(i64, i64)>,
 }
 
-/// Computes the indexes of a segment from its log file. `is_closed` if another segment follows, or nothing was appended since
-/// the start. After the batches that end at one of `stops` there may be one more entry of the time index: whether there is,
-/// `times` says.
-fn recompute(
-    log: &[u8],
-    index_interval: u64,
-    is_closed: bool,
-    stops: &[u64],
-    times: &[(i64, i64)],
-) -> Segment {
-    let mut segment = Segment::default();
-    let (mut position, mut since_entry) = (0_usize, 0_u64);
-    let mut largest = (-1_i64, 0_i64);
-    let mut last_time = -1_i64;
-    while let Some(header) = log.get(position..).and_then(|rest| BatchHeader::parse(rest).ok()) {
-        if header.max_timestamp > largest.0 {
-            largest = (header.max_timestamp, header.last_offset());
-        }
-        if since_entry > index_interval {
-            segment.offsets.push((header.last_offset(), position as u64));
-            if largest.0 > last_time {
-                segment.times.push(largest);
-                last_time = largest.0;
+/// The indexes of a segment, computed from its log file as far as that was read: what lies behind is read when it is there.
+#[derive(Clone, Debug)]
+struct Recomputation {
+    entries: Segment,
+    /// How much of the log file was read.
+    position: u64,
+    /// How much of that lies behind the last entry.
+    since_entry: u64,
+    /// The largest timestamp, with the last offset of the first batch that has it.
+    largest: (i64, i64),
+}
+
+impl Recomputation {
+    const fn begin() -> Self {
+        let entries = Segment { offsets: Vec::new(), times: Vec::new() };
+        Self { entries, position: 0, since_entry: 0, largest: (-1, 0) }
+    }
+
+    /// Goes on with `log`, which lies behind what was read. After the batches that end at one of `stops` there may be one more
+    /// entry of the time index: whether there is, `times` says.
+    fn go_on(&mut self, log: &[u8], index_interval: u64, stops: &[u64], times: &[(i64, i64)]) {
+        let mut rest = log;
+        loop {
+            let is_extra_allowed = stops.contains(&self.position);
+            if is_extra_allowed && times.get(self.entries.times.len()) == Some(&self.largest) {
+                self.entries.times.extend(self.larger_time());
             }
-            since_entry = 0;
-        }
-        since_entry += header.size() as u64;
-        position += header.size();
-        let is_extra_allowed = stops.contains(&(position as u64));
-        if is_extra_allowed && largest.0 > last_time && times.get(segment.times.len()) == Some(&largest) {
-            segment.times.push(largest);
-            last_time = largest.0;
+            let Ok(header) = BatchHeader::parse(rest) else { return };
+            if header.max_timestamp > self.largest.0 {
+                self.largest = (header.max_timestamp, header.last_offset());
+            }
+            if self.since_entry > index_interval {
+                self.entries.offsets.push((header.last_offset(), self.position));
+                self.entries.times.extend(self.larger_time());
+                self.since_entry = 0;
+            }
+            let size = header.size();
+            self.since_entry += size as u64;
+            self.position += size as u64;
+            rest = rest.get(size..).unwrap_or_default();
         }
     }
-    if is_closed && largest.0 > last_time {
-        segment.times.push(largest);
+
+    /// The largest timestamp, if it is larger than the last one of the time index.
+    fn larger_time(&self) -> Option<(i64, i64)> {
+        let last = self.entries.times.last().map_or(-1, |(time, _)| *time);
+        (self.largest.0 > last).then_some(self.largest)
     }
-    segment
+
+    /// What the indexes must have. `is_closed` if another segment follows, or nothing was appended since the start.
+    fn expected(&self, is_closed: bool) -> Segment {
+        let mut expected = self.entries.clone();
+        expected.times.extend(self.larger_time().filter(|_| is_closed));
+        expected
+    }
 }
 
 /// Segments whose indexes were found right, by log file.
-pub(super) type Verified = BTreeMap<Arc<str>, Looks>;
+pub(super) type Verified = BTreeMap<Arc<str>, Right>;
+
+/// A segment whose indexes were found right, and what they were compared with.
+#[derive(Clone, Debug)]
+pub(super) struct Right {
+    looks: Looks,
+    computed: Recomputation,
+}
 
 /// All that the check of a segment looks at: stamps and lengths of its log file and its two indexes, whether it is closed,
 /// and where its growth was interrupted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Looks {
+struct Looks {
     files: [(u64, u64); 3],
     is_closed: bool,
     stops: Vec<u64>,
@@ -98,20 +122,33 @@ pub(super) fn check(
         let (offset_file, time_file) = (format!("{name}.index"), format!("{name}.timeindex"));
         let look = |file: &str| disk.contents(file).map_or((0, 0), |found| (found.stamp(), found.len()));
         let looks = Looks { files: [look(file), look(&offset_file), look(&time_file)], is_closed, stops };
-        if verified.get(*file) == Some(&looks) {
+        let before = verified.get(*file);
+        if before.is_some_and(|right| right.looks == looks) {
             continue;
         }
-        let contents = disk.contents(file).expect("it was listed").all();
+        let contents = disk.contents(file).expect("it was listed");
         let found = Segment {
             offsets: offset_entries(disk, &offset_file, base)?,
             times: time_entries(disk, &time_file, base)?,
         };
         if log.was_cut(file) {
-            check_sparse(file, &contents, &found)?;
-            verified.insert(shared, looks);
+            check_sparse(file, &contents.all(), &found)?;
+            verified.insert(shared, Right { looks, computed: Recomputation::begin() });
             continue;
         }
-        let expected = recompute(&contents, index_interval, is_closed, &looks.stops, &found.times);
+        let compute = |mut computed: Recomputation| {
+            let new = contents.read(computed.position, u64::MAX);
+            computed.go_on(&new, index_interval, &looks.stops, &found.times);
+            computed
+        };
+        // As long as a log file has its stamp, what was read of it lies there still.
+        let grown = before.filter(|right| right.looks.files[0].0 == looks.files[0].0);
+        let mut computed = compute(grown.map_or(Recomputation::begin(), |right| right.computed.clone()));
+        if computed.expected(is_closed) != found {
+            // It may be that somebody has stopped since where the file was read already.
+            computed = compute(Recomputation::begin());
+        }
+        let expected = computed.expected(is_closed);
         if found != expected {
             return Err(Violation {
                 property: "index_recomputation",
@@ -123,7 +160,7 @@ pub(super) fn check(
                 ),
             });
         }
-        verified.insert(shared, looks);
+        verified.insert(shared, Right { looks, computed });
     }
     Ok(())
 }
@@ -204,6 +241,20 @@ mod tests {
             log.extend_from_slice(&builder.build());
         }
         log
+    }
+
+    /// The whole of a segment, read at once and batch by batch.
+    fn recompute(log: &[u8], interval: u64, is_closed: bool, stops: &[u64], times: &[(i64, i64)]) -> Segment {
+        let mut whole = Recomputation::begin();
+        whole.go_on(log, interval, stops, times);
+        let (mut grown, mut rest) = (Recomputation::begin(), log);
+        while let Ok(header) = BatchHeader::parse(rest) {
+            let (batch, after) = rest.split_at(header.size());
+            grown.go_on(batch, interval, stops, times);
+            rest = after;
+        }
+        assert_eq!(grown.expected(is_closed), whole.expected(is_closed));
+        whole.expected(is_closed)
     }
 
     #[test]

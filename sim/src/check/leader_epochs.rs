@@ -44,14 +44,8 @@ pub(super) fn check(dir: &str, log: &LogTruth, file: Option<&Bytes>) -> Result<(
         Some(Err(why)) => return violation(format!("{dir}/{FILE} {why}")),
         None => Epochs::new(),
     };
-    let mut expected = Epochs::new();
-    for batch in log.batches() {
-        let epoch = batch.header.partition_leader_epoch;
-        if expected.last().is_none_or(|(last, _)| *last != epoch) {
-            expected.push((epoch, batch.base_offset));
-        }
-    }
-    let is_right = agree(&found, &expected, log);
+    let expected = log.epochs();
+    let is_right = agree(&found, expected, log);
     if is_right {
         return Ok(());
     }

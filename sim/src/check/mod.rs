@@ -3,6 +3,7 @@
 
 mod acknowledged_data;
 mod append_after_error;
+mod batches;
 mod checkpoint_files;
 mod consumer_reads;
 #[cfg(test)]
@@ -375,6 +376,7 @@ impl Checks {
     fn on_replace(&mut self, file: &StoragePath, bytes: &Bytes, disk: &Disk) -> Result<(), Violation> {
         self.checkpoint_files.check(file, bytes, &mut self.logs, disk)?;
         self.agree_on_start(file.parent());
+        let expired = self.expired_ms();
         // What a node that recovers writes of a log is looked at when it has recovered it.
         let known = self.logs.get_mut(file.parent()).filter(|log| !log.is_unverified());
         let Some(log) = known.filter(|log| !log.is_unnamed(disk)) else {
@@ -392,7 +394,6 @@ impl Checks {
             }
             leader_epochs::check(file.parent(), log, Some(bytes))?;
         } else if let Some(offset) = producer_state::offset_of(file.as_str()) {
-            let expired = self.wall_ms.saturating_sub(self.producer_expiration_ms);
             producer_state::Replay::new(log, expired).check(file.as_str(), offset, bytes)?;
         }
         Ok(())
@@ -633,17 +634,18 @@ impl Checks {
                 self.shortened += log_prefix::check(dir, log, disk, None)?;
             }
         }
-        for (dir, log) in self.logs.iter().filter(|(dir, _)| !given_up(dir)) {
+        let expired = self.expired_ms();
+        for (dir, log) in self.logs.iter_mut().filter(|(dir, _)| !given_up(dir)) {
             let epochs = truth::contents_to_be(disk, &format!("{dir}/{}", leader_epochs::FILE));
             leader_epochs::check(dir, log, epochs.as_ref())?;
-            self.check_snapshots(dir, log, disk)?;
+            producer_state::check(dir, log, expired, disk)?;
         }
         Ok(std::mem::take(&mut self.shortened))
     }
 
-    fn check_snapshots(&self, dir: &str, log: &LogTruth, disk: &Disk) -> Result<(), Violation> {
-        let expired = self.wall_ms.saturating_sub(self.producer_expiration_ms);
-        producer_state::check(dir, log, expired, disk)
+    /// Producers that last wrote by then may have been forgotten.
+    const fn expired_ms(&self) -> i64 {
+        self.wall_ms.saturating_sub(self.producer_expiration_ms)
     }
 
     /// A process has ended: what it said binds nobody any more.
@@ -700,7 +702,8 @@ impl Checks {
             return Ok(());
         }
         assert!(!self.is_recovering, "indexes of a node that recovers are whatever the crash left");
-        for (dir, log) in &self.logs {
+        let expired = self.expired_ms();
+        for (dir, log) in &mut self.logs {
             if self.given_up.contains(log_dir_of(dir)) {
                 // Nobody knows what came of what was under way when it failed.
                 continue;
@@ -711,7 +714,7 @@ impl Checks {
             index_recomputation::check(dir, log, disk, interval, &mut self.verified_indexes)?;
             let epochs = disk.contents(&format!("{dir}/{}", leader_epochs::FILE)).map(Contents::all);
             leader_epochs::check(dir, log, epochs.as_ref())?;
-            self.check_snapshots(dir, log, disk)?;
+            producer_state::check(dir, log, expired, disk)?;
         }
         checkpoint_files::check_all(disk)
     }

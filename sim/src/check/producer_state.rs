@@ -12,6 +12,7 @@ use sordini_protocol::crc::crc32c;
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::slice;
+use std::sync::Arc;
 
 /// What a snapshot says of a producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,15 +144,22 @@ impl<'a> Replay<'a> {
 }
 
 /// Looks at every snapshot of a log; producers that last wrote at or before `expired` may be missing.
-pub(super) fn check(dir: &str, log: &LogTruth, expired: i64, disk: &Disk) -> Result<(), Violation> {
+///
+/// One that was right stays so as long as neither it nor what the log has below it is another: a log that grows says nothing
+/// new of it, and of the reasons for which a producer may be missing none goes away.
+pub(super) fn check(dir: &str, log: &mut LogTruth, expired: i64, disk: &Disk) -> Result<(), Violation> {
+    let mut right = std::mem::take(&mut log.right_snapshots);
     let mut replay = Replay::new(log, expired);
     for file in disk.paths_beneath(dir) {
         let Some(offset) = offset_of(file) else { continue };
-        if !is_going(disk, file) {
-            let bytes = disk.contents(file).expect("it was listed").all();
-            replay.check(file, offset, &bytes)?;
+        let contents = disk.contents(file).expect("it was listed");
+        let looks = (contents.stamp(), contents.len());
+        if right.get(file) != Some(&looks) && !is_going(disk, file) {
+            replay.check(file, offset, &contents.all())?;
+            right.insert(Arc::from(file), looks);
         }
     }
+    log.right_snapshots = right;
     Ok(())
 }
 

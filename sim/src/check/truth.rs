@@ -1,5 +1,6 @@
 //! What was really appended to a log, by whoever looks at the node's storage operations from outside.
 
+use super::batches::Batches;
 use super::unique_batch::LostBatches;
 use crate::disk::{Contents, Disk};
 use crate::plan::CrashKind;
@@ -131,7 +132,7 @@ pub(super) fn batches_of(
 #[derive(Clone, Debug, Default)]
 pub struct LogTruth {
     /// All that was appended and not lost, what was deleted since at the log's beginning included.
-    batches: Vec<TrueBatch>,
+    batches: Batches,
     /// What was cut off the end, as long as nothing was appended there: until the cut is durable a crash may bring it back.
     cut_off: Vec<TrueBatch>,
     /// The log as it was before all of it was given up, as long as nothing was appended since: until its files are gone a crash
@@ -187,6 +188,9 @@ pub struct LogTruth {
     cut_files: BTreeSet<Arc<str>>,
     /// What of the files was compared with the batches at the last recovery, and found to be these.
     pub(super) compared: Compared,
+    /// Snapshots of the producers' state that were compared with the batches and found right: the stamp and the length of each
+    /// file at that time.
+    pub(super) right_snapshots: BTreeMap<Arc<str>, (u64, u64)>,
 }
 
 /// Parts of segment files that were compared with the batches of a log, byte by byte, by file.
@@ -251,6 +255,11 @@ impl LogTruth {
     #[must_use]
     pub fn batches(&self) -> &[TrueBatch] {
         &self.batches
+    }
+
+    /// Where each leader epoch began that has written something.
+    pub(super) fn epochs(&self) -> &[(i32, i64)] {
+        self.batches.epochs()
     }
 
     /// The batches of the segments that were not deleted.
@@ -341,6 +350,7 @@ impl LogTruth {
         let Some(first) = self.batches.iter().position(is_cut) else { return };
         // Of several files the last is cut first.
         let mut cut_off = self.batches.split_off(first);
+        self.right_snapshots.clear();
         cut_off.append(&mut self.cut_off);
         self.cut_off = cut_off;
         self.deleted = self.deleted.min(first);
@@ -381,7 +391,8 @@ impl LogTruth {
     /// A log that is to have everything that another has, of which it is given what lies from `base` on.
     pub(super) fn copy_of(of: &Self, base: i64) -> Self {
         let before = of.batches.iter().take_while(|batch| batch.end_offset <= base);
-        let batches: Vec<TrueBatch> = before.cloned().collect();
+        let mut batches = Batches::default();
+        batches.extend(before.cloned());
         let count = batches.len();
         Self {
             origin: if count == 0 { base } else { of.origin },
@@ -403,7 +414,7 @@ impl LogTruth {
         self.allow_start(of.start_limit);
         self.has_lost_written |= of.has_lost_written;
         self.has_forgotten_producers |= of.has_forgotten_producers;
-        self.lost.add(of.lost.iter().cloned());
+        self.lost.add(of.lost.iter().cloned().collect());
         if let Some(must_keep) = &mut self.must_keep {
             must_keep.end = must_keep.end.max(of.acknowledged_end);
         }
@@ -413,9 +424,11 @@ impl LogTruth {
     pub(super) fn move_to(&mut self, from: &str, to: &str) {
         let moved = |file: &Arc<str>| moved_name(file, from, to);
         self.moved = Some((Arc::from(from), Arc::from(to)));
-        for batch in self.batches.iter_mut().chain(&mut self.cut_off) {
+        self.batches.rename_files(moved);
+        for batch in &mut self.cut_off {
             batch.file = moved(&batch.file);
         }
+        self.right_snapshots.clear();
         if let Some(given_up) = &mut self.given_up {
             given_up.move_to(from, to);
         }
@@ -587,7 +600,7 @@ impl LogTruth {
         self.forget_views();
         self.was_without_power |= kind == CrashKind::PowerLoss;
         if let Some(mut given_up) = self.given_up.take() {
-            given_up.batches.append(&mut given_up.cut_off);
+            given_up.batches.extend(given_up.cut_off.drain(..));
             // A disk that failed meanwhile may have kept it, and not have taken what was to be there instead.
             let has_begun = disk.contents(&format!("{dir}/{:020}.log", self.origin)).is_some();
             if !has_begun || given_up.batches.iter().any(|batch| disk.contents(&batch.file).is_some()) {
@@ -610,7 +623,7 @@ impl LogTruth {
             CrashKind::Kill | CrashKind::Stop => applied_end.max(durable_end),
         };
         self.must_keep = Some(MustKeep { durable_end, end, kind });
-        self.batches.append(&mut self.cut_off);
+        self.batches.extend(self.cut_off.drain(..));
     }
 
     /// How many batches, from the first, are on the disk, or were deleted; and how many of these are durable.
@@ -658,10 +671,11 @@ impl LogTruth {
         let was_without_power = std::mem::take(&mut self.was_without_power);
         self.has_lost_written |= was_without_power && count < self.batches.len();
         self.has_forgotten_producers |= was_without_power && first_base > self.first_base();
-        self.lost.add(self.batches.drain(count..));
+        self.lost.add(self.batches.split_off(count));
+        self.right_snapshots.clear();
         if self.end_of(deleted) != first_base {
             // What was left lay below the start of the log, which begins there anew.
-            self.batches.clear();
+            self.batches = Batches::default();
             self.compared.clear();
             self.origin = first_base;
         }

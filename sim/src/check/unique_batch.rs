@@ -4,32 +4,31 @@
 
 use super::Violation;
 use super::truth::{LogTruth, TrueBatch};
+use std::collections::BTreeMap;
 
-/// The batches that crashes took from the end of a log.
+/// The batches that crashes took from the end of a log, by leader epoch.
 #[derive(Clone, Debug, Default)]
-pub(super) struct LostBatches {
-    batches: Vec<TrueBatch>,
-}
+pub(super) struct LostBatches(BTreeMap<i32, Vec<TrueBatch>>);
 
 impl LostBatches {
     pub(super) fn iter(&self) -> impl Iterator<Item = &TrueBatch> {
-        self.batches.iter()
+        self.0.values().flatten()
     }
 
-    pub(super) fn add(&mut self, lost: impl Iterator<Item = TrueBatch>) {
-        self.batches.extend(lost);
+    pub(super) fn add(&mut self, lost: Vec<TrueBatch>) {
+        for batch in lost {
+            self.0.entry(batch.header.partition_leader_epoch).or_default().push(batch);
+        }
     }
 }
 
 /// At the moment of an append.
 pub(super) fn check(dir: &str, log: &LogTruth, batch: &TrueBatch) -> Result<(), Violation> {
     let epoch = batch.header.partition_leader_epoch;
-    let overlaps = |lost: &&TrueBatch| {
-        lost.header.partition_leader_epoch == epoch
-            && lost.base_offset < batch.end_offset
-            && batch.base_offset < lost.end_offset
-    };
-    match log.lost.batches.iter().find(overlaps) {
+    let overlaps =
+        |lost: &&TrueBatch| lost.base_offset < batch.end_offset && batch.base_offset < lost.end_offset;
+    let mut of_epoch = log.lost.0.get(&epoch).into_iter().flatten();
+    match of_epoch.find(overlaps) {
         Some(lost) if lost.contiguous() != batch.contiguous() => Err(Violation {
             property: "unique_batch",
             sentence: format!(
