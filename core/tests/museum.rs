@@ -115,7 +115,7 @@ fn retention_of_the_metadata_log_takes_what_no_snapshot_contains() {
         let mut host = host(museum, &[("log.retention.ms", "1000")]);
         host.advance(600_000);
         let view = host.node.quorum().expect("its log is open");
-        (view.log_start > Offset(0), view.snapshots.is_empty())
+        (view.log_start > Offset(0), view.snapshots().is_empty())
     });
     assert_eq!(begins, [(false, true), (true, true)]);
 }

@@ -477,7 +477,7 @@ fn who_lacks_what_the_log_does_not_hold_any_more_begins_with_a_snapshot() {
     assert_eq!(cluster.altered(leader, taken), Some(ErrorCode::None));
     let log_start = cluster.view(leader).log_start;
     assert!(log_start > Offset(0), "it is cleaned");
-    let kept = cluster.view(leader).snapshots;
+    let kept = cluster.view(leader).snapshots();
     assert!(kept.iter().all(|(end, _)| *end >= log_start), "{log_start:?} {kept:?}");
     cluster.start(late);
     let old_end = cluster.view(late).log_end;
@@ -485,7 +485,7 @@ fn who_lacks_what_the_log_does_not_hold_any_more_begins_with_a_snapshot() {
     cluster.run_for(5_000);
     let view = cluster.view(late);
     assert!(view.log_start >= log_start, "its log begins where a snapshot ends");
-    assert!(view.snapshots.iter().any(|(end, _)| *end == view.log_start));
+    assert!(view.snapshots().iter().any(|(end, _)| *end == view.log_start));
     // It says so after it was killed again, and when it comes to lead.
     assert_eq!(described(&mut cluster, late).as_deref(), Some("7"));
     cluster.kill(late);
@@ -512,14 +512,14 @@ fn who_is_alone_takes_snapshots_and_starts_from_the_newest() {
         cluster.run_for(1_000);
         assert_eq!(cluster.altered(0, taken), Some(ErrorCode::None));
     }
-    let before: Vec<_> = cluster.view(0).snapshots;
+    let before: Vec<_> = cluster.view(0).snapshots();
     assert!(!before.is_empty());
     assert!(cluster.view(0).log_start > Offset(0));
     cluster.kill(0);
     cluster.start(0);
     cluster.run_for(3_000);
     assert_eq!(described(&mut cluster, 0).as_deref(), Some("60"));
-    assert_eq!(cluster.view(0).snapshots, before, "nothing came to be that another would be taken of");
+    assert_eq!(cluster.view(0).snapshots(), before, "nothing came to be that another would be taken of");
 }
 
 #[test]
@@ -530,7 +530,7 @@ fn a_part_of_a_snapshot_is_refused_that_there_is_not() {
         cluster.alter(0, &value.to_string());
         cluster.run_for(10);
     }
-    let (end, epoch) = *cluster.view(0).snapshots.last().expect("one was taken");
+    let (end, epoch) = *cluster.view(0).snapshots().last().expect("one was taken");
     let leader_epoch = cluster.view(0).epoch;
     let fetch = |end: i64, epoch: i32, leader_epoch: i32, position: i64, name: &'static str| {
         let partition = fetch_snapshot_request::PartitionSnapshot {
@@ -704,7 +704,7 @@ fn voters_that_formatting_listed_elect_one_of_them() {
     cluster.run_for(1_000);
     assert_eq!(cluster.altered(leader, taken), Some(ErrorCode::None));
     for at in 0..3 {
-        assert_eq!(cluster.view(at).voters, ids(&[1, 2, 3]));
+        assert_eq!(cluster.view(at).voters(), ids(&[1, 2, 3]));
         assert_eq!(described(&mut cluster, at).as_deref(), Some("2"));
     }
     cluster.kill(leader);
@@ -751,7 +751,7 @@ fn voters_of_the_configuration_come_into_the_log_and_change_from_then_on() {
     assert_eq!(raised(&mut cluster, leader, asked), Some(ErrorCode::None));
     for at in 0..3 {
         assert_eq!(kraft_version(&mut cluster, at), Some(1), "node {at}");
-        assert_eq!(cluster.view(at).voters, ids(&[1, 2, 3]));
+        assert_eq!(cluster.view(at).voters(), ids(&[1, 2, 3]));
         cluster.kill(at);
         cluster.start(at);
     }
@@ -762,7 +762,7 @@ fn voters_of_the_configuration_come_into_the_log_and_change_from_then_on() {
     let gone = remove(&mut cluster, leader, other);
     cluster.run_for(2_000);
     assert_eq!(removed(&mut cluster, leader, gone), Some(ErrorCode::None));
-    assert_eq!(cluster.view(leader).voters.len(), 2);
+    assert_eq!(cluster.view(leader).voters().len(), 2);
     let back = add(&mut cluster, leader, other);
     cluster.run_for(2_000);
     assert_eq!(added(&mut cluster, leader, back), Some(ErrorCode::None));
@@ -805,7 +805,7 @@ fn voters_that_were_written_down_without_a_majority_are_those_of_the_configurati
     assert_eq!(raised(&mut cluster, leader, asked), None);
     for at in 0..3 {
         assert_eq!(kraft_version(&mut cluster, at), None, "node {at}");
-        assert_eq!(cluster.view(at).voters, ids(&[1, 2, 3]));
+        assert_eq!(cluster.view(at).voters(), ids(&[1, 2, 3]));
         assert_eq!(cluster.view(at).log_end, cluster.view(second).log_end);
     }
 }
@@ -825,7 +825,7 @@ fn voters_that_were_written_down_without_a_majority_go_with_the_log_that_a_snaps
     cluster.run_for(5_000);
     assert!(cluster.view(leader).log_start > Offset(0));
     assert_eq!(kraft_version(&mut cluster, leader), None, "the snapshot names none");
-    assert_eq!(cluster.view(leader).voters, ids(&[1, 2, 3]));
+    assert_eq!(cluster.view(leader).voters(), ids(&[1, 2, 3]));
 }
 
 /// One voter, and two that follow it.
@@ -851,7 +851,7 @@ fn voters_are_added_one_after_the_other_and_the_first_can_go() {
     cluster.run_for(1_000);
     assert_eq!(added(&mut cluster, 0, third), Some(ErrorCode::None));
     for at in 0..3 {
-        assert_eq!(cluster.view(at).voters, ids(&[1, 2, 3]));
+        assert_eq!(cluster.view(at).voters(), ids(&[1, 2, 3]));
     }
     // The leader leads until it is committed that it is none any more.
     let gone = remove(&mut cluster, 0, 0);
@@ -862,7 +862,7 @@ fn voters_are_added_one_after_the_other_and_the_first_can_go() {
     let taken = cluster.alter(leader, "5");
     cluster.run_for(1_000);
     assert_eq!(cluster.altered(leader, taken), Some(ErrorCode::None));
-    assert_eq!(cluster.view(0).voters, ids(&[2, 3]));
+    assert_eq!(cluster.view(0).voters(), ids(&[2, 3]));
     assert_eq!(described(&mut cluster, 0).as_deref(), Some("5"), "it follows without a vote");
     // It knows that after it was killed, too.
     cluster.kill(0);
@@ -883,7 +883,7 @@ fn who_is_cut_off_cannot_be_added_and_nobody_is_removed_who_is_no_voter() {
     assert_eq!(removed(&mut cluster, 0, gone), Some(ErrorCode::VoterNotFound));
     let last = remove(&mut cluster, 0, 0);
     assert_eq!(removed(&mut cluster, 0, last), Some(ErrorCode::InvalidRequest), "somebody has to vote");
-    assert_eq!(cluster.view(0).voters, ids(&[1]));
+    assert_eq!(cluster.view(0).voters(), ids(&[1]));
     let configured = &mut Cluster::formatted(3);
     configured.run_for(3_000);
     let leader = configured.leader().expect("one was elected");
@@ -900,15 +900,15 @@ fn a_leader_that_has_removed_itself_stands_again_where_nobody_else_has_that_in_i
     cluster.isolate(0);
     remove(&mut cluster, 0, 0);
     cluster.run_for(100);
-    assert_eq!(cluster.view(0).voters, ids(&[2]));
-    assert_eq!(cluster.view(1).voters, ids(&[1, 2]), "it needs the vote of one that has more of the log");
+    assert_eq!(cluster.view(0).voters(), ids(&[2]));
+    assert_eq!(cluster.view(1).voters(), ids(&[1, 2]), "it needs the vote of one that has more of the log");
     cluster.kill(0);
     cluster.start(0);
     cluster.cut.clear();
     cluster.run_for(20_000);
     assert_eq!(cluster.leader(), Some(1), "it led until the change was committed");
     for at in 0..3 {
-        assert_eq!(cluster.view(at).voters, ids(&[2]), "node {at}");
+        assert_eq!(cluster.view(at).voters(), ids(&[2]), "node {at}");
         assert_eq!(cluster.view(at).log_end, cluster.view(1).log_end, "node {at}");
     }
 }
@@ -926,7 +926,7 @@ fn a_change_of_voters_that_nobody_committed_is_taken_back() {
     }
     let asked = add(&mut cluster, leader, 3);
     cluster.run_for(500);
-    assert_eq!(cluster.view(leader).voters, ids(&[1, 2, 3, 4]), "it counts from when it is appended");
+    assert_eq!(cluster.view(leader).voters(), ids(&[1, 2, 3, 4]), "it counts from when it is appended");
     cluster.run_for(10_000);
     let second = cluster.leader().expect("the other two elected one");
     assert_ne!(second, leader);
@@ -934,7 +934,7 @@ fn a_change_of_voters_that_nobody_committed_is_taken_back() {
     cluster.run_for(10_000);
     assert_eq!(added(&mut cluster, leader, asked), Some(ErrorCode::RequestTimedOut));
     for at in 0..4 {
-        assert_eq!(cluster.view(at).voters, ids(&[1, 2, 3]), "node {at}");
+        assert_eq!(cluster.view(at).voters(), ids(&[1, 2, 3]), "node {at}");
         assert_eq!(cluster.view(at).log_end, cluster.view(second).log_end);
     }
 }
@@ -945,7 +945,7 @@ fn a_controller_joins_by_itself_where_it_may_and_again_with_another_disk() {
     let first = vec![FirstVoters::Own, FirstVoters::Others, FirstVoters::Others];
     let mut cluster = Cluster::found(first, &more);
     cluster.run_for(20_000);
-    assert_eq!(cluster.view(0).voters, ids(&[1, 2, 3]));
+    assert_eq!(cluster.view(0).voters(), ids(&[1, 2, 3]));
     let leader = cluster.leader().expect("there is one");
     let emptied = (leader + 1) % 3;
     cluster.kill(emptied);
@@ -958,7 +958,7 @@ fn a_controller_joins_by_itself_where_it_may_and_again_with_another_disk() {
     cluster.machines[emptied].disk = disk;
     cluster.start(emptied);
     cluster.run_for(30_000);
-    assert_eq!(cluster.view(0).voters, ids(&[1, 2, 3]));
+    assert_eq!(cluster.view(0).voters(), ids(&[1, 2, 3]));
     let other = (leader + 2) % 3;
     cluster.kill(other);
     let taken = cluster.alter(leader, "6");
@@ -1069,7 +1069,7 @@ fn what_was_cleaned_leaves_the_disk() {
     assert_eq!(deleted(&cluster), 0);
     let files = cluster.machines[0].disk.files.keys();
     let snapshots = files.filter(|file| file.ends_with(".checkpoint")).count();
-    assert!(snapshots <= cluster.view(0).snapshots.len() + 2, "and those that formatting wrote");
+    assert!(snapshots <= cluster.view(0).snapshots().len() + 2, "and those that formatting wrote");
 }
 
 #[test]
@@ -1119,7 +1119,7 @@ fn where_a_leader_is_said_to_be_counts_when_it_may_lead() {
     cluster.run_for(2_000);
     assert_eq!(added(&mut cluster, 0, second), Some(ErrorCode::None));
     remove(&mut cluster, 0, 0);
-    while cluster.view(1).voters != ids(&[2]) {
+    while cluster.view(1).voters() != ids(&[2]) {
         cluster.run_for(1);
     }
     cluster.kill(0);

@@ -224,8 +224,8 @@ pub(crate) fn voter(view: &QuorumView<'_>) -> String {
         add!(line, ", high watermark {high_watermark}");
     }
     add!(line, ", flushed {}, log end {}", view.flushed_end, view.log_end);
-    if view.voter_directories.iter().any(|directory| !directory.is_zero()) {
-        let ids: Vec<String> = view.voters.iter().map(ToString::to_string).collect();
+    if view.voter_directories().iter().any(|directory| !directory.is_zero()) {
+        let ids: Vec<String> = view.voters().iter().map(ToString::to_string).collect();
         add!(line, ", voters {}", ids.join(" "));
     }
     line

@@ -264,7 +264,7 @@ pub enum QuorumRole {
 }
 
 /// What an observer may know of a voter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct QuorumView<'a> {
     /// The voter.
     pub node: NodeId,
@@ -276,10 +276,6 @@ pub struct QuorumView<'a> {
     pub leader: Option<NodeId>,
     /// Whom it voted for in that epoch.
     pub voted: Option<NodeId>,
-    /// Who votes.
-    pub voters: Vec<NodeId>,
-    /// The directory that each of these had when it became a voter, zero where it is known by its number alone.
-    pub voter_directories: Vec<Uuid>,
     /// First offset of its log.
     pub log_start: Offset,
     /// Below it the log is committed, as far as it knows; nothing before it has heard of a leader.
@@ -290,10 +286,32 @@ pub struct QuorumView<'a> {
     pub log_end: Offset,
     /// Where the epoch begins that it leads.
     pub epoch_start: Option<Offset>,
-    /// Its snapshots, oldest first: each contains everything below an offset, the last of it of this epoch.
-    pub snapshots: Vec<(Offset, LeaderEpoch)>,
+    /// The newest of [`Self::snapshots`].
+    pub newest_snapshot: Option<(Offset, LeaderEpoch)>,
     /// Directory of the log.
     pub dir: &'a str,
+    quorum: &'a Quorum,
+}
+
+impl QuorumView<'_> {
+    /// Who votes.
+    #[must_use]
+    pub fn voters(&self) -> Vec<NodeId> {
+        self.quorum.voters.ids().collect()
+    }
+
+    /// The directory that each of these had when it became a voter, zero where it is known by its number alone.
+    #[must_use]
+    pub fn voter_directories(&self) -> Vec<Uuid> {
+        let voters = &self.quorum.voters;
+        voters.ids().map(|id| voters.key(id).directory).collect()
+    }
+
+    /// Its snapshots, oldest first: each contains everything below an offset, the last of it of this epoch.
+    #[must_use]
+    pub fn snapshots(&self) -> Vec<(Offset, LeaderEpoch)> {
+        self.quorum.snapshots.ids().map(|id| (id.end, id.epoch)).collect()
+    }
 }
 
 /// The voter and its log.
@@ -528,15 +546,14 @@ impl Quorum {
             epoch: self.election.epoch,
             leader: self.election.leader,
             voted: self.election.voted.map(|voter| voter.node),
-            voters: self.voters.ids().collect(),
-            voter_directories: self.voters.ids().map(|id| self.voters.key(id).directory).collect(),
             log_start: self.log.log_start(),
             high_watermark: self.high_watermark,
             flushed_end: self.log.flushed_end(),
             log_end: self.log.next_offset(),
             epoch_start,
-            snapshots: self.snapshots.ids().map(|id| (id.end, id.epoch)).collect(),
+            newest_snapshot: self.snapshots.ids().next_back().map(|id| (id.end, id.epoch)),
             dir: self.log.dir().as_str(),
+            quorum: self,
         }
     }
 

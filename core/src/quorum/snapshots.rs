@@ -125,7 +125,7 @@ impl Snapshots {
         self.files.first_key_value().map(|(id, _)| *id)
     }
 
-    pub(super) fn ids(&self) -> impl Iterator<Item = SnapshotId> {
+    pub(super) fn ids(&self) -> impl DoubleEndedIterator<Item = SnapshotId> {
         self.files.keys().copied()
     }
 

@@ -329,24 +329,25 @@ impl Checks {
             return if begins { self.on_new_segment(file, disk) } else { Ok(()) };
         }
         self.failed_dirs.check(file)?;
-        if self.abandoned.contains(file.parent()) {
+        let dir = file.parent();
+        if self.abandoned.contains(dir) {
             return Ok(());
         }
-        if self.is_follower(file.parent()) && disk.has_unsynced_cut(file.as_str()) {
+        if self.is_follower(dir) && disk.has_unsynced_cut(file.as_str()) {
             return Err(log_prefix::violation(format!(
                 "{file} is appended to while a loss of power may bring back what was cut off it: behind the new batch what \
                  followed the old one would stand"
             )));
         }
         if disk.is_damaged() {
-            self.check_damaged(&Arc::from(file.parent()), disk)?;
-            if self.abandoned.contains(file.parent()) {
+            self.check_damaged(&Arc::from(dir), disk)?;
+            if self.abandoned.contains(dir) {
                 return Ok(());
             }
         }
-        let log = match self.logs.get_mut(file.parent()) {
+        let log = match self.logs.get_mut(dir) {
             Some(log) => log,
-            None => log_of(&mut self.logs, &Arc::from(file.parent()), disk),
+            None => log_of(&mut self.logs, &Arc::from(dir), disk),
         };
         for batch in truth::batches_of(file, position, bytes, self.wall_ms).map_err(|error| {
             log_prefix::violation(format!(
@@ -355,14 +356,14 @@ impl Checks {
         })? {
             if log.is_unverified() {
                 // The node has finished recovering this log, and goes on from where it says that it ends.
-                self.shortened += log_prefix::check(file.parent(), log, disk, Some(batch.base_offset))?;
+                self.shortened += log_prefix::check(dir, log, disk, Some(batch.base_offset))?;
             }
             if !disk.is_damaged() {
-                unique_batch::check(file.parent(), log, &batch)?;
+                unique_batch::check(dir, log, &batch)?;
             }
             if disk.is_damaged() && batch.base_offset != log.end() {
                 // The node took a damaged batch for one of other offsets, and goes on from there.
-                let dir: Arc<str> = Arc::from(file.parent());
+                let dir: Arc<str> = Arc::from(dir);
                 self.losses.push(format!("{dir}, which goes on at offset {}", batch.base_offset));
                 self.logs.remove(&dir);
                 self.abandoned.insert(dir);

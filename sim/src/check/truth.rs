@@ -502,6 +502,16 @@ impl LogTruth {
         moved_name(file, to, from)
     }
 
+    /// Whether everything below an offset has taken effect on the disk, which is not asked for what is known.
+    pub(super) fn is_applied(&mut self, offset: i64, disk: &Disk) -> bool {
+        offset <= self.end_of(self.applied) || offset <= self.applied_end(disk)
+    }
+
+    /// Whether everything below an offset is durable, or deleted; the disk is not asked for what is known.
+    pub(super) fn is_durable(&mut self, offset: i64, disk: &Disk) -> bool {
+        offset <= self.end_of(self.durable) || offset <= self.durable_end(disk)
+    }
+
     /// An append to `file` at `position` failed: it may have left any part of its bytes there, and what follows is not where
     /// it should be.
     pub(super) fn note_failed_append(&mut self, file: &str, position: u64) {

@@ -21,14 +21,14 @@ pub(super) fn check(view: &PartitionView<'_>, log: &mut LogTruth, disk: &Disk) -
     if log_end != log.end() {
         return violation(format!("{dir} believes that it ends at {log_end}, and ends at {}", log.end()));
     }
-    let applied_end = log.applied_end(disk);
-    if written_end > applied_end {
+    if !log.is_applied(written_end, disk) {
+        let applied_end = log.applied_end(disk);
         return violation(format!(
             "{dir} believes to be written up to {written_end}, and is up to {applied_end}"
         ));
     }
-    let durable_end = log.durable_end(disk);
-    if flushed_end > durable_end {
+    if !log.is_durable(flushed_end, disk) {
+        let durable_end = log.durable_end(disk);
         return violation(format!(
             "{dir} believes to be durable up to {flushed_end}, and is up to {durable_end}"
         ));

@@ -74,6 +74,7 @@ impl World {
             deadline_at: None,
             indexes_checked_at: None,
             must_refuse: machine.own_disk.is_some(),
+            heard: None,
         });
         if machine.own_disk.is_none() {
             machine.checks.before_start(&machine.disk);
@@ -490,7 +491,7 @@ impl World {
             }
         }
         let Machine { process, checks, disk, has_lost_records, .. } = &mut self.machines[node];
-        let process = process.as_ref().expect("it has not stopped");
+        let process = process.as_mut().expect("it has not stopped");
         if process.state == NodeState::Joining {
             for view in process.node.partitions() {
                 let shortened = checks.on_opened(view.dir, disk)?;
@@ -498,14 +499,15 @@ impl World {
                 self.marks.count(WorldMark::RecoveryWithLoss, shortened);
             }
         }
-        if process.running_since.is_some() {
+        let has_news = process.running_since.is_some() && process.has_news();
+        if has_news {
             checks.on_view(process.node.partitions(), disk)?;
             if self.trace.tells(Kind::Log) {
                 self.tell_logs(node);
             }
         }
         self.look_at_voter(node)?;
-        self.look_at_replicas(node)?;
+        self.look_at_replicas(node, has_news)?;
         self.arm_deadline(node);
         Ok(())
     }
@@ -619,6 +621,11 @@ impl World {
         if machine.own_disk.is_none() {
             machine.checks.on_storage_op(&op, &machine.disk)?;
             self.quorum_checks.on_storage_op(node, &op, &machine.disk)?;
+        }
+        if !matches!(op, StorageOp::Sync { .. } | StorageOp::Read { .. } | StorageOp::List { .. })
+            && let Some(process) = &mut machine.process
+        {
+            process.heard = None;
         }
         spoil(self.plan.mutation, &mut op);
         let is_log_append = matches!(&op, StorageOp::Append { file, .. } if file.as_str().ends_with(".log"));

@@ -6,8 +6,8 @@ use crate::disk::Disk;
 use crate::plan::{ClockPlan, CrashKind, NodePlan, RecoveryFaultPlan};
 use crate::trace::LogEnds;
 use sordini_core::config::BrokerConfig;
-use sordini_core::ids::ConnectionId;
-use sordini_core::node::{Node, NodeState};
+use sordini_core::ids::{ConnectionId, LeaderEpoch, Offset, TopicIdPartition};
+use sordini_core::node::{Node, NodeState, PartitionView};
 use sordini_core::storage_op::{StorageOp, StorageToken};
 use sordini_core::time::{Instant, Now};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -72,12 +72,44 @@ pub(super) struct Process {
     pub(super) indexes_checked_at: Option<u64>,
     /// Why it must refuse its disk, if the disk is not its own.
     pub(super) must_refuse: bool,
+    /// What it said of its partitions when they were last looked at; nothing if it has to be looked at in any case.
+    pub(super) heard: Option<Vec<Heard>>,
+}
+
+/// What a node says of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Heard {
+    id: TopicIdPartition,
+    leads: Option<LeaderEpoch>,
+    /// Log start, high watermark, written, flushed and log end.
+    ends: [Offset; 5],
+}
+
+impl Heard {
+    const fn of(view: &PartitionView<'_>) -> Self {
+        let ends = [view.log_start, view.high_watermark, view.written_end, view.flushed_end, view.log_end];
+        Self { id: view.id, leads: view.leads, ends }
+    }
 }
 
 impl Process {
     /// Whether it has not got so far that it serves clients.
     pub(super) const fn is_starting(&self) -> bool {
         matches!(self.state, NodeState::Starting | NodeState::Joining)
+    }
+
+    /// Whether it says something else of its partitions than when they were last looked at, or has asked its disk for a change
+    /// since. Most of what happens to a node changes neither, and what was true of them then is true of them still.
+    pub(super) fn has_news(&mut self) -> bool {
+        let said = || self.node.partitions().map(|view| Heard::of(&view));
+        if self.heard.as_ref().is_some_and(|heard| said().eq(heard.iter().copied())) {
+            return false;
+        }
+        let mut heard = self.heard.take().unwrap_or_default();
+        heard.clear();
+        heard.extend(self.node.partitions().map(|view| Heard::of(&view)));
+        self.heard = Some(heard);
+        true
     }
 }
 

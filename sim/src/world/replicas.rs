@@ -9,15 +9,41 @@ use sordini_core::node::PartitionView;
 use sordini_protocol::wire::Str;
 
 impl World {
-    /// Looks at what a node says of its partitions, and at what clients were told by it.
-    pub(super) fn look_at_replicas(&mut self, node: usize) -> Result<(), Failure> {
-        if self.replication_checks.are_off() {
+    /// Looks at what a node says of its partitions, if that is news, and at what clients were told by it.
+    pub(super) fn look_at_replicas(&mut self, node: usize, has_news: bool) -> Result<(), Failure> {
+        let is_running =
+            |machine: &Machine| machine.process.as_ref().is_some_and(|it| it.running_since.is_some());
+        if self.replication_checks.are_off() || !is_running(&self.machines[node]) {
             return Ok(());
         }
-        let Some(process) = self.machines[node].process.as_ref().filter(|it| it.running_since.is_some())
-        else {
-            return Ok(());
-        };
+        let losses = if has_news { self.hear(node)? } else { Vec::new() };
+        let Self { machines, quorum_checks, topic_names, replication_checks, .. } = self;
+        let outside = Outside { machines, quorum_checks, topic_names };
+        let copies = |place, node| outside.copy(place, node);
+        let trusted = |place| outside.trusted(place);
+        replication_checks.on_metadata(quorum_checks.metadata_end(), trusted, &copies)?;
+        if replication_checks.has_promises() {
+            replication_checks.judge(trusted, &copies)?;
+        }
+        self.tell_trusted();
+        for Lost { place: (topic, partition), records, is_unclean } in losses {
+            self.marks.hit(WorldMark::CommittedLoss);
+            let name = format!("{}-{partition}", self.topic_names[topic]);
+            let why = if is_unclean {
+                "its leader lacks, by an unclean election"
+            } else {
+                "nobody has who may lead"
+            };
+            let sentence = format!("{records} committed records of {name}, which {why}");
+            self.trace.tell(self.now, Kind::Loss, Some(node), || sentence.clone());
+            self.losses.push(format!("at {} us the cluster lost {sentence}", self.now));
+        }
+        Ok(())
+    }
+
+    /// Hands what a node says of its partitions to the checks. Answers what was lost.
+    fn hear(&mut self, node: usize) -> Result<Vec<Lost>, Failure> {
+        let Some(process) = &self.machines[node].process else { return Ok(Vec::new()) };
         let news: Vec<((usize, i32), Said)> = process
             .node
             .partitions()
@@ -44,32 +70,21 @@ impl World {
         for place in gone {
             replication_checks.on_gone(node, place, trusted(place))?;
         }
-        let mut losses = Vec::new();
+        let (mut losses, mut is_all_judged) = (Vec::new(), true);
         for (place, said) in news {
             let copies = |node| copies(place, node);
-            let lost = replication_checks.on_said(self.now, node, place, said, trusted(place), &copies)?;
-            if lost > 0 {
-                losses.push((place, lost, trusted(place).is_some_and(|trusted| trusted.is_unclean)));
+            let records = replication_checks.on_said(self.now, node, place, said, trusted(place), &copies)?;
+            if records > 0 {
+                let is_unclean = trusted(place).is_some_and(|trusted| trusted.is_unclean);
+                losses.push(Lost { place, records, is_unclean });
             }
+            is_all_judged &= !replication_checks.is_news(node, place, said);
         }
-        replication_checks.on_metadata(quorum_checks.metadata_end(), trusted, &copies)?;
-        if replication_checks.has_promises() {
-            replication_checks.judge(trusted, &copies)?;
+        if let Some(process) = self.machines[node].process.as_mut().filter(|_| !is_all_judged) {
+            // What could not be judged yet is heard again.
+            process.heard = None;
         }
-        self.tell_trusted();
-        for ((topic, partition), lost, is_unclean) in losses {
-            self.marks.hit(WorldMark::CommittedLoss);
-            let name = format!("{}-{partition}", self.topic_names[topic]);
-            let why = if is_unclean {
-                "its leader lacks, by an unclean election"
-            } else {
-                "nobody has who may lead"
-            };
-            let sentence = format!("{lost} committed records of {name}, which {why}");
-            self.trace.tell(self.now, Kind::Loss, Some(node), || sentence.clone());
-            self.losses.push(format!("at {} us the cluster lost {sentence}", self.now));
-        }
-        Ok(())
+        Ok(losses)
     }
 
     /// Tells what the committed metadata log says of partitions, where it has changed.
@@ -116,6 +131,14 @@ impl World {
         let copies = |place, node| outside.copy(place, node);
         replication_checks.is_behind(|place| outside.trusted(place), &copies)
     }
+}
+
+/// Committed records that nobody has any more who may lead.
+struct Lost {
+    place: (usize, i32),
+    records: i64,
+    /// Whether by an unclean election.
+    is_unclean: bool,
 }
 
 fn said(view: &PartitionView<'_>) -> Said {

@@ -42,6 +42,12 @@ impl Contact {
         self.heard.insert(from, moment.clock.0);
     }
 
+    /// The node does not lead.
+    pub(super) const fn end(&mut self) {
+        self.leads_since = None;
+    }
+
+    /// Looks at a node that leads.
     pub(super) fn check(
         &mut self,
         moment: Moment,
@@ -52,10 +58,6 @@ impl Contact {
         (voters, named_at): (&VoterSet, Option<i64>),
     ) -> Result<(), Violation> {
         let leads = |seen: &Seen| seen.role == QuorumRole::Leader;
-        if !leads(seen) {
-            self.leads_since = None;
-            return Ok(());
-        }
         let now = moment.clock.0;
         if !before.is_some_and(|before| leads(&before) && before.epoch == seen.epoch) {
             self.leads_since = Some((seen.epoch, now));

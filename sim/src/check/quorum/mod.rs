@@ -76,7 +76,7 @@ impl Seen {
             log_end: view.log_end.0,
             epoch_start: view.epoch_start.map(|offset| offset.0),
             log_start: view.log_start.0,
-            newest_snapshot: view.snapshots.last().map(|(end, epoch)| (end.0, epoch.0)),
+            newest_snapshot: view.newest_snapshot.map(|(end, epoch)| (end.0, epoch.0)),
         }
     }
 }
@@ -381,6 +381,10 @@ impl QuorumChecks {
 
     /// Who leads has heard of a majority of those that vote by its log.
     fn check_contact(&mut self, moment: Moment, before: Option<Seen>, seen: &Seen) -> Result<(), Violation> {
+        if seen.role != QuorumRole::Leader {
+            self.voters[moment.node].contact.end();
+            return Ok(());
+        }
         let (voters, named_at) = self.voters_of(moment.node);
         let (own, limit) = (self.key_of(moment.node), self.limits[moment.node]);
         let contact = &mut self.voters[moment.node].contact;

@@ -97,8 +97,8 @@ pub(super) fn check_view(
     voters: &VoterSet,
     named_at: Option<i64>,
 ) -> Result<(), Violation> {
-    let ids = view.voters.iter().map(|id| id.0);
-    let believed = VoterSet::new(ids.zip(view.voter_directories.iter().copied()));
+    let ids = view.voters().into_iter().map(|id| id.0);
+    let believed = VoterSet::new(ids.zip(view.voter_directories()));
     if believed == *voters {
         return Ok(());
     }

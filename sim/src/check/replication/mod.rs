@@ -23,6 +23,7 @@ use crate::plan::Plan;
 use sordini_protocol::batch::BatchHeader;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 /// A partition of the plan: index of the topic, and its own.
 type Place = (usize, i32);
@@ -215,6 +216,7 @@ impl Seen {
 /// The truth about a partition.
 #[derive(Clone, Debug, Default)]
 struct Truth {
+    name: Arc<str>,
     committed: Vec<Committed>,
     /// Who led in which epoch.
     leaders: one_leader::Leaders,
@@ -253,6 +255,9 @@ impl Truth {
     /// lack, or have otherwise: whoever deleted it cannot say any more where a log parted from it (KIP-101).
     fn matching_end(&self, from: i64, log: &LogTruth) -> i64 {
         let from = if log.first_base() > self.start { from } else { from.max(self.start.min(log.end())) };
+        if from >= self.end() {
+            return from;
+        }
         let mut end = from;
         let committed = &self.committed[self.committed.partition_point(|it| it.batch.end <= from)..];
         let batches = &log.batches()[log.batches().partition_point(|batch| batch.end_offset <= from)..];
@@ -285,7 +290,10 @@ impl ReplicationChecks {
         let min_isr = |replicas: usize, min_isr: Option<usize>| min_isr.unwrap_or(1).min(replicas);
         let topics = plan.topics.iter().map(|it| (it.name.clone(), min_isr(it.replicas, it.min_isr)));
         let places = plan.topics.iter().enumerate().flat_map(|(topic, planned)| {
-            (0..planned.partitions).map(move |partition| ((topic, partition), Truth::default()))
+            (0..planned.partitions).map(move |partition| {
+                let name = Arc::from(format!("{}-{partition}", planned.name));
+                ((topic, partition), Truth { name, ..Truth::default() })
+            })
         });
         Self {
             topics: topics.collect(),
@@ -340,10 +348,6 @@ impl ReplicationChecks {
         seen.and_then(|seen| seen.said?.leads) != said.leads
     }
 
-    fn name(&self, (topic, partition): Place) -> String {
-        format!("{}-{partition}", self.topics[topic].0)
-    }
-
     /// A broker says something new of a partition. Answers how many committed records were lost.
     ///
     /// # Errors
@@ -357,13 +361,19 @@ impl ReplicationChecks {
         trusted: Option<Trusted<'_>>,
         copies: Copies<'_>,
     ) -> Result<i64, Violation> {
-        let name = self.name(place);
         let Some(truth) = self.truths.get_mut(&place) else { return Ok(0) };
-        let (copy, empty) = (copies(node), LogTruth::default());
+        let copy = copies(node);
         if !copy.is_known() {
             return Ok(0);
         }
-        let log = copy.log.unwrap_or(&empty);
+        let name = Arc::clone(&truth.name);
+        let empty;
+        let log = if let Some(log) = copy.log {
+            log
+        } else {
+            empty = LogTruth::default();
+            &empty
+        };
         truth.history.note(now, &name, node, log)?;
         let seen = truth.copies.entry(node).or_default();
         let before = seen.matching_end;
@@ -402,17 +412,19 @@ impl ReplicationChecks {
         if may_have_led || led.is_some_and(|epoch| epoch >= truth.lost_before) {
             // Who has been succeeded may hear late that those in sync had everything; then its successor has it too.
             let successor = truth.leaders.successor_of(led).map(id_of);
-            let isr: Vec<i32> = match trusted {
-                Some(trusted) if may_have_led => trusted.candidates().map(id_of).collect(),
-                Some(trusted) if said.leads == Some(trusted.leader_epoch) => trusted.isr.to_vec(),
-                Some(_) | None => successor.into_iter().collect(),
+            let isr = || -> Vec<i32> {
+                match trusted {
+                    Some(trusted) if may_have_led => trusted.candidates().map(id_of).collect(),
+                    Some(trusted) if said.leads == Some(trusted.leader_epoch) => trusted.isr.to_vec(),
+                    Some(_) | None => successor.into_iter().collect(),
+                }
             };
             let first = log.batches().partition_point(|batch| batch.base_offset < truth.end());
             let new = log.batches()[first..].iter();
             for batch in new.take_while(|batch| batch.end_offset <= said.high_watermark) {
                 let id = BatchId::of(&batch.header);
                 let appended_us = truth.history.appended_us(id).unwrap_or(now);
-                truthful_match::check(&name, id, appended_us, &isr, &self.losses, copies)?;
+                truthful_match::check(&name, id, appended_us, &isr(), &self.losses, copies)?;
                 truth.sent.note(&name, &batch.header)?;
                 truth.committed.push(Committed { batch: id, appended_us });
             }
@@ -447,10 +459,10 @@ impl ReplicationChecks {
                 truth.left_out.extend(others.filter(has_copy));
             }
         }
-        for place in self.truths.keys().copied().collect::<Vec<_>>() {
-            let (name, truth) = (self.name(place), &self.truths[&place]);
-            let Some(trusted) = trusted(place) else { continue };
-            candidate_completeness::check(&name, truth, trusted, &self.losses, &|node| copies(place, node))?;
+        for (place, truth) in &self.truths {
+            let Some(trusted) = trusted(*place) else { continue };
+            let copies = |node| copies(*place, node);
+            candidate_completeness::check(&truth.name, truth, trusted, &self.losses, &copies)?;
         }
         Ok(())
     }
@@ -465,11 +477,10 @@ impl ReplicationChecks {
         place: Place,
         trusted: Option<Trusted<'_>>,
     ) -> Result<(), Violation> {
-        let name = self.name(place);
         let Some(truth) = self.truths.get_mut(&place) else { return Ok(()) };
         let was_left_out = truth.left_out.remove(&node);
         let is_replica = trusted.is_some_and(|trusted| trusted.replicas.contains(&id_of(node)));
-        kept_replicas::check(&name, node, is_replica && !was_left_out)?;
+        kept_replicas::check(&truth.name, node, is_replica && !was_left_out)?;
         truth.copies.remove(&node);
         Ok(())
     }
@@ -562,14 +573,15 @@ impl ReplicationChecks {
             match promise {
                 Promise::Acknowledged { place, base_offset, .. } => {
                     let truth = &self.truths[&place];
-                    let (name, min_isr) = (self.name(place), self.topics[place.0].1);
+                    let min_isr = self.topics[place.0].1;
                     let replicas = trusted(place).map_or(&[][..], |trusted| trusted.replicas);
                     let nodes = replicas.iter().map(|id| node_of(*id));
                     let copies = nodes.map(|node| (copies(place, node), self.losses[node]));
-                    honest_acks::check(&name, truth, base_offset, min_isr, copies)?;
+                    honest_acks::check(&truth.name, truth, base_offset, min_isr, copies)?;
                 }
                 Promise::Read { node, place, batch } => {
-                    consistent_read::check(&self.name(place), node, &self.truths[&place], batch)?;
+                    let truth = &self.truths[&place];
+                    consistent_read::check(&truth.name, node, truth, batch)?;
                 }
             }
         }
@@ -586,7 +598,7 @@ impl ReplicationChecks {
         let mut behind = self.truths.iter().filter_map(|(place, truth)| {
             let trusted = trusted(*place);
             converged_replicas::missing(truth, trusted, &|node| copies(*place, node))
-                .map(|why| format!("{} {why}", self.name(*place)))
+                .map(|why| format!("{} {why}", truth.name))
         });
         behind.next().filter(|_| !self.are_off)
     }
