@@ -29,7 +29,7 @@ mod unique_batch;
 pub(crate) use history::{Facts, check as check_history};
 pub use quorum::{Hosted, Image, Moment, QuorumChecks, Reading, VoterSet};
 pub(crate) use quorum::{directory_of, voters_on};
-pub use replication::{Copy, ReplicationChecks, Said, Trusted};
+pub use replication::{Copy, News, ReplicationChecks, Said, Trusted};
 pub use retention::LogLimits;
 pub use truth::{LogTruth, TrueBatch};
 

@@ -1,6 +1,6 @@
 //! The lives of nodes: starts, steps, storage, deadlines, and how they end.
 
-use super::machine::{Machine, Process};
+use super::machine::{Hearing, Machine, Process};
 use super::network::{LinkFault, LinkFaultKind};
 use super::{
     EVENT_COMPLETION, EVENT_CRASH, EVENT_DEADLINE, EVENT_POWER_LOSS, EVENT_STORAGE, Event, Failure, Phase,
@@ -74,7 +74,7 @@ impl World {
             deadline_at: None,
             indexes_checked_at: None,
             must_refuse: machine.own_disk.is_some(),
-            heard: None,
+            hearing: Hearing::default(),
         });
         if machine.own_disk.is_none() {
             machine.checks.before_start(&machine.disk);
@@ -499,15 +499,17 @@ impl World {
                 self.marks.count(WorldMark::RecoveryWithLoss, shortened);
             }
         }
-        let has_news = process.running_since.is_some() && process.has_news();
-        if has_news {
-            checks.on_view(process.node.partitions(), disk)?;
+        let mut news = Vec::new();
+        if process.running_since.is_some() {
+            let views = process.news();
+            news = self.replication_checks.news(node, &views);
+            checks.on_view(views.into_iter(), disk)?;
             if self.trace.tells(Kind::Log) {
                 self.tell_logs(node);
             }
         }
         self.look_at_voter(node)?;
-        self.look_at_replicas(node, has_news)?;
+        self.look_at_replicas(node, news)?;
         self.arm_deadline(node);
         Ok(())
     }
@@ -622,10 +624,8 @@ impl World {
             machine.checks.on_storage_op(&op, &machine.disk)?;
             self.quorum_checks.on_storage_op(node, &op, &machine.disk)?;
         }
-        if !matches!(op, StorageOp::Sync { .. } | StorageOp::Read { .. } | StorageOp::List { .. })
-            && let Some(process) = &mut machine.process
-        {
-            process.heard = None;
+        if let Some(process) = &mut machine.process {
+            process.hearing.note(&op);
         }
         spoil(self.plan.mutation, &mut op);
         let is_log_append = matches!(&op, StorageOp::Append { file, .. } if file.as_str().ends_with(".log"));

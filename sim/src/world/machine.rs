@@ -11,6 +11,7 @@ use sordini_core::node::{Node, NodeState, PartitionView};
 use sordini_core::storage_op::{StorageOp, StorageToken};
 use sordini_core::time::{Instant, Now};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 /// A machine of the plan.
 #[derive(Clone, Debug)]
@@ -72,13 +73,39 @@ pub(super) struct Process {
     pub(super) indexes_checked_at: Option<u64>,
     /// Why it must refuse its disk, if the disk is not its own.
     pub(super) must_refuse: bool,
-    /// What it said of its partitions when they were last looked at; nothing if it has to be looked at in any case.
-    pub(super) heard: Option<Vec<Heard>>,
+    pub(super) hearing: Hearing,
+}
+
+/// What a node said of its partitions when they were last looked at, and what has happened to them since.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hearing {
+    heard: Vec<Heard>,
+    /// Segments that it has asked its disk to append to or to cut.
+    written: Vec<Arc<str>>,
+    /// Whether all are to be looked at again, whatever it says.
+    pub(super) is_all_new: bool,
+}
+
+impl Hearing {
+    /// The node asks its disk for something.
+    pub(super) fn note(&mut self, op: &StorageOp) {
+        match op {
+            StorageOp::Append { file, .. } | StorageOp::Truncate { file, .. } => {
+                if file.as_str().ends_with(".log") {
+                    self.written.push(file.shared());
+                }
+            }
+            StorageOp::Replace { .. } | StorageOp::Rename { .. } | StorageOp::Remove { .. } => {
+                self.is_all_new = true;
+            }
+            StorageOp::Sync { .. } | StorageOp::Read { .. } | StorageOp::List { .. } => {}
+        }
+    }
 }
 
 /// What a node says of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Heard {
+struct Heard {
     id: TopicIdPartition,
     leads: Option<LeaderEpoch>,
     /// Log start, high watermark, written, flushed and log end.
@@ -98,18 +125,35 @@ impl Process {
         matches!(self.state, NodeState::Starting | NodeState::Joining)
     }
 
-    /// Whether it says something else of its partitions than when they were last looked at, or has asked its disk for a change
-    /// since. Most of what happens to a node changes neither, and what was true of them then is true of them still.
-    pub(super) fn has_news(&mut self) -> bool {
-        let said = || self.node.partitions().map(|view| Heard::of(&view));
-        if self.heard.as_ref().is_some_and(|heard| said().eq(heard.iter().copied())) {
-            return false;
+    /// Those of its partitions of which it says something else than when they were last looked at, or whose files it has asked its
+    /// disk to change since. Most of what happens to a node changes neither of most, and what was true then is true still.
+    pub(super) fn news(&mut self) -> Vec<PartitionView<'_>> {
+        let Hearing { heard, written, is_all_new } = &mut self.hearing;
+        let is_written = |dir: &str| {
+            let is_in = |file: &Arc<str>| file.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'));
+            written.iter().any(is_in)
+        };
+        let mut news = Vec::new();
+        let mut count = 0;
+        for view in self.node.partitions() {
+            let said = Heard::of(&view);
+            match heard.get_mut(count) {
+                Some(before) if *before == said && !*is_all_new && !is_written(view.dir) => {}
+                Some(before) => {
+                    *before = said;
+                    news.push(view);
+                }
+                None => {
+                    heard.push(said);
+                    news.push(view);
+                }
+            }
+            count += 1;
         }
-        let mut heard = self.heard.take().unwrap_or_default();
-        heard.clear();
-        heard.extend(self.node.partitions().map(|view| Heard::of(&view)));
-        self.heard = Some(heard);
-        true
+        heard.truncate(count);
+        written.clear();
+        *is_all_new = false;
+        news
     }
 }
 

@@ -2,21 +2,19 @@
 
 use super::machine::Machine;
 use super::{Failure, World};
-use crate::check::{Copy, QuorumChecks, Said, Trusted};
+use crate::check::{Copy, News, QuorumChecks, Trusted};
 use crate::marks::WorldMark;
 use crate::trace::Kind;
-use sordini_core::node::PartitionView;
 use sordini_protocol::wire::Str;
 
 impl World {
-    /// Looks at what a node says of its partitions, if that is news, and at what clients were told by it.
-    pub(super) fn look_at_replicas(&mut self, node: usize, has_news: bool) -> Result<(), Failure> {
-        let is_running =
-            |machine: &Machine| machine.process.as_ref().is_some_and(|it| it.running_since.is_some());
-        if self.replication_checks.are_off() || !is_running(&self.machines[node]) {
+    /// Looks at what a node says that is new of its partitions, and at what clients were told by it.
+    pub(super) fn look_at_replicas(&mut self, node: usize, news: News) -> Result<(), Failure> {
+        let process = self.machines[node].process.as_ref();
+        if self.replication_checks.are_off() || process.is_none_or(|it| it.running_since.is_none()) {
             return Ok(());
         }
-        let losses = if has_news { self.hear(node)? } else { Vec::new() };
+        let losses = self.hear(node, news)?;
         let Self { machines, quorum_checks, topic_names, replication_checks, .. } = self;
         let outside = Outside { machines, quorum_checks, topic_names };
         let copies = |place, node| outside.copy(place, node);
@@ -42,17 +40,7 @@ impl World {
     }
 
     /// Hands what a node says of its partitions to the checks. Answers what was lost.
-    fn hear(&mut self, node: usize) -> Result<Vec<Lost>, Failure> {
-        let Some(process) = &self.machines[node].process else { return Ok(Vec::new()) };
-        let news: Vec<((usize, i32), Said)> = process
-            .node
-            .partitions()
-            .filter_map(|view| {
-                let place = (self.replication_checks.topic(view.topic)?, view.id.partition);
-                let said = said(&view);
-                self.replication_checks.is_news(node, place, said).then_some((place, said))
-            })
-            .collect();
+    fn hear(&mut self, node: usize, news: News) -> Result<Vec<Lost>, Failure> {
         let Self { machines, quorum_checks, topic_names, replication_checks, .. } = self;
         for (place, said) in &news {
             if replication_checks.is_other_leadership(node, *place, *said) {
@@ -82,7 +70,7 @@ impl World {
         }
         if let Some(process) = self.machines[node].process.as_mut().filter(|_| !is_all_judged) {
             // What could not be judged yet is heard again.
-            process.heard = None;
+            process.hearing.is_all_new = true;
         }
         Ok(losses)
     }
@@ -139,15 +127,6 @@ struct Lost {
     records: i64,
     /// Whether by an unclean election.
     is_unclean: bool,
-}
-
-fn said(view: &PartitionView<'_>) -> Said {
-    Said {
-        leads: view.leads.map(|epoch| epoch.0),
-        log_start: view.log_start.0,
-        high_watermark: view.high_watermark.0,
-        log_end: view.log_end.0,
-    }
 }
 
 /// What is to be seen of partitions without asking who has them: the disks, and the committed metadata log.

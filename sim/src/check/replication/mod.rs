@@ -20,6 +20,7 @@ mod truthful_match;
 use super::{LogTruth, TrueBatch, Violation};
 use crate::disk::{Contents, Disk};
 use crate::plan::Plan;
+use sordini_core::node::PartitionView;
 use sordini_protocol::batch::BatchHeader;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -69,6 +70,24 @@ pub struct Said {
     /// Offset of the next record.
     pub log_end: i64,
 }
+
+impl Said {
+    const fn of(view: &PartitionView<'_>) -> Self {
+        let leads = match view.leads {
+            Some(epoch) => Some(epoch.0),
+            None => None,
+        };
+        Self {
+            leads,
+            log_start: view.log_start.0,
+            high_watermark: view.high_watermark.0,
+            log_end: view.log_end.0,
+        }
+    }
+}
+
+/// What a broker says of partitions that it has not said before.
+pub type News = Vec<(Place, Said)>;
 
 /// What the committed metadata log says of a partition.
 #[derive(Clone, Copy, Debug)]
@@ -332,6 +351,19 @@ impl ReplicationChecks {
     #[must_use]
     pub fn has_lost(&self, place: (usize, i32)) -> bool {
         self.truths.get(&place).is_some_and(|truth| truth.losses > 0)
+    }
+
+    /// What a broker says of partitions of the plan, as far as it has said something else before.
+    #[must_use]
+    pub fn news(&self, node: usize, views: &[PartitionView<'_>]) -> News {
+        if self.are_off {
+            return News::new();
+        }
+        let of_place = |view: &PartitionView<'_>| {
+            let (place, said) = ((self.topic(view.topic)?, view.id.partition), Said::of(view));
+            self.is_news(node, place, said).then_some((place, said))
+        };
+        views.iter().filter_map(of_place).collect()
     }
 
     /// Whether a broker has said something else of a partition before.
