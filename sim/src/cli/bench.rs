@@ -31,17 +31,23 @@ struct Measured {
     events_per_second: f64,
     /// How much of the computing of the fastest run were the checks, by the fastest run without them, in percent.
     checks_percent: f64,
+    /// Runs, each from the making of its world to the verdict, per second of computing, in the fastest time.
+    runs_per_second: f64,
 }
+
+/// How many short runs are measured together.
+const SEEDS: u64 = 100;
 
 pub(crate) fn bench(arguments: &Arguments) -> Result<u8, String> {
     let mut all = Vec::new();
-    for (load, plan) in [
-        ("reference", Plan::reference()),
-        ("idle", Plan::idle()),
-        ("quorum", Plan::reference_quorum()),
-        ("replicated", Plan::reference_replicated()),
+    for (load, plans) in [
+        ("reference", vec![Plan::reference()]),
+        ("idle", vec![Plan::idle()]),
+        ("quorum", vec![Plan::reference_quorum()]),
+        ("replicated", vec![Plan::reference_replicated()]),
+        ("seeds", (1..=SEEDS).map(Plan::reference_seed).collect()),
     ] {
-        let measured = match measure(load, &plan, arguments.times) {
+        let measured = match measure(load, &plans, arguments.times) {
             Ok(measured) => measured,
             Err(verdict) => {
                 eprintln!("the {load} load: {}", verdict.line());
@@ -51,7 +57,7 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<u8, String> {
         if !arguments.json {
             say!(
                 "{load:<10} {:>10.0} simulated seconds per second (median {:.0}): {:.0} s and {} events in {:.3} s, {:.0} \
-                 events/s, {:.0} % of it for the checks",
+                 events/s, {:.0} % of it for the checks; {:.1} runs/s",
                 measured.speed,
                 measured.speed_median,
                 measured.simulated_seconds,
@@ -59,6 +65,7 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<u8, String> {
                 measured.seconds,
                 measured.events_per_second,
                 measured.checks_percent,
+                measured.runs_per_second,
             );
         }
         all.push(measured);
@@ -69,45 +76,62 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<u8, String> {
     Ok(0)
 }
 
-/// Measures a load. What it comes to instead if it does not pass, or not the same way each time.
-fn measure(load: &'static str, plan: &Plan, times: u32) -> Result<Measured, Verdict> {
-    let (outcome, seconds) = time(times, || World::new(plan, Telling::Nothing))?;
-    let (unchecked, unchecked_seconds) = time(times, || World::new(plan, Telling::Nothing).without_checks())?;
-    if unchecked.trace_hash != outcome.trace_hash {
+/// Measures a load, which is one run or several. What it comes to instead if it does not pass, or not the same way each time.
+fn measure(load: &'static str, plans: &[Plan], times: u32) -> Result<Measured, Verdict> {
+    let (outcomes, seconds) = time(times, plans, |plan| World::new(plan, Telling::Nothing))?;
+    let (unchecked, unchecked_seconds) =
+        time(times, plans, |plan| World::new(plan, Telling::Nothing).without_checks())?;
+    if hashes(&unchecked) != hashes(&outcomes) {
         return Err(Verdict::Nondeterministic("it is another run without the checks".to_owned()));
     }
-    let simulated_seconds = outcome.virtual_us as f64 / 1e6;
+    let simulated_seconds = outcomes.iter().map(|outcome| outcome.virtual_us).sum::<u64>() as f64 / 1e6;
+    let events = outcomes.iter().map(|outcome| outcome.events).sum();
     let (fastest, median) = (seconds[0], seconds[seconds.len() / 2]);
     Ok(Measured {
         load,
         simulated_seconds,
-        events: outcome.events,
+        events,
         seconds: fastest,
         speed: simulated_seconds / fastest,
         speed_median: simulated_seconds / median,
-        events_per_second: outcome.events as f64 / fastest,
+        events_per_second: events as f64 / fastest,
         checks_percent: 100.0 * (1.0 - unchecked_seconds[0] / fastest),
+        runs_per_second: plans.len() as f64 / fastest,
     })
 }
 
-/// Runs a world so many times: the outcome of the last, and the seconds of computing of each, the fastest first. It has to
-/// pass each time, and in the same way.
-fn time(times: u32, world: impl Fn() -> World) -> Result<(Outcome, Vec<f64>), Verdict> {
+/// Runs the worlds of plans so many times: the outcomes of the last time, and the seconds of computing of each, the fastest first.
+/// They have to pass each time, and in the same way.
+fn time(
+    times: u32,
+    plans: &[Plan],
+    world: impl Fn(&Plan) -> World,
+) -> Result<(Vec<Outcome>, Vec<f64>), Verdict> {
     let mut seconds = Vec::new();
-    let mut last: Option<Outcome> = None;
+    let mut last: Vec<Outcome> = Vec::new();
     for _ in 0..times {
-        let watch = Stopwatch::start();
-        let (verdict, outcome) = run_in(&world);
+        let mut outcomes = Vec::new();
+        let mut computing = 0.0;
+        for plan in plans {
+            let watch = Stopwatch::start();
+            let (verdict, outcome) = run_in(|| world(plan));
+            computing += watch.cpu().as_secs_f64();
+            let Some(outcome) = outcome.filter(|_| verdict == Verdict::Passed) else { return Err(verdict) };
+            outcomes.push(outcome);
+        }
         // A clock that counts in coarse steps may show none.
-        seconds.push(watch.cpu().as_secs_f64().max(1e-6));
-        let Some(outcome) = outcome.filter(|_| verdict == Verdict::Passed) else { return Err(verdict) };
-        if last.as_ref().is_some_and(|last| last.trace_hash != outcome.trace_hash) {
+        seconds.push(computing.max(1e-6));
+        if !last.is_empty() && hashes(&last) != hashes(&outcomes) {
             return Err(Verdict::Nondeterministic("two runs have different hashes".to_owned()));
         }
-        last = Some(outcome);
+        last = outcomes;
     }
     seconds.sort_by(f64::total_cmp);
-    Ok((last.expect("a load is run at least once"), seconds))
+    Ok((last, seconds))
+}
+
+fn hashes(outcomes: &[Outcome]) -> Vec<u64> {
+    outcomes.iter().map(|outcome| outcome.trace_hash).collect()
 }
 
 #[cfg(test)]
@@ -117,7 +141,7 @@ mod tests {
 
     fn verdict_of(mutation: Mutation) -> Verdict {
         let plan = Plan { mutation: Some(mutation), ..Plan::draw(1) };
-        time(2, || World::new(&plan, Telling::Nothing)).expect_err("it is broken on purpose")
+        time(2, &[plan], |plan| World::new(plan, Telling::Nothing)).expect_err("it is broken on purpose")
     }
 
     #[test]

@@ -91,6 +91,8 @@ const REFERENCE_US: u64 = 600_000_000;
 const SET_EVERY_US: u64 = 200_000;
 /// Between two of its faults.
 const FAULT_EVERY_US: u64 = 7_500_000;
+/// How long a short run of the reference load lasts, in virtual microseconds.
+const SEED_US: u64 = 5_000_000;
 
 /// The APIs whose loss voters have to live with: Vote, BeginQuorumEpoch, EndQuorumEpoch, Fetch.
 const APIS: [i16; 4] = [52, 53, 54, 1];
@@ -688,6 +690,16 @@ impl Plan {
             faults: faults.collect(),
             ..quorum
         }
+    }
+
+    /// Five seconds of [`Self::reference_replicated`] under the weather of a seed, with one of its faults half-way.
+    #[must_use]
+    pub fn reference_seed(seed: u64) -> Self {
+        let mut plan = Self::reference_replicated();
+        plan.field_seed = seed;
+        plan.producers.iter_mut().for_each(|producer| producer.sends.retain(|send| send.at_us < SEED_US));
+        plan.faults = vec![FaultPlan { at_us: SEED_US / 2, fault: reference_fault(seed, 6) }];
+        plan
     }
 }
 
