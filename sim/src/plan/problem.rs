@@ -11,6 +11,7 @@ use sordini_core::config::broker::Origin;
 use sordini_core::config::{BrokerConfig, Overrides, Str, topic};
 use sordini_protocol::api_key::ApiKey;
 use std::collections::BTreeSet;
+use std::fmt;
 
 /// A sentence, if something is wrong.
 type Judgement = Result<(), String>;
@@ -71,7 +72,8 @@ impl Plan {
         if self.nodes.is_empty() {
             return Err("it has no nodes".to_owned());
         }
-        judge_times(&serde_json::to_value(self).map_err(|error| error.to_string())?, "", false)?;
+        let json = serde_json::to_value(self).map_err(|error| error.to_string())?;
+        judge_times(&json, false).map_err(|why| why.trim_start_matches('.').to_owned())?;
         let configs = (0..self.nodes.len())
             .map(|node| self.judge_node(node))
             .collect::<Result<Vec<BrokerConfig>, String>>()?;
@@ -175,7 +177,7 @@ impl Plan {
             if !self.nodes[node].role.is_broker() {
                 return Err(format!("{place}.node: it talks to brokers, and node {node} is none"));
             }
-            at_most(&format!("{place}: the partitions of a client of a cluster"), partitions.len(), 1)
+            at_most(format_args!("{place}: the partitions of a client of a cluster"), partitions.len(), 1)
         };
         for (index, producer) in self.producers.iter().enumerate() {
             let partitions = producer.sends.iter().map(|send| (send.topic, send.partition)).collect();
@@ -193,10 +195,14 @@ impl Plan {
 
     fn judge_configurator(&self, place: &str, configurator: &ConfiguratorPlan) -> Judgement {
         self.judge_node_of(place, configurator.node)?;
-        at_least(&format!("{place}.request_timeout_us"), configurator.request_timeout_us, 1)?;
-        at_most(&format!("{place}.sets: their number"), configurator.sets.len(), ConfiguratorPlan::SETS_MAX)?;
+        at_least(format_args!("{place}.request_timeout_us"), configurator.request_timeout_us, 1)?;
+        at_most(
+            format_args!("{place}.sets: their number"),
+            configurator.sets.len(),
+            ConfiguratorPlan::SETS_MAX,
+        )?;
         for (index, set) in configurator.sets.iter().enumerate() {
-            at_most(&format!("{place}.sets[{index}].key"), set.key, ConfiguratorPlan::KEYS.len() - 1)?;
+            at_most(format_args!("{place}.sets[{index}].key"), set.key, ConfiguratorPlan::KEYS.len() - 1)?;
         }
         if !configurator.sets.is_sorted_by_key(|set| set.at_us) {
             return Err(format!("{place}.sets: they are not in the order of times"));
@@ -206,21 +212,25 @@ impl Plan {
 
     fn judge_gatekeeper(&self, place: &str, gatekeeper: &GatekeeperPlan) -> Judgement {
         self.judge_node_of(place, gatekeeper.node)?;
-        at_least(&format!("{place}.request_timeout_us"), gatekeeper.request_timeout_us, 1)?;
+        at_least(format_args!("{place}.request_timeout_us"), gatekeeper.request_timeout_us, 1)?;
         let GatekeeperPlan { deeds, .. } = gatekeeper;
-        at_most(&format!("{place}.deeds: their number"), deeds.len(), GatekeeperPlan::DEEDS_MAX)?;
+        at_most(format_args!("{place}.deeds: their number"), deeds.len(), GatekeeperPlan::DEEDS_MAX)?;
         for (index, planned) in deeds.iter().enumerate() {
             let place = format!("{place}.deeds[{index}]");
             match &planned.deed {
                 GatekeeperDeed::Create { acls } => {
-                    at_least(&format!("{place}.acls: their number"), acls.len(), 1)?;
-                    at_most(&format!("{place}.acls: their number"), acls.len(), GatekeeperPlan::ACLS_MAX)?;
+                    at_least(format_args!("{place}.acls: their number"), acls.len(), 1)?;
+                    at_most(
+                        format_args!("{place}.acls: their number"),
+                        acls.len(),
+                        GatekeeperPlan::ACLS_MAX,
+                    )?;
                     for acl in acls {
-                        at_most(&format!("{place}.acls"), *acl, PlannedAcl::COUNT - 1)?;
+                        at_most(format_args!("{place}.acls"), *acl, PlannedAcl::COUNT - 1)?;
                     }
                 }
                 GatekeeperDeed::Delete { filter } | GatekeeperDeed::Describe { filter } => {
-                    at_most(&format!("{place}.filter"), *filter, PlannedFilter::COUNT - 1)?;
+                    at_most(format_args!("{place}.filter"), *filter, PlannedFilter::COUNT - 1)?;
                 }
             }
         }
@@ -235,21 +245,21 @@ impl Plan {
         if !self.nodes[broker.node].role.is_voter() {
             return Err(format!("{place}.node: it talks to a controller, and node {} is none", broker.node));
         }
-        at_least(&format!("{place}.client"), broker.client, self.nodes.len() as u64 + 1)?;
-        at_least(&format!("{place}.request_timeout_us"), broker.request_timeout_us, 1)?;
-        at_least(&format!("{place}.heartbeat_us"), broker.heartbeat_us, 1_000)?;
-        at_most(&format!("{place}.deeds: their number"), broker.deeds.len(), BrokerPlan::DEEDS_MAX)?;
+        at_least(format_args!("{place}.client"), broker.client, self.nodes.len() as u64 + 1)?;
+        at_least(format_args!("{place}.request_timeout_us"), broker.request_timeout_us, 1)?;
+        at_least(format_args!("{place}.heartbeat_us"), broker.heartbeat_us, 1_000)?;
+        at_most(format_args!("{place}.deeds: their number"), broker.deeds.len(), BrokerPlan::DEEDS_MAX)?;
         for (index, planned) in broker.deeds.iter().enumerate() {
             if let BrokerDeed::CreateTopic { partitions, replicas } = planned.deed {
-                at_least(&format!("{place}.deeds[{index}].partitions"), partitions, 1)?;
-                at_most(&format!("{place}.deeds[{index}].partitions"), partitions, 100)?;
-                at_least(&format!("{place}.deeds[{index}].replicas"), replicas, 1)?;
+                at_least(format_args!("{place}.deeds[{index}].partitions"), partitions, 1)?;
+                at_most(format_args!("{place}.deeds[{index}].partitions"), partitions, 100)?;
+                at_least(format_args!("{place}.deeds[{index}].replicas"), replicas, 1)?;
             }
             if let BrokerDeed::Reassign { replicas, .. } = planned.deed {
-                at_least(&format!("{place}.deeds[{index}].replicas"), replicas, 1)?;
+                at_least(format_args!("{place}.deeds[{index}].replicas"), replicas, 1)?;
             }
             if let BrokerDeed::SetMinIsr { replicas: Some(replicas), .. } = planned.deed {
-                at_least(&format!("{place}.deeds[{index}].replicas"), replicas, 1)?;
+                at_least(format_args!("{place}.deeds[{index}].replicas"), replicas, 1)?;
             }
         }
         if !broker.deeds.is_sorted_by_key(|planned| planned.at_us) {
@@ -267,7 +277,7 @@ impl Plan {
             Err(format!("{place}: it is about controllers, and node {node} is none"))
         };
         judge_controller(place, operator.node)?;
-        at_least(&format!("{place}.request_timeout_us"), operator.request_timeout_us, 1)?;
+        at_least(format_args!("{place}.request_timeout_us"), operator.request_timeout_us, 1)?;
         for (index, planned) in operator.changes.iter().enumerate() {
             if let Some(node) = planned.change.node() {
                 judge_controller(&format!("{place}.changes[{index}]"), node)?;
@@ -315,10 +325,10 @@ impl Plan {
                 ));
             }
             let brokers = self.cluster_brokers().count().max(1);
-            at_least(&format!("{place}.replicas"), planned.replicas, 1)?;
-            at_most(&format!("{place}.replicas"), planned.replicas, brokers)?;
+            at_least(format_args!("{place}.replicas"), planned.replicas, 1)?;
+            at_most(format_args!("{place}.replicas"), planned.replicas, brokers)?;
             if let Some(min_isr) = planned.min_isr {
-                at_least(&format!("{place}.min_isr"), min_isr, 1)?;
+                at_least(format_args!("{place}.min_isr"), min_isr, 1)?;
             }
             partitions += i64::from(planned.partitions);
             judge_topic_config(&place, planned, None, configs)?;
@@ -331,21 +341,21 @@ impl Plan {
         if !matches!(producer.acks, -1..=1) {
             return Err(format!("{place}.acks: -1, 0 or 1, not {}", producer.acks));
         }
-        at_least(&format!("{place}.in_flight_max"), producer.in_flight_max, 1)?;
-        at_least(&format!("{place}.request_timeout_us"), producer.request_timeout_us, 1)?;
+        at_least(format_args!("{place}.in_flight_max"), producer.in_flight_max, 1)?;
+        at_least(format_args!("{place}.request_timeout_us"), producer.request_timeout_us, 1)?;
         if producer.is_idempotent {
             if producer.acks != -1 {
                 return Err(format!("{place}.acks: -1 of an idempotent producer, not {}", producer.acks));
             }
             at_most(
-                &format!("{place}.in_flight_max of an idempotent producer"),
+                format_args!("{place}.in_flight_max of an idempotent producer"),
                 producer.in_flight_max,
                 IDEMPOTENT_IN_FLIGHT_MAX,
             )?;
         }
         judge_version(place, ApiKey::Produce, producer.api_version)?;
         for (index, send) in producer.sends.iter().enumerate() {
-            self.judge_send(&format!("{place}.sends[{index}]"), send, producer)?;
+            self.judge_send(format_args!("{place}.sends[{index}]"), send, producer)?;
         }
         if !producer.sends.is_sorted_by_key(|send| send.at_us) {
             return Err(format!("{place}.sends: they are not in the order of times"));
@@ -353,19 +363,19 @@ impl Plan {
         Ok(())
     }
 
-    fn judge_send(&self, place: &str, send: &SendPlan, producer: &ProducerPlan) -> Judgement {
+    fn judge_send(&self, place: fmt::Arguments<'_>, send: &SendPlan, producer: &ProducerPlan) -> Judgement {
         let topic = self.judge_partition(place, send.topic, Some(send.partition))?;
-        at_least(&format!("{place}.records"), send.records, 1)?;
-        at_least(&format!("{place}.value_bytes"), send.value_bytes, SendPlan::VALUE_BYTES_MIN)?;
-        at_most(&format!("{place}.value_bytes"), send.value_bytes, SendPlan::VALUE_BYTES_MAX)?;
+        at_least(format_args!("{place}.records"), send.records, 1)?;
+        at_least(format_args!("{place}.value_bytes"), send.value_bytes, SendPlan::VALUE_BYTES_MIN)?;
+        at_most(format_args!("{place}.value_bytes"), send.value_bytes, SendPlan::VALUE_BYTES_MAX)?;
         at_most(
-            &format!("{place}: the bytes of a batch, which a segment of its topic has room for"),
+            format_args!("{place}: the bytes of a batch, which a segment of its topic has room for"),
             send.bytes_max(),
             u64::from(topic.segment_bytes),
         )?;
         if send.codec == Codec::Zstd {
             at_least(
-                &format!("{place}: the api_version of a producer that sends zstd"),
+                format_args!("{place}: the api_version of a producer that sends zstd"),
                 producer.api_version,
                 ZSTD_PRODUCE_VERSION,
             )?;
@@ -376,12 +386,12 @@ impl Plan {
     fn judge_consumer(&self, place: &str, consumer: &ConsumerPlan) -> Judgement {
         self.judge_node_of(place, consumer.node)?;
         for (index, (topic, partition)) in consumer.assignment.iter().enumerate() {
-            self.judge_partition(&format!("{place}.assignment[{index}]"), *topic, Some(*partition))?;
+            self.judge_partition(format_args!("{place}.assignment[{index}]"), *topic, Some(*partition))?;
         }
         judge_version(place, ApiKey::Fetch, consumer.api_version)?;
         if consumer.has_sessions {
             at_least(
-                &format!("{place}.api_version with sessions"),
+                format_args!("{place}.api_version with sessions"),
                 consumer.api_version,
                 SESSION_FETCH_VERSION,
             )?;
@@ -390,19 +400,19 @@ impl Plan {
         let mut sends = self.producers.iter().flat_map(|producer| &producer.sends);
         if sends.any(|send| send.codec == Codec::Zstd && is_read(send)) {
             at_least(
-                &format!("{place}.api_version where zstd is read"),
+                format_args!("{place}.api_version where zstd is read"),
                 consumer.api_version,
                 ZSTD_FETCH_VERSION,
             )?;
         }
-        at_least(&format!("{place}.request_timeout_us"), consumer.request_timeout_us, 1)?;
+        at_least(format_args!("{place}.request_timeout_us"), consumer.request_timeout_us, 1)?;
         for (name, value) in [
             ("max_wait_ms", consumer.max_wait_ms),
             ("min_bytes", consumer.min_bytes),
             ("max_bytes", consumer.max_bytes),
             ("partition_max_bytes", consumer.partition_max_bytes),
         ] {
-            at_least(&format!("{place}.{name}"), value, 0)?;
+            at_least(format_args!("{place}.{name}"), value, 0)?;
         }
         Ok(())
     }
@@ -437,7 +447,7 @@ impl Plan {
         }
         match deed {
             AdminDeed::DeleteRecords { per_cent, .. } => {
-                at_most(&format!("{place}.deed.per_cent"), *per_cent, 100)
+                at_most(format_args!("{place}.deed.per_cent"), *per_cent, 100)
             }
             AdminDeed::AlterConfig { key, value, .. } => {
                 if !ALTERABLE.contains(&&**key) || (key == "retention.ms" && value != RETENTION_ENDS) {
@@ -450,13 +460,13 @@ impl Plan {
                 judge_topic_config(&format!("{place}.deed"), planned, Some((key, value)), configs)
             }
             AdminDeed::AddPartitions { more, .. } => {
-                at_least(&format!("{place}.deed.more"), *more, 1)?;
+                at_least(format_args!("{place}.deed.more"), *more, 1)?;
                 let all = i64::from(planned.partitions) + i64::from(*more);
-                at_most(&format!("{place}.deed: all partitions of a topic"), all, PARTITIONS_MAX)
+                at_most(format_args!("{place}.deed: all partitions of a topic"), all, PARTITIONS_MAX)
             }
             AdminDeed::FetchOfOtherEpoch { leader_epoch, last_fetched_epoch, .. } => {
-                at_least(&format!("{place}.deed.leader_epoch"), *leader_epoch, -1)?;
-                at_least(&format!("{place}.deed.last_fetched_epoch"), *last_fetched_epoch, -1)
+                at_least(format_args!("{place}.deed.leader_epoch"), *leader_epoch, -1)?;
+                at_least(format_args!("{place}.deed.last_fetched_epoch"), *last_fetched_epoch, -1)
             }
             AdminDeed::RecreateTopic { .. }
             | AdminDeed::NameTopicTwice { .. }
@@ -469,7 +479,7 @@ impl Plan {
             }
             AdminDeed::Throttle { bytes_per_second, .. } => {
                 let rate = bytes_per_second.unwrap_or(0);
-                at_most(&format!("{place}.deed.bytes_per_second"), rate, i64::MAX.cast_unsigned())
+                at_most(format_args!("{place}.deed.bytes_per_second"), rate, i64::MAX.cast_unsigned())
             }
             AdminDeed::Reassign { brokers, .. } => {
                 let is_broker = |node: &usize| self.cluster_brokers().any(|broker| broker == *node);
@@ -481,7 +491,7 @@ impl Plan {
                 }
                 let min_isr = planned.min_isr.unwrap_or(1);
                 if !brokers.is_empty() {
-                    at_least(&format!("{place}.deed.brokers: their number"), brokers.len(), min_isr)?;
+                    at_least(format_args!("{place}.deed.brokers: their number"), brokers.len(), min_isr)?;
                 }
                 Ok(())
             }
@@ -503,7 +513,7 @@ impl Plan {
             }
             Fault::Crash { disk: DiskAfter::Of(other), .. } => self.judge_node_of(place, *other),
             Fault::Disk { how: DiskFault::LoseDirectory { dir, .. }, node } => {
-                at_most(&format!("{place}.dir"), *dir, self.nodes[*node].log_dirs - 1)
+                at_most(format_args!("{place}.dir"), *dir, self.nodes[*node].log_dirs - 1)
             }
             Fault::ClockStep { by_ms, .. } => judge_clock(&format!("{place}.by_ms"), *by_ms),
             Fault::Cut { from, to, .. } | Fault::Drop { from, to, .. } | Fault::Clog { from, to, .. } => {
@@ -545,7 +555,7 @@ impl Plan {
                 ));
             }
         }
-        at_least(&format!("{place}.log_dirs"), planned.log_dirs, 1)?;
+        at_least(format_args!("{place}.log_dirs"), planned.log_dirs, 1)?;
         if let Some(key) = UNKNOWN_TO_CHECKS.into_iter().find(|key| entries.contains_key(*key)) {
             return Err(format!(
                 "{place}.properties: {key} would change for all topics what checks know from the plan; retention and whose \
@@ -584,7 +594,7 @@ impl Plan {
     /// The topic of a place in the plan, if it has that partition.
     fn judge_partition(
         &self,
-        place: &str,
+        place: impl fmt::Display,
         topic: usize,
         partition: Option<i32>,
     ) -> Result<&TopicPlan, String> {
@@ -609,18 +619,17 @@ impl SendPlan {
     }
 }
 
-/// No time or duration lies beyond what can be added up.
-fn judge_times(json: &Value, place: &str, is_time: bool) -> Judgement {
+/// No time or duration lies beyond what can be added up. A plan has many, and is judged before every run: where one stands is
+/// told when it is too large.
+fn judge_times(json: &Value, is_time: bool) -> Judgement {
     match json {
         Value::Object(fields) => fields.iter().try_for_each(|(key, value)| {
-            let dot = if place.is_empty() { "" } else { "." };
-            judge_times(value, &format!("{place}{dot}{key}"), is_time || key.ends_with("_us"))
+            judge_times(value, is_time || key.ends_with("_us")).map_err(|why| format!(".{key}{why}"))
         }),
-        Value::Array(entries) => entries
-            .iter()
-            .enumerate()
-            .try_for_each(|(index, entry)| judge_times(entry, &format!("{place}[{index}]"), is_time)),
-        Value::Number(number) if is_time => at_most(place, number.as_u64().unwrap_or(u64::MAX), TIME_MAX_US),
+        Value::Array(entries) => entries.iter().enumerate().try_for_each(|(index, entry)| {
+            judge_times(entry, is_time).map_err(|why| format!("[{index}]{why}"))
+        }),
+        Value::Number(number) if is_time => at_most("", number.as_u64().unwrap_or(u64::MAX), TIME_MAX_US),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
     }
 }
@@ -663,11 +672,11 @@ fn judge_clock(place: &str, millis: i64) -> Judgement {
     at_most(place, millis, CLOCK_MAX_MS)
 }
 
-fn at_least<T: PartialOrd + std::fmt::Display>(place: &str, value: T, least: T) -> Judgement {
+fn at_least<T: PartialOrd + fmt::Display>(place: impl fmt::Display, value: T, least: T) -> Judgement {
     if value >= least { Ok(()) } else { Err(format!("{place}: at least {least}, not {value}")) }
 }
 
-fn at_most<T: PartialOrd + std::fmt::Display>(place: &str, value: T, most: T) -> Judgement {
+fn at_most<T: PartialOrd + fmt::Display>(place: impl fmt::Display, value: T, most: T) -> Judgement {
     if value <= most { Ok(()) } else { Err(format!("{place}: at most {most}, not {value}")) }
 }
 
