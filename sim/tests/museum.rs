@@ -79,7 +79,7 @@ found! {
 /// fails of.
 const FOUND_LARGE: [(Exhibit, u64, &str); 3] = [
     (Exhibit::A04IsrJoinAtHighWatermarkOnly, 182, "candidate_completeness"),
-    (Exhibit::A05HighWatermarkIgnoresPendingIsr, 115, "truthful_match"),
+    (Exhibit::A05HighWatermarkIgnoresPendingIsr, 39, "candidate_completeness"),
     (Exhibit::A09HighWatermarkBeforeTruncation, 5_816, "follower_high_watermark"),
 ];
 

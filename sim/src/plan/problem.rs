@@ -475,7 +475,7 @@ impl Plan {
             | AdminDeed::ElectPreferred { .. } => Ok(()),
             AdminDeed::MoveReplica { dir, .. } => {
                 let most = self.nodes.iter().map(|node| node.log_dirs).max().unwrap_or(1) - 1;
-                at_most(&format!("{place}.deed.dir"), *dir, most)
+                at_most(format!("{place}.deed.dir"), *dir, most)
             }
             AdminDeed::Throttle { bytes_per_second, .. } => {
                 let rate = bytes_per_second.unwrap_or(0);
