@@ -353,6 +353,8 @@ mod tests {
                     &**name,
                     "mod"
                         | "truth"
+                        | "batches"
+                        | "moved_logs"
                         | "example"
                         | "quorum"
                         | "replication"
