@@ -1049,9 +1049,9 @@ impl PartitionLog {
         self.roll(now, out);
     }
 
-    /// Whether this log stands a crash as well as `other` does.
+    /// Whether as much of this log as of `other` is durable, and all that lies beside it.
     pub(crate) fn covers(&self, other: &Self) -> bool {
-        self.written_end >= other.written_end && self.flushed_end >= other.flushed_end && self.aside == 0
+        self.flushed_end >= other.flushed_end && self.aside == 0
     }
 
     /// Goes by another name from here on: the directory was just renamed.

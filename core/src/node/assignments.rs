@@ -27,17 +27,22 @@ pub(super) struct Assignments {
     untold: BTreeSet<TopicIdPartition>,
     /// Those of them of which the request tells that has no answer yet, with the directories that it names.
     asked: Option<Vec<(TopicIdPartition, Uuid)>>,
+    /// The directory that it was told last of a replica, until the cluster says so.
+    last: BTreeMap<TopicIdPartition, Uuid>,
 }
 
 impl Assignments {
     /// A replica is not on this node any more.
     pub(super) fn forget(&mut self, id: TopicIdPartition) {
         self.untold.remove(&id);
+        self.last.remove(&id);
     }
 
     /// There is no answer, and what was told may or may not be known.
     pub(super) fn on_no_answer(&mut self) {
-        self.asked = None;
+        let asked = self.asked.take().unwrap_or_default();
+        // Of a replica that is forgotten nothing is to be told.
+        self.untold.extend(asked.into_iter().map(|(id, _)| id).filter(|id| self.last.contains_key(id)));
     }
 }
 
@@ -48,10 +53,11 @@ impl Broker {
         said_directory(&self.image, self.config.node_id, id)
     }
 
-    /// Whether the controller has been told where a replica lies, and of nothing else since.
+    /// Whether the cluster says where a replica lies, and the controller has been told of nothing else since.
     pub(super) fn is_directory_told(&self, id: TopicIdPartition) -> bool {
         let is_being_told = self.assignments.asked.iter().flatten().any(|(asked, _)| *asked == id);
-        !is_being_told && !self.assignments.untold.contains(&id)
+        let Assignments { untold, last, .. } = &self.assignments;
+        !is_being_told && !untold.contains(&id) && !last.contains_key(&id)
     }
 
     /// Compares where a replica lies with what the cluster says.
@@ -59,7 +65,12 @@ impl Broker {
         let said = self.said_directory(id);
         let is = self.directory_of(id);
         // That a directory failed, a heartbeat tells.
-        let is_elsewhere = said.is_some() && is.is_some() && said != is;
+        if self.assignments.last.get(&id) == said.as_ref() {
+            self.assignments.last.remove(&id);
+        }
+        // What was told last, and is not known here yet, may be of a move that was given up.
+        let known = self.assignments.last.get(&id).copied().or(said);
+        let is_elsewhere = said.is_some() && is.is_some() && (said != is || known != is);
         if is_elsewhere {
             self.assignments.untold.insert(id);
         } else {
@@ -70,8 +81,9 @@ impl Broker {
     /// The id of the log directory in which a replica lies, also of one that has failed since: that the replica is gone with it,
     /// the controller sees by that. One that moves lies where it goes from the moment when that can be borne.
     fn directory_of(&self, id: TopicIdPartition) -> Option<Uuid> {
-        let partition = self.partitions.get(self.owners.get(&id)?)?;
-        let copy = partition.future().filter(|future| future.counts() && !future.is_frozen());
+        let owner = *self.owners.get(&id)?;
+        let partition = self.partitions.get(&owner)?;
+        let copy = partition.future().filter(|_| self.log_dir_moves.is_told_of(owner));
         let log = copy.map_or_else(|| partition.log(), |copy| &copy.log);
         Some(self.log_dirs[dir_index(log.dir())?].id)
     }
@@ -92,6 +104,7 @@ impl Broker {
         for id in self.assignments.untold.iter().take(REPLICAS_PER_REQUEST_MAX) {
             let Some(directory) = self.directory_of(*id) else { continue };
             told.push((*id, directory));
+            self.assignments.last.insert(*id, directory);
             let partition = PartitionData { partition_index: id.partition, ..PartitionData::default() };
             directories.entry(directory).or_default().entry(id.topic).or_default().push(partition);
         }
@@ -128,6 +141,11 @@ impl Broker {
             // It may lie elsewhere since then.
             if self.directory_of(id) == Some(told) {
                 self.assignments.untold.remove(&id);
+            } else if self.assignments.last.contains_key(&id) {
+                self.assignments.untold.insert(id);
+            }
+            if self.said_directory(id) == Some(told) {
+                self.assignments.last.remove(&id);
             }
         }
         self.tell_directories(now, out);

@@ -845,7 +845,8 @@ impl Broker {
         self.fetchers.forget(id);
         self.cuts.remove(&owner);
         self.log_dir_moves.forget(owner);
-        if let Some(future) = partition.drop_future() {
+        // One that was given up is being removed already.
+        if let Some(future) = partition.drop_future().filter(|future| !future.is_frozen()) {
             self.delete_directory(future.log.dir(), out);
         }
         let awakened = partition.become_offline();

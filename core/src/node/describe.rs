@@ -372,7 +372,7 @@ impl Broker {
                     let described = DescribeLogDirsPartition {
                         partition_index: partition.id.partition,
                         partition_size: i64::try_from(log.size()).unwrap_or(i64::MAX),
-                        offset_lag: partition.log().next_offset().0 - log.next_offset().0,
+                        offset_lag: (partition.log().next_offset().0 - log.next_offset().0).max(0),
                         is_future_key,
                         ..DescribeLogDirsPartition::default()
                     };

@@ -57,10 +57,10 @@ enum Step {
     Copying,
     /// The copy has everything, and not as durably as the log has.
     CatchingUp,
-    /// The controller is being told.
-    Telling,
     /// What checkpoint files say of the copy is being written.
     Noting,
+    /// The controller is being told.
+    Telling,
     /// The copy's directory gets the replica's name, by this operation of the node's.
     Renaming(u64),
     /// It was given up after the controller may have heard of it: until this operation has removed the copy, or the controller has
@@ -91,6 +91,12 @@ impl LogDirMoves {
     pub(super) fn forget(&mut self, owner: u32) {
         self.moves.remove(&owner);
         self.logs.retain(|_, partition| *partition != owner);
+    }
+
+    /// Whether the controller may have been told that the partition lies where its copy does.
+    pub(super) fn is_told_of(&self, owner: u32) -> bool {
+        let step = self.moves.get(&owner).map(|it| it.step);
+        matches!(step, Some(Step::Telling | Step::Renaming(_)))
     }
 
     fn set_step(&mut self, owner: u32, step: Step) {
@@ -182,6 +188,9 @@ impl Broker {
     }
 
     fn begin_move(&mut self, owner: u32, to: usize) {
+        if self.log_dirs[to].failed {
+            return;
+        }
         self.log_dir_moves.moves.insert(owner, Move { to, step: Step::Waiting, then: None });
     }
 
@@ -230,10 +239,15 @@ impl Broker {
             else {
                 continue;
             };
-            let is_told = matches!(it.step, Step::Telling | Step::Noting | Step::Renaming(_))
-                && self.is_said(partition.id, it.to);
-            if it.to == dir {
-                self.end_move(owner, None, out);
+            let is_told =
+                matches!(it.step, Step::Telling | Step::Renaming(_)) && self.is_said(partition.id, it.to);
+            let then = it.then.filter(|then| *then != dir);
+            if it.to == dir && matches!(it.step, Step::Ending(_)) {
+                // What was to be removed may be there still.
+                let ended = Move { step: Step::Ending(None), then, ..it };
+                self.log_dir_moves.moves.insert(owner, ended);
+            } else if it.to == dir {
+                self.end_move(owner, then, out);
             } else if dir_index(partition.log().dir()) == Some(dir) && is_told {
                 out.sometimes(Mark::LogDirMovePromoted);
                 if !matches!(it.step, Step::Renaming(_)) {
@@ -270,18 +284,18 @@ impl Broker {
                 Step::Waiting if self.is_movable(owner, id) => {
                     self.begin_copying(owner, to, now, out);
                 }
-                Step::CatchingUp if self.begins_to_count(owner) => {
-                    self.log_dir_moves.set_step(owner, Step::Telling);
-                    self.compare_directory(id);
-                    self.tell_directories(now, out);
-                }
-                Step::Telling if self.is_said(id, to) => {
+                Step::CatchingUp if self.begins_to_count(owner, out) => {
                     self.write_recovery_points(out);
                     self.write_log_starts(out);
                     self.write_high_watermarks(out);
                     self.log_dir_moves.set_step(owner, Step::Noting);
                 }
-                Step::Noting if self.has_written() => self.rename_copy(owner, out),
+                Step::Noting if self.has_written() => {
+                    self.log_dir_moves.set_step(owner, Step::Telling);
+                    self.compare_directory(id);
+                    self.tell_directories(now, out);
+                }
+                Step::Telling if self.is_said(id, to) => self.rename_copy(owner, out),
                 Step::Renaming(rename) if !self.is_writing(rename) => self.take_copy(owner, now, out),
                 Step::Ending(removal) if self.has_ended(id, owner, removal) => {
                     if let Some(future) = self.partitions.get_mut(&owner).and_then(|it| it.drop_future()) {
@@ -303,8 +317,8 @@ impl Broker {
     }
 
     /// From here on a crash may leave the copy as the one that counts, if that can be borne. Answers whether it can.
-    fn begins_to_count(&mut self, owner: u32) -> bool {
-        self.partitions.get_mut(&owner).is_some_and(|partition| partition.begin_counting())
+    fn begins_to_count(&mut self, owner: u32, out: &mut Outbox) -> bool {
+        self.partitions.get_mut(&owner).is_some_and(|partition| partition.begin_counting(out))
     }
 
     /// Whether a log is one, and the cluster knows where it lies.
@@ -313,18 +327,19 @@ impl Broker {
         is_there && !self.cuts.contains_key(&owner) && self.is_directory_told(id)
     }
 
-    /// Whether the cluster says that a replica lies in a directory. Before metadata.version 17 it says nothing.
+    /// Whether the cluster says that a replica lies in a directory, and is to say nothing else. Before metadata.version 17 it says nothing.
     fn is_said(&self, id: TopicIdPartition, dir: usize) -> bool {
-        self.said_directory(id).is_none_or(|said| said == self.log_dirs[dir].id)
+        let said = self.said_directory(id);
+        said.is_none_or(|said| said == self.log_dirs[dir].id) && self.is_directory_told(id)
     }
 
     /// Whether no crash leaves a copy that was given up as the one that counts.
     fn has_ended(&self, id: TopicIdPartition, owner: u32, removal: Option<u64>) -> bool {
-        let counts = self.partitions.get(&owner).and_then(|it| it.future()).is_some();
+        let has_copy = self.partitions.get(&owner).and_then(|it| it.future()).is_some();
         match removal {
             Some(removal) => !self.is_writing(removal),
             // What lies in a directory that failed cannot be removed.
-            None => !counts || self.is_directory_told(id),
+            None => !has_copy || self.is_directory_told(id),
         }
     }
 
@@ -401,6 +416,10 @@ impl Broker {
         out: &mut Outbox,
     ) {
         let Some(partition) = self.partitions.get_mut(&owner) else { return };
+        if partition.future().is_some_and(FutureLog::is_frozen) {
+            // Nothing more is to be done beneath a directory that goes.
+            return;
+        }
         match partition.on_future_completed(sequence, result, now, out) {
             Ok((awakened, copied)) => {
                 self.on_awakened(owner, awakened, now, out);

@@ -9,6 +9,7 @@ use crate::ids::Offset;
 use crate::log::lookup::Target;
 use crate::log::partition_log::{PartitionLog, Stretch};
 use crate::outbox::Outbox;
+use crate::produce_request::DECOMPRESSED_BYTES_MAX;
 use crate::storage_op::{Completion, StorageFault, StoragePath};
 use crate::time::{Instant, Now};
 use alloc::boxed::Box;
@@ -36,8 +37,8 @@ enum Stage {
     Twin,
     /// And a crash may leave this one as the one that counts.
     Counting,
-    /// It gets nothing any more, and a crash may still leave it as the one that counts.
-    Frozen,
+    /// It gets nothing any more, and a crash may still leave it as the one that counts, with what was written and durable of it.
+    Frozen { written: Offset, flushed: Offset },
 }
 
 /// How far a log is copied.
@@ -47,23 +48,24 @@ struct Cursor {
     position: u64,
     /// How much is read at a time.
     len: u32,
-    is_reading: bool,
+    /// How much is being read.
+    reading: Option<u32>,
 }
 
 impl FutureLog {
     /// A log without records, for all those of another.
     pub(crate) const fn new(log: PartitionLog, begin: Offset) -> Self {
-        let cursor = Cursor { segment: begin, position: 0, len: COPY_CHUNK_LEN, is_reading: false };
+        let cursor = Cursor { segment: begin, position: 0, len: COPY_CHUNK_LEN, reading: None };
         Self { log, stage: Stage::Copying(cursor) }
     }
 
     /// Whether a crash may leave this one as the one that counts.
     pub(crate) const fn counts(&self) -> bool {
-        matches!(self.stage, Stage::Counting | Stage::Frozen)
+        matches!(self.stage, Stage::Counting | Stage::Frozen { .. })
     }
 
     pub(crate) const fn is_frozen(&self) -> bool {
-        matches!(self.stage, Stage::Frozen)
+        matches!(self.stage, Stage::Frozen { .. })
     }
 
     /// Whether it gets what is appended.
@@ -107,7 +109,17 @@ impl Partition {
     /// Gives the future log up, which a crash may still leave as the one that counts.
     pub(crate) fn freeze_future(&mut self) {
         if let Some(future) = &mut self.future {
-            future.stage = Stage::Frozen;
+            let (written, flushed) = (future.log.written_end(), future.log.flushed_end());
+            future.stage = Stage::Frozen { written, flushed };
+        }
+    }
+
+    /// What is written from here on where the log was cut is other records than what a frozen copy has there.
+    pub(super) fn lower_frozen_ends(&mut self) {
+        let end = self.log.next_offset();
+        if let Some(FutureLog { stage: Stage::Frozen { written, flushed }, .. }) = self.future.as_deref_mut()
+        {
+            (*written, *flushed) = ((*written).min(end), (*flushed).min(end));
         }
     }
 
@@ -117,16 +129,23 @@ impl Partition {
 
     /// Below it every record is written wherever this replica's log may be looked for after a crash.
     pub(crate) fn written_end(&self) -> Offset {
-        let written_end = self.log.written_end();
-        let counting = self.future().filter(|future| future.counts());
-        counting.map_or(written_end, |future| written_end.min(future.log.written_end()))
+        let copied = self.future().and_then(|future| match future.stage {
+            Stage::Copying(_) => None,
+            // Nobody must be told faster than the slower of two disks can write.
+            Stage::Twin | Stage::Counting => Some(future.log.written_end()),
+            Stage::Frozen { written, .. } => Some(written),
+        });
+        self.log.written_end().min(copied.unwrap_or(Offset(i64::MAX)))
     }
 
     /// Below it every record is durable wherever this replica's log may be looked for after a crash.
     pub(crate) fn flushed_end(&self) -> Offset {
-        let flushed_end = self.log.flushed_end();
-        let counting = self.future().filter(|future| future.counts());
-        counting.map_or(flushed_end, |future| flushed_end.min(future.log.flushed_end()))
+        let copied = self.future().and_then(|future| match future.stage {
+            Stage::Copying(_) | Stage::Twin => None,
+            Stage::Counting => Some(future.log.flushed_end()),
+            Stage::Frozen { flushed, .. } => Some(flushed),
+        });
+        self.log.flushed_end().min(copied.unwrap_or(Offset(i64::MAX)))
     }
 
     /// Copies what comes next, unless that is under way.
@@ -136,14 +155,14 @@ impl Partition {
         };
         let Stage::Copying(cursor) = stage else { return Copied::Pending };
         // A disk that is slower than the other must not be given more than it can write.
-        if cursor.is_reading || future.written_end() < future.next_offset() {
+        if cursor.reading.is_some() || future.written_end() < future.next_offset() {
             return Copied::Pending;
         }
         loop {
             match self.log.stretch(cursor.segment, cursor.position) {
                 Stretch::Bytes { file, len } => {
                     let len = u32::try_from(len).unwrap_or(u32::MAX).min(cursor.len);
-                    cursor.is_reading = true;
+                    cursor.reading = Some(len);
                     future.read(file, cursor.position, len, out);
                     return Copied::Reading(len);
                 }
@@ -180,7 +199,7 @@ impl Partition {
         };
         let progress = future.log.on_completed(sequence, result, out)?;
         let mut awakened = Awakened::default();
-        if progress.written && future.counts() {
+        if progress.written && future.is_twin() {
             awakened = self.on_written(now);
         }
         let copied = match progress.read {
@@ -200,7 +219,7 @@ impl Partition {
         else {
             return Copied::Pending;
         };
-        cursor.is_reading = false;
+        let asked = cursor.reading.take().map_or(0, |len| len as usize);
         let Stretch::Bytes { len: left, .. } = self.log.stretch(cursor.segment, cursor.position) else {
             return Copied::Pending;
         };
@@ -224,7 +243,7 @@ impl Partition {
         let taken = read - bytes.len();
         cursor.position += taken as u64;
         if taken == 0 {
-            if read as u64 == left {
+            if read < asked || read as u64 == left || asked >= DECOMPRESSED_BYTES_MAX {
                 return Copied::Damaged;
             }
             // The batch is longer than what was read.
@@ -234,10 +253,14 @@ impl Partition {
     }
 
     /// From here on a crash may leave the future log as the one that counts, if that can be borne. Answers whether it can.
-    pub(crate) fn begin_counting(&mut self) -> bool {
+    pub(crate) fn begin_counting(&mut self, out: &mut Outbox) -> bool {
         let log = &self.log;
         let twin = self.future.as_deref_mut().filter(|future| matches!(future.stage, Stage::Twin));
-        let Some(twin) = twin.filter(|twin| twin.log.covers(log)) else { return false };
+        let Some(twin) = twin else { return false };
+        if !twin.log.covers(log) {
+            twin.log.flush(out);
+            return false;
+        }
         twin.stage = Stage::Counting;
         true
     }

@@ -480,7 +480,8 @@ impl Partition {
 
     /// What lies behind the end of the log was not committed, or nobody vouched for it.
     pub(crate) fn on_cut(&mut self) {
-        self.high_watermark = self.high_watermark.clamp(self.log.log_start(), self.written_end());
+        self.lower_frozen_ends();
+        self.high_watermark = self.high_watermark.min(self.written_end()).max(self.log.log_start());
         if let Role::Follower { leader_high_watermark } = &mut self.role {
             *leader_high_watermark = self.high_watermark;
         }
