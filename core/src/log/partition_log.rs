@@ -1196,18 +1196,14 @@ mod tests {
         out.drain().filter_map(op).collect()
     }
 
+    fn orders(out: &mut Outbox) -> PartitionLog {
+        PartitionLog::create(StoragePath::new("0/orders-0"), 2, Offset(0), 0, Museum::NONE, NOW, out)
+    }
+
     #[test]
     fn segments_lose_their_names_one_after_the_other_and_each_when_the_next_is_durable() {
         let mut out = Outbox::new();
-        let mut log = PartitionLog::create(
-            StoragePath::new("0/orders-0"),
-            2,
-            Offset(0),
-            0,
-            Museum::NONE,
-            NOW,
-            &mut out,
-        );
+        let mut log = orders(&mut out);
         let config = TopicConfig { segment_bytes: 1, ..TopicConfig::default() };
         for offset in 0..3 {
             let mut builder = BatchBuilder::new(BatchParams::default());
@@ -1275,15 +1271,7 @@ mod tests {
     fn readers_get_all_below_their_end_and_nothing_above_it_where_memory_does_not_tell_where_it_lies() {
         let mut out = Outbox::new();
         let mut files = BTreeMap::new();
-        let mut log = PartitionLog::create(
-            StoragePath::new("0/orders-0"),
-            2,
-            Offset(0),
-            0,
-            Museum::NONE,
-            NOW,
-            &mut out,
-        );
+        let mut log = orders(&mut out);
         let config = TopicConfig { index_interval_bytes: 200, ..TopicConfig::default() };
         let mut builder = BatchBuilder::new(BatchParams::default());
         builder.append(0, None, Some(b"v"), &[]);

@@ -23,7 +23,7 @@ use crate::config::broker::BrokerConfig;
 use crate::config::topic::TopicConfig;
 use crate::config::{BrokerConfigLayers, Overrides};
 use crate::controller::cluster;
-use crate::controller::image::{Change, ConfigResource, MetadataImage, PartitionState, Topic};
+use crate::controller::image::{Change, ConfigResource, MetadataImage, Topic};
 use crate::controller::{self, Asked, Controller, ControllerRequest, Kraft};
 use crate::coordinator::UntilCommitted;
 use crate::fetch_session::FetchSessions;
@@ -725,7 +725,7 @@ impl Broker {
         let owner = match self.owners.get(&id) {
             Some(owner) => *owner,
             None => {
-                let Some(dir) = self.directory_for(id, &state) else {
+                let Some(dir) = self.directory_for(id) else {
                     out.sometimes(Mark::PartitionNotRecreated);
                     return;
                 };
@@ -762,10 +762,8 @@ impl Broker {
     /// before the replica came here, or the emptiest. None,
     /// while a directory has failed in which its log may lie: an empty one would count as in sync until the controller
     /// hears of the failure (KIP-858).
-    fn directory_for(&self, id: TopicIdPartition, state: &PartitionState) -> Option<usize> {
-        let at = state.replicas.iter().position(|node| *node == self.config.node_id);
-        let said = at.and_then(|at| state.directories.get(at).copied());
-        let said = said.filter(|directory| !directory.is_zero());
+    fn directory_for(&self, id: TopicIdPartition) -> Option<usize> {
+        let said = self.said_directory(id).filter(|directory| !directory.is_zero());
         let found = said.and_then(|said| self.log_dirs.iter().position(|dir| !dir.failed && dir.id == said));
         let may_lie_there = said.is_some() && found.is_none() && self.log_dirs.iter().any(|dir| dir.failed);
         if may_lie_there && !self.museum.has(Exhibit::A26RecreateMissingLog) {

@@ -154,7 +154,7 @@ impl LogLoading {
                         let place = StoragePath::new(&format!("{dir}/{topic}-{partition}"));
                         copies.push((id, path, request(place, false, next_owner, rng)));
                     } else {
-                        // What it was to be is not known to anybody.
+                        // The cluster does not look for the replica here.
                         out.sometimes(Mark::BootCopyRemoved);
                         loading.tidying.push(StorageOp::Remove { path });
                         loading.moving.push((id, dir));

@@ -38,11 +38,13 @@ pub(super) struct LogDirMoves {
     moves: BTreeMap<u32, Move>,
     /// The partition's owner number of those logs that have another of their own.
     logs: BTreeMap<u32, u32>,
+    /// What was copied lately.
     quota: ReplicationQuota,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Move {
+    /// The log directory to which the replica moves, by its place.
     to: usize,
     step: Step,
     /// Where to go after that.
@@ -52,8 +54,9 @@ struct Move {
 /// How far a move is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// The log is about to be cut.
+    /// Nothing is copied before the log is whole and the cluster knows where it lies.
     Waiting,
+    /// The copy has a part.
     Copying,
     /// The copy has everything, and not as durably as the log has.
     CatchingUp,
