@@ -2,8 +2,8 @@
 //! (`sordini-jepsen`) says so, at the end of a run, from the clients' history alone and the contract of each partition.
 //!
 //! The contracts are what whoever looks at the whole world knows beside: which partitions have lost what was written, so that
-//! committed records may be gone; and of which records may be removed. A partition of one replica shows at once what was
-//! acknowledged: its reads are linearizable. What is on a disk that was damaged is not judged.
+//! committed records may be gone; and of which records may be removed. A partition that never has but one replica shows at once
+//! what was acknowledged: its reads are linearizable. What is on a disk that was damaged is not judged.
 //!
 //! The last read of each partition is that of an auditor, who came when everything else was over.
 
@@ -365,12 +365,15 @@ fn contract(facts: &Facts<'_>, place: Place, topic: &TopicPlan) -> Contract {
         || plan.nodes[cluster].properties.contains_key("log.retention.ms");
     let small = |number: usize| u16::try_from(number).expect("a handful of nodes");
     let replicas = small(topic.replicas);
+    let is_reassigned = deeds().any(|deed| {
+        matches!(deed, AdminDeed::Reassign { topic, partition: at, .. } if (*topic, *at) == (index, partition))
+    });
     Contract {
         replication_factor: replicas,
         min_insync_replicas: small(topic.min_isr.unwrap_or(1)),
         amnesiac_replicas_max: if is_another || facts.lossy.contains(&place) { replicas } else { 0 },
         removes_records: is_cut || has_limits,
-        linearizable_reads: topic.replicas == 1,
+        linearizable_reads: topic.replicas == 1 && !is_reassigned,
         ..Contract::new(name, u32::try_from(partition).expect("an index"))
     }
 }

@@ -130,6 +130,8 @@ struct PlannedPartition {
     has_log_append_time: bool,
     index_interval: u64,
     limits: LogLimits,
+    /// Where others that led it said that it starts.
+    leaders_start: i64,
 }
 
 /// Where the metadata log lies on every disk.
@@ -167,6 +169,7 @@ impl Checks {
                     has_log_append_time: topic.log_append_time,
                     index_interval: u64::from(topic.index_interval_bytes),
                     limits: LogLimits::of(topic, &plan.nodes[node]),
+                    leaders_start: 0,
                 };
                 partitions.insert((index, partition), planned);
             }
@@ -453,9 +456,11 @@ impl Checks {
         self.high_watermarks.remove(&place);
     }
 
-    /// Somebody else has deleted the records of a partition below an offset, and this node is to follow.
+    /// Somebody else has deleted the records of a partition below an offset, and this node is to follow, if not now, then when
+    /// it gets a replica.
     pub fn allow_start(&mut self, place: (usize, i32), offset: i64) {
-        let Some(planned) = self.partitions.get(&place) else { return };
+        let Some(planned) = self.partitions.get_mut(&place) else { return };
+        planned.leaders_start = planned.leaders_start.max(offset);
         for (_, log) in self.logs.iter_mut().filter(|(dir, _)| replica_of(dir) == replica_of(&planned.dir)) {
             log.allow_start(offset);
         }

@@ -57,13 +57,16 @@ impl Checks {
         true
     }
 
-    /// A replica's copy starts where its log does.
+    /// A replica's copy starts where its log does, and the log of a member where that of its leader does.
     pub(super) fn agree_on_start(&mut self, dir: &str) {
-        if !self.has_several_dirs {
+        if !(self.is_member || self.has_several_dirs) {
             return;
         }
-        let of_replica = self.logs.iter().filter(|(other, _)| replica_of(other) == replica_of(dir));
-        let limit = of_replica.map(|(_, log)| log.start_limit()).max();
+        let replica = replica_of(dir);
+        let of_leaders = self.partitions.values().filter(|planned| replica_of(&planned.dir) == replica);
+        let of_logs = self.logs.iter().filter(|(other, _)| replica_of(other) == replica);
+        let limits = of_leaders.map(|planned| planned.leaders_start);
+        let limit = limits.chain(of_logs.map(|(_, log)| log.start_limit())).max();
         if let Some((log, limit)) = self.logs.get_mut(dir).zip(limit) {
             log.allow_start(limit);
         }
