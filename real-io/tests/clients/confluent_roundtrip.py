@@ -70,6 +70,9 @@ again = admin.create_topics([NewTopic("confluent-none", PARTITIONS, 1)])["conflu
 error = again.exception(args.seconds)
 code = error.args[0].code() if error else None
 say(code == KafkaError.TOPIC_ALREADY_EXISTS, f"creating a topic that exists is refused ({error})")
+listed = admin.list_topics(timeout=args.seconds).topics
+missing = sorted({topic.name for topic in topics.values()} - set(listed))
+say(not missing, f"all topics are listed (missing: {missing})")
 
 c = consumer()
 for codec, topic in topics.items():

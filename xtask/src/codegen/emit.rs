@@ -775,7 +775,20 @@ fn any(messages: &[Message]) -> Result<String, String> {
             add!(out, "/// Of {api}.\n{api}(messages::{api}{what}),");
         }
         add!(out, "}}\n\nimpl {name} {{");
-        add!(out, "/// Takes the {word} of an API from a buffer that holds nothing else.");
+        let (which, all) = match what {
+            "Request" => (
+                "from the front of a buffer. What follows it is passed over, as Kafka does: librdkafka has\n/// three bytes \
+                 too many behind a Metadata request for all topics.",
+                format!("Ok({word})"),
+            ),
+            _ => (
+                "from a buffer that holds nothing else.",
+                format!(
+                    "if buf.is_empty() {{ Ok({word}) }} else {{ Err(DecodeError::TrailingBytes(buf.len())) }}"
+                ),
+            ),
+        };
+        add!(out, "/// Takes the {word} of an API {which}");
         add!(
             out,
             "pub fn decode(key: ApiKey, version: i16, buf: &mut Bytes) -> Result<Self, DecodeError> {{"
@@ -786,10 +799,7 @@ fn any(messages: &[Message]) -> Result<String, String> {
             add!(out, "ApiKey::{api} => messages::{api}{what}::decode(version, buf).map(Self::{api}),");
         }
         add!(out, "}}?;");
-        add!(
-            out,
-            "if buf.is_empty() {{ Ok({word}) }} else {{ Err(DecodeError::TrailingBytes(buf.len())) }}\n}}\n"
-        );
+        add!(out, "{all}\n}}\n");
         add!(out, "/// The API.\npub const fn api_key(&self) -> ApiKey {{ match self {{");
         for (_, message) in &requests {
             let api = api_name(message);
