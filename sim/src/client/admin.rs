@@ -70,6 +70,8 @@ pub struct Admin {
     high_watermark: Option<i64>,
     /// The id of the topic that the deed under way deletes.
     doomed: Option<Uuid>,
+    /// Whether the deed under way has said in which order brokers are to have a partition.
+    has_ordered: bool,
     /// Answers that a correct broker never gives.
     refusals: Vec<String>,
     /// Why the last attempt failed, for the sentence about what it waits for.
@@ -95,6 +97,7 @@ impl Admin {
             asked: Vec::new(),
             high_watermark: None,
             doomed: None,
+            has_ordered: false,
             refusals: Vec::new(),
             last_error: None,
         }
@@ -306,7 +309,11 @@ impl Admin {
                     ProduceRequest { acks, timeout_ms: 5_000, topic_data: vec![topic], ..Default::default() };
                 (PRODUCE_VERSION, request.into())
             }
-            AdminDeed::Reassign { topic, partition, brokers } => {
+            AdminDeed::Lead { topic, partition, .. } if self.has_ordered => {
+                election_request(Str::from(&*self.topics[*topic].name), *partition, false)
+            }
+            AdminDeed::Reassign { topic, partition, brokers }
+            | AdminDeed::Lead { topic, partition, brokers } => {
                 let id = |node: &usize| i32::try_from(*node).expect("a handful of nodes") + 1;
                 let replicas = (!brokers.is_empty()).then(|| brokers.iter().map(id).collect());
                 reassignment_request(Str::from(&*self.topics[*topic].name), *partition, replicas)
@@ -560,6 +567,7 @@ impl Admin {
         self.done += 1;
         self.high_watermark = None;
         self.doomed = None;
+        self.has_ordered = false;
     }
 
     /// The deed under way is done, or there is no need for it, or it was refused.
@@ -574,6 +582,8 @@ impl Admin {
         let error = ErrorCode::from_i16(code);
         if error.is_error() && !needless.contains(&error) {
             self.on_refused(now, error, text, out);
+        } else if matches!(self.deed(), Some(AdminDeed::Lead { .. })) && !self.has_ordered {
+            self.has_ordered = true;
         } else {
             self.on_done();
         }

@@ -828,6 +828,15 @@ pub enum AdminDeed {
         /// The partition.
         partition: i32,
     },
+    /// Says in which order brokers are to have a partition, and has the first of them lead it.
+    Lead {
+        /// Index of the topic in the plan.
+        topic: usize,
+        /// The partition.
+        partition: i32,
+        /// The brokers, by their places in the plan. Without any the order is what it is.
+        brokers: Vec<usize>,
+    },
     /// Moves a replica of the broker that is asked to another of its log directories (KIP-113).
     MoveReplica {
         /// Index of the topic in the plan.
@@ -855,6 +864,7 @@ impl AdminDeed {
             self,
             Self::Reassign { .. }
                 | Self::ElectPreferred { .. }
+                | Self::Lead { .. }
                 | Self::MoveReplica { .. }
                 | Self::Throttle { .. }
         )
@@ -873,6 +883,7 @@ impl AdminDeed {
             | Self::FetchOfOtherEpoch { topic, partition, .. }
             | Self::WriteSpoiled { topic, partition, .. }
             | Self::Reassign { topic, partition, .. }
+            | Self::Lead { topic, partition, .. }
             | Self::MoveReplica { topic, partition, .. }
             | Self::ElectPreferred { topic, partition } => (topic, Some(partition)),
             Self::AlterConfig { topic, .. }
@@ -1008,6 +1019,12 @@ impl Plan {
     #[must_use]
     pub fn has_replicas(&self) -> bool {
         self.topics.iter().any(|topic| topic.replicas > 1)
+    }
+
+    /// Whether an administrator has brokers take turns in leading a partition.
+    #[must_use]
+    pub fn has_flapping_leaders(&self) -> bool {
+        self.administration.iter().any(|planned| matches!(planned.deed, AdminDeed::Lead { .. }))
     }
 
     /// The listener by which a client reaches a node; `asks_controllers` if it has nothing to do with brokers.

@@ -481,7 +481,7 @@ impl Plan {
                 let rate = bytes_per_second.unwrap_or(0);
                 at_most(format_args!("{place}.deed.bytes_per_second"), rate, i64::MAX.cast_unsigned())
             }
-            AdminDeed::Reassign { brokers, .. } => {
+            AdminDeed::Reassign { brokers, .. } | AdminDeed::Lead { brokers, .. } => {
                 let is_broker = |node: &usize| self.cluster_brokers().any(|broker| broker == *node);
                 if !brokers.iter().all(is_broker) {
                     return Err(format!("{place}.deed.brokers: not all of {brokers:?} are brokers"));

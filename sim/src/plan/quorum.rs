@@ -70,6 +70,12 @@ const REPLICAS_MAX: usize = 4;
 /// The numbers of the first of the clients that write to them, and read.
 const REPLICATED_PRODUCER: u64 = 90;
 const REPLICATED_CONSUMER: u64 = 95;
+/// One plan with replicated partitions in so many has leaders that take turns within moments.
+const FLAPPING_EVERY: u64 = 4;
+/// What is drawn of them: no other plan changes with it.
+const FLAPPING_SALT: u64 = 0x666c_6170_5f30_3538;
+/// The number of the client that writes meanwhile, before those that read.
+const FLAPPING_PRODUCER: u64 = REPLICATED_PRODUCER + 4;
 /// How long it waits at least before it stands, in milliseconds.
 const HASTY_MS: u64 = 200;
 /// How long the others wait at least.
@@ -140,6 +146,11 @@ impl Plan {
     /// Whether the plan of a seed is about a quorum.
     pub(crate) const fn is_of_a_quorum(seed: u64) -> bool {
         mix(seed ^ QUORUM_SALT).is_multiple_of(QUORUM_EVERY)
+    }
+
+    /// Whether leaders take turns within moments in the plan of a seed, if it is about a quorum with replicated partitions.
+    pub(crate) const fn may_flap(seed: u64) -> bool {
+        mix(seed ^ FLAPPING_SALT).is_multiple_of(FLAPPING_EVERY)
     }
 
     /// The plan of a seed that is about a quorum.
@@ -217,6 +228,9 @@ impl Plan {
         plan.draw_gatekeepers(&mut Draw::new(seed ^ GATEKEEPERS_SALT), duration_us);
         plan.draw_feature_updates(&mut Draw::new(seed ^ FEATURE_UPDATES_SALT), duration_us);
         plan.draw_replicated(&mut Draw::new(seed ^ REPLICATED_SALT), duration_us);
+        if Self::may_flap(seed) {
+            plan.draw_flapping(&mut Draw::new(seed ^ FLAPPING_SALT), duration_us);
+        }
         plan
     }
 
@@ -528,6 +542,101 @@ impl Plan {
         for consumer in &mut self.consumers {
             consumer.rack = Some(draw.one_of(&RACKS).to_owned());
         }
+    }
+
+    /// Has one broker lead a partition, another and then the first again, all within moments in which not everybody hears what is
+    /// written, or who leads.
+    fn draw_flapping(&mut self, draw: &mut Draw, duration_us: u64) {
+        let brokers: Vec<usize> = self.cluster_brokers().collect();
+        if !self.has_replicas() {
+            return;
+        }
+        let topic = draw.index(self.topics.len());
+        let partition = draw.i32(0, self.topics[topic].partitions - 1);
+        // A third is there to be late.
+        let replicas = brokers.len().min(3).max(self.topics[topic].replicas);
+        self.topics[topic].replicas = replicas;
+        let first = usize::try_from(partition).expect("an index") % brokers.len();
+        let those: Vec<usize> = brokers.iter().cycle().skip(first).take(replicas).copied().collect();
+        // Nobody else moves it.
+        self.administration.retain(|planned| *planned.deed.clone().place().0 != topic);
+        let mut sends = Vec::new();
+        for _ in 0..draw.between(1, 3) {
+            let at_us = draw.between(1_000_000, duration_us.max(2_000_000));
+            let gap_us = draw.one_of(&[100_000, 200_000, 500_000]);
+            self.draw_flap(draw, (topic, partition), &those, at_us, gap_us);
+            let every_us = draw.between(gap_us / 10, gap_us / 3);
+            let number = (5 * gap_us / every_us).min(20);
+            sends.extend((0..number).map(|number| SendPlan {
+                at_us: at_us - gap_us + number * every_us,
+                topic,
+                partition,
+                records: 1,
+                value_bytes: 16,
+                codec: Codec::None,
+            }));
+        }
+        sends.sort_by_key(|send| send.at_us);
+        self.producers.push(ProducerPlan {
+            client: FLAPPING_PRODUCER,
+            node: draw.one_of(&brokers),
+            acks: draw.one_of(&[0, 1, 1, 1, -1]),
+            is_idempotent: false,
+            in_flight_max: 5,
+            api_version: 13,
+            request_timeout_us: 300_000,
+            sends,
+        });
+        self.administration.sort_by_key(|planned| planned.at_us);
+        self.faults.sort_by_key(|planned| planned.at_us);
+    }
+
+    /// Once there and back. The second does not get all that the first writes; the first perhaps not what the second writes, and
+    /// somebody else hears late of both.
+    fn draw_flap(
+        &mut self,
+        draw: &mut Draw,
+        (topic, partition): (usize, i32),
+        replicas: &[usize],
+        at_us: u64,
+        gap_us: u64,
+    ) {
+        let mut lead = |at_us, brokers: Vec<usize>| {
+            let deed = AdminDeed::Lead { topic, partition, brokers };
+            self.administration.push(AdminPlan { at_us, node: replicas[0], deed });
+        };
+        let first = draw.index(replicas.len());
+        let turned = |by: usize| {
+            let order = replicas.iter().cycle().skip((first + by) % replicas.len()).take(replicas.len());
+            order.copied().collect::<Vec<usize>>()
+        };
+        lead(at_us.saturating_sub(2 * gap_us), turned(0));
+        lead(at_us + gap_us, turned(1));
+        lead(at_us + 2 * gap_us, turned(0));
+        let (one, other) = (End::Node(turned(0)[0]), End::Node(turned(1)[0]));
+        let by_us = draw.between(2, 6) * gap_us;
+        let clog = |from, to, for_us| FaultPlan { at_us, fault: Fault::Clog { from, to, by_us, for_us } };
+        self.faults.push(clog(one, other, gap_us));
+        let Some(third) = turned(0).get(2).copied().filter(|_| draw.chance(2, 3)) else {
+            self.faults.push(clog(other, one, 4 * gap_us));
+            return;
+        };
+        let for_us = draw.between(3, 5) * gap_us;
+        let late_us = at_us + draw.between(gap_us / 4, gap_us);
+        let controllers: Vec<usize> = self.controllers().collect();
+        let misses: Vec<Fault> = match draw.between(0, 3) {
+            0 => vec![Fault::Pause { node: third, for_us }],
+            1 => {
+                let deaf = |from| Fault::Clog { from: End::Node(from), to: End::Node(third), by_us, for_us };
+                controllers.into_iter().filter(|from| *from != third).map(deaf).collect()
+            }
+            _ => {
+                let (from, api) = (End::Node(third), Some(1));
+                let mute = |to| Fault::Drop { from, to: End::Node(to), api, for_us };
+                controllers.into_iter().filter(|to| *to != third).map(mute).collect()
+            }
+        };
+        self.faults.extend(misses.into_iter().map(|fault| FaultPlan { at_us: late_us, fault }));
     }
 
     /// Has an administrator move the partitions that clients write to, and elect their preferred leaders.

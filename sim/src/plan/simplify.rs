@@ -129,7 +129,7 @@ impl Plan {
             let (topic, partition) = planned.deed.place();
             visit(topic, partition.unwrap_or(&mut 0));
             let topic = *topic;
-            if let AdminDeed::Reassign { brokers, .. } = &mut planned.deed
+            if let AdminDeed::Reassign { brokers, .. } | AdminDeed::Lead { brokers, .. } = &mut planned.deed
                 && brokers.len() < self.topics[topic].min_isr.unwrap_or(1)
             {
                 brokers.clear();
