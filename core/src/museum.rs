@@ -56,6 +56,14 @@ exhibits! {
     /// records are cut off although they are whole on the disk; with several replicas the lost ones are then
     /// overwritten by others.
     A01TruncateToOwnHighWatermark = "A01", "truncate_to_own_hw";
+    /// KIP-279, KAFKA-6361: a leader says where the epoch of a follower's last record ended, and not of which epoch it speaks where it
+    /// has no such epoch. Two elections in quick succession leave two ends of the log of different epochs, and the follower keeps of
+    /// its own what is as long as the leader's: another history below what is committed later.
+    A02EpochLookupOneRound = "A02", "epoch_lookup_one_round";
+    /// KIP-320, KAFKA-7395: a follower that has found out once where its log parts from its leader's fetches from then on without
+    /// saying any epoch. Elections that it has not heard of have given the leader another log, and the leader counts what the
+    /// follower has as if it were the same.
+    A03NoEpochInFetch = "A03", "no_epoch_in_fetch";
     /// KAFKA-7128: a follower is in sync when it has what the leader takes for committed. A leader that was just elected does not
     /// know how far that is: who lacks what is committed comes in sync, and is elected next.
     A04IsrJoinAtHighWatermarkOnly = "A04", "isr_join_at_hw_only";
@@ -78,6 +86,9 @@ exhibits! {
     /// end. An append between the two is handed out although it is not committed, and a consumer acts on a record
     /// that a crash then takes back.
     A10TwoPhaseFetchBound = "A10", "two_phase_fetch_bound";
+    /// KAFKA-7164: a follower that hears of a new epoch of the same leader goes on where its log ends. It has missed an epoch in which
+    /// another led and the leader had to cut its own log, and keeps what the leader gave it before.
+    A12SkipTruncationIfSameLeader = "A12", "skip_truncate_if_same_leader";
     /// KAFKA-5634: a segment that has expired is deleted even where the high watermark has not passed it. Records go
     /// before anybody could read them, the log begins above what is committed, and readers at its end are sent away
     /// from offsets that were never out of range.

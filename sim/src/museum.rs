@@ -57,7 +57,9 @@ enum Need {
     Producers,
     /// Partitions that several brokers have, with clients that write to them: some plans about a quorum have them.
     Replicas,
-    /// The same, on brokers with several log directories.
+    /// The same, with leaders that take turns within moments.
+    Flapping,
+    /// The same as replicas, on brokers with several log directories.
     Directories,
     /// Voters, leaders among them, and brokers that follow the leader: in other plans each node is alone.
     Quorum,
@@ -83,6 +85,9 @@ const fn need(exhibit: Exhibit) -> Need {
         | Exhibit::A07AcceptFencedInIsr
         | Exhibit::A08HighWatermarkUnderMinIsr
         | Exhibit::A09HighWatermarkBeforeTruncation => Need::Replicas,
+        Exhibit::A02EpochLookupOneRound
+        | Exhibit::A03NoEpochInFetch
+        | Exhibit::A12SkipTruncationIfSameLeader => Need::Flapping,
         Exhibit::A26RecreateMissingLog => Need::Directories,
         Exhibit::A14ResumeLeadershipSameEpoch
         | Exhibit::A15VoterSkipsFlush
@@ -117,6 +122,9 @@ fn may_show(seed: u64, exhibit: Exhibit) -> bool {
     match need(exhibit) {
         Need::Producers => !Plan::is_of_a_quorum(seed),
         Need::Replicas => Plan::is_of_a_quorum(seed) && Plan::draw(seed).has_replicas(),
+        Need::Flapping => {
+            Plan::is_of_a_quorum(seed) && Plan::may_flap(seed) && Plan::draw(seed).has_flapping_leaders()
+        }
         Need::Directories => {
             let plan = Plan::is_of_a_quorum(seed).then(|| Plan::draw(seed));
             plan.is_some_and(|plan| plan.has_replicas() && plan.nodes.iter().any(|node| node.log_dirs > 1))

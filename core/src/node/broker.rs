@@ -745,7 +745,7 @@ impl Broker {
             // A log that is cut is looked at again when it is whole.
             return;
         }
-        self.fetchers.follow(id, owner, &state, own);
+        self.fetchers.follow(id, owner, &state, own, self.museum);
         let awakened = if state.leader == Some(own) {
             partition.become_leader(own, &state, lag_max, now, out)
         } else {

@@ -234,7 +234,11 @@ impl Broker {
         let partition = &self.partitions[&owner];
         let (log_start, log_end) = (partition.log().log_start(), partition.log().next_offset());
         if wanted.last_fetched_epoch != LeaderEpoch::UNKNOWN {
-            match partition.log().epochs().end_offset_for(wanted.last_fetched_epoch, log_end) {
+            let mut found = partition.log().epochs().end_offset_for(wanted.last_fetched_epoch, log_end);
+            if self.museum.has(Exhibit::A02EpochLookupOneRound) {
+                found = found.map(|(_, end)| (wanted.last_fetched_epoch, end));
+            }
+            match found {
                 None => return (None, PartState::Failed(ErrorCode::OffsetOutOfRange)),
                 Some((epoch, end)) if epoch != wanted.last_fetched_epoch || end < wanted.fetch_offset => {
                     return (Some(owner), PartState::Diverging { epoch, end });

@@ -8,7 +8,7 @@ use super::output::Output;
 use crate::controller::image::PartitionState;
 use crate::ids::{LeaderEpoch, NodeId, Offset, RequestId, TopicIdPartition};
 use crate::mark::Mark;
-use crate::museum::Exhibit;
+use crate::museum::{Exhibit, Museum};
 use crate::outbox::Outbox;
 use crate::peer::{Channel, Peer, PeerFault};
 use crate::quorum::Address;
@@ -53,6 +53,8 @@ struct Followed {
     unknown_edge: Option<Edge>,
     /// It had all that the leader took for committed when that last told of it.
     is_caught_up: bool,
+    /// The leader has answered in this epoch, and its log is this one as far as this one goes.
+    is_aligned: bool,
 }
 
 /// The two ends of a leader's log, in the order in which they are asked for.
@@ -130,7 +132,14 @@ pub(super) struct ReplicaFetchers {
 
 impl ReplicaFetchers {
     /// Follows whoever leads a partition by now, if that is another node.
-    pub(super) fn follow(&mut self, id: TopicIdPartition, owner: u32, state: &PartitionState, own: NodeId) {
+    pub(super) fn follow(
+        &mut self,
+        id: TopicIdPartition,
+        owner: u32,
+        state: &PartitionState,
+        own: NodeId,
+        museum: Museum,
+    ) {
         let leader = state.leader.filter(|leader| *leader != own);
         if self.leaders.get(&id).copied() != leader {
             self.forget(id);
@@ -139,8 +148,11 @@ impl ReplicaFetchers {
             self.leaders.insert(id, leader);
             let fetcher = self.by_leader.entry(leader).or_default();
             // News of a partition are a reason to try at once.
-            let is_caught_up = fetcher.followed.get(&id).is_some_and(|before| before.is_caught_up);
-            let followed = Followed { owner, retry_at: None, unknown_edge: None, is_caught_up };
+            let before = fetcher.followed.get(&id);
+            let is_caught_up = before.is_some_and(|before| before.is_caught_up);
+            let is_aligned = museum.has(Exhibit::A12SkipTruncationIfSameLeader)
+                && before.is_some_and(|before| before.is_aligned);
+            let followed = Followed { owner, retry_at: None, unknown_edge: None, is_caught_up, is_aligned };
             fetcher.followed.insert(id, followed);
         }
     }
@@ -243,11 +255,15 @@ impl Broker {
             .filter_map(|(id, followed)| {
                 let partition = self.partitions.get(&followed.owner)?;
                 let log = partition.log();
+                let asks_no_more = followed.is_aligned
+                    && (self.museum.has(Exhibit::A03NoEpochInFetch)
+                        || self.museum.has(Exhibit::A12SkipTruncationIfSameLeader));
+                let last_epoch = log.epochs().latest().filter(|_| !asks_no_more);
                 let told = Told {
                     fetch_offset: log.next_offset(),
                     log_start: log.log_start(),
                     leader_epoch: partition.leader_epoch(),
-                    last_fetched_epoch: log.epochs().latest().unwrap_or(LeaderEpoch::UNKNOWN),
+                    last_fetched_epoch: last_epoch.unwrap_or(LeaderEpoch::UNKNOWN),
                 };
                 Some((id, told))
             })
@@ -256,11 +272,12 @@ impl Broker {
         if wanted.is_empty() {
             return None;
         }
+        let says_epoch = !self.museum.has(Exhibit::A03NoEpochInFetch);
         let mut topics: Vec<FetchTopic> = Vec::new();
         for (id, told) in wanted.iter().filter(|(id, told)| fetcher.told.get(id) != Some(told)) {
             let partition = FetchPartition {
                 partition: id.partition,
-                current_leader_epoch: told.leader_epoch.0,
+                current_leader_epoch: if says_epoch { told.leader_epoch.0 } else { LeaderEpoch::UNKNOWN.0 },
                 fetch_offset: told.fetch_offset.0,
                 last_fetched_epoch: told.last_fetched_epoch.0,
                 log_start_offset: told.log_start.0,
@@ -481,6 +498,7 @@ impl Broker {
         self.arm_log_timer(owner);
         if let Some(followed) = self.fetchers.followed_mut(id) {
             followed.is_caught_up = is_caught_up;
+            followed.is_aligned = true;
         }
         if !is_whole {
             out.sometimes(Mark::ReplicaFetchedDamage);
