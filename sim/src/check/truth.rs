@@ -344,6 +344,11 @@ impl LogTruth {
         Ok(())
     }
 
+    /// Whether it was cut, and nothing was appended since.
+    pub(super) fn was_just_cut(&self) -> bool {
+        !self.cut_off.is_empty()
+    }
+
     /// A file was cut to a length by who knows better than this log what belongs there.
     pub(super) fn cut(&mut self, file: &str, len: u64) {
         let is_cut = |batch: &TrueBatch| *batch.file == *file && batch.end() > len;
