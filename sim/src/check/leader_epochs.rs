@@ -83,6 +83,7 @@ mod tests {
     use super::FILE;
     use crate::check::Violation;
     use crate::check::example::{Life, assert_violates, at, batch, file, segment};
+    use sordini_core::storage_op::StorageOp;
     use sordini_protocol::batch::BatchParams;
 
     /// A log of offsets 0 and 1 in epoch 0, 2 in epoch 3.
@@ -134,6 +135,20 @@ mod tests {
         let mut life = self::life();
         life.lose_power().expect("all is durable");
         assert_violates(life.checks.on_running(&life.disk).map(drop), "leader_epochs", "is absent");
+    }
+
+    #[test]
+    fn beside_a_log_that_was_cut_it_is_found_to_be_wrong_when_the_log_goes_on() {
+        let mut life = life();
+        write(&mut life, "0\n2\n0 0\n3 2\n").expect("so it is");
+        life.checks.is_member = true;
+        let len = life.disk.contents(segment(0).as_str()).expect("it was written").len() / 3;
+        life.push(StorageOp::Truncate { file: segment(0), len }).expect("its leader's log ends there");
+        life.push(StorageOp::Sync { file: segment(0) }).expect("it stays so");
+        life.settle();
+        life.checks.on_quiet_disk(&life.disk).expect("it is written when the log is opened");
+        life.write(&segment(0), batch(at(1), 10, "b")).expect("a log goes on");
+        assert_violates(life.checks.on_quiet_disk(&life.disk), "leader_epochs", "says [(0, 0), (3, 2)]");
     }
 
     #[test]

@@ -641,12 +641,8 @@ impl Checks {
             }
         }
         let expired = self.expired_ms();
-        // What lies beside a log that is cut is written anew when that is done.
-        let whole = self.logs.iter_mut().filter(|(dir, log)| !given_up(dir) && !log.was_just_cut());
-        for (dir, log) in whole {
-            let epochs = truth::contents_to_be(disk, &format!("{dir}/{}", leader_epochs::FILE));
-            leader_epochs::check(dir, log, epochs.as_ref())?;
-            producer_state::check(dir, log, expired, disk)?;
+        for (dir, log) in self.logs.iter_mut().filter(|(dir, _)| !given_up(dir)) {
+            check_beside(dir, log, expired, disk)?;
         }
         Ok(std::mem::take(&mut self.shortened))
     }
@@ -720,9 +716,7 @@ impl Checks {
                 self.partitions.values().find(|planned| replica_of(&planned.dir) == replica_of(dir));
             let interval = planned.map_or(INDEX_INTERVAL_DEFAULT, |planned| planned.index_interval);
             index_recomputation::check(dir, log, disk, interval, &mut self.verified_indexes)?;
-            let epochs = disk.contents(&format!("{dir}/{}", leader_epochs::FILE)).map(Contents::all);
-            leader_epochs::check(dir, log, epochs.as_ref())?;
-            producer_state::check(dir, log, expired, disk)?;
+            check_beside(dir, log, expired, disk)?;
         }
         checkpoint_files::check_all(disk)
     }
@@ -948,6 +942,16 @@ impl Checks {
 /// The truth of the log in a directory.
 fn log_of<'a>(logs: &'a mut BTreeMap<Arc<str>, LogTruth>, dir: &Arc<str>, disk: &Disk) -> &'a mut LogTruth {
     logs.entry(Arc::clone(dir)).or_insert_with_key(|dir| LogTruth::begin(dir, disk))
+}
+
+/// Looks at what lies beside a log. Beside one that is cut it is written anew when that is done, which appends tell.
+fn check_beside(dir: &str, log: &mut LogTruth, expired: i64, disk: &Disk) -> Result<(), Violation> {
+    if log.was_just_cut() {
+        return Ok(());
+    }
+    let epochs = truth::contents_to_be(disk, &format!("{dir}/{}", leader_epochs::FILE));
+    leader_epochs::check(dir, log, epochs.as_ref())?;
+    producer_state::check(dir, log, expired, disk)
 }
 
 /// The limits of the log in a directory; what is not the plan's has none.
