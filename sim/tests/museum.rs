@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 /// How many items a plan may have when it is shrunk.
 const ITEMS_MAX: usize = 12;
 /// How many runs shrinking may take, twice as many as the most that was measured.
-const RUNS_MAX: u64 = 1_000;
+const RUNS_MAX: u64 = 1_500;
 
 macro_rules! found {
     ($($name:ident: $exhibit:ident, from $from:literal, within $within:literal;)*) => {
@@ -33,7 +33,8 @@ macro_rules! found {
 // From the lowest seed that fails, within three times as many seeds as there are up to it, and at least 30.
 found! {
     a_log_cut_to_an_old_high_watermark_is_found: A01TruncateToOwnHighWatermark, from 0, within 30;
-    // 796 and 1_200 fail too, with a follower that gets no further, which is only told at the end of a long run.
+    // 796 and 1_200 fail too, with a follower that gets no further, which is only told at the end of a long run; 2_219 takes more
+    // than twice as many runs to be made small.
     an_end_of_an_unnamed_epoch_is_found: A02EpochLookupOneRound, from 2_381, within 7_146;
     fetches_without_epochs_are_found: A03NoEpochInFetch, from 11_757, within 35_274;
     a_life_that_counts_for_the_next_is_found: A06IgnoreBrokerEpochInAlterPartition, from 332, within 999;
@@ -47,8 +48,7 @@ found! {
     a_leader_that_resumes_its_epoch_is_found: A14ResumeLeadershipSameEpoch, from 3, within 30;
     a_voter_that_fetches_before_it_syncs_is_found: A15VoterSkipsFlush, from 3, within 30;
     a_commit_by_what_earlier_epochs_wrote_is_found: A16HighWatermarkAtEpochStart, from 3, within 30;
-    // 293 fails too, and takes several times as many runs to be made small.
-    a_vote_that_is_forgotten_is_found: A17ClearVoteOnStepDown, from 336, within 1_011;
+    a_vote_that_is_forgotten_is_found: A17ClearVoteOnStepDown, from 293, within 882;
     a_leader_that_nobody_follows_is_found: A18NoCheckQuorum, from 145, within 438;
     voters_that_change_too_early_are_found: A19ReconfigWithoutOwnCommit, from 179, within 540;
     a_voter_that_is_known_by_its_number_alone_is_found: A20VoterIdentityWithoutDirectoryId, from 162, within 489;
@@ -57,10 +57,11 @@ found! {
     a_metadata_log_that_time_shortens_is_found: A23MetadataLogTimeRetention, from 1, within 30;
     a_controller_that_writes_what_was_so_before_is_found: A24ControllerWriteUnfenced, from 173, within 519;
     a_move_that_is_done_too_early_is_found: A25ReassignDoneOnAddingOnly, from 3, within 30;
+    // 756 and 1_945 fail too, and take more runs to be made small.
     a_log_that_comes_back_empty_is_found: A26RecreateMissingLog, from 2_827, within 8_481;
     a_resent_batch_that_is_refused_is_found: A32DedupeWindowZero, from 0, within 30;
     producer_ids_handed_out_twice_are_found: A37PersistCurrentProducerIdBlock, from 3, within 30;
-    a_marker_that_is_left_in_place_is_found: A42MarkerDeletedAfterLoad, from 13, within 42;
+    a_marker_that_is_left_in_place_is_found: A42MarkerDeletedAfterLoad, from 8, within 30;
     an_epoch_file_that_is_not_synced_is_found: A43EpochFileNoSync, from 0, within 30;
     an_epoch_zero_that_is_passed_over_is_found: A44SkipEpochZero, from 23, within 72;
     state_that_changes_before_the_append_is_found: A45MutateStateBeforeAppend, from 1, within 30;
