@@ -373,11 +373,14 @@ impl ReplicationChecks {
         seen.is_none_or(|seen| seen.said != Some(said))
     }
 
-    /// Whether a broker has begun or ceased to lead a partition since it was heard last.
+    /// Whether a broker has begun or ceased to lead a partition since it was heard last, or follows somebody who takes less of it
+    /// for committed, as a new leader may at first.
     #[must_use]
     pub fn is_other_leadership(&self, node: usize, place: Place, said: Said) -> bool {
-        let seen = self.truths.get(&place).and_then(|truth| truth.copies.get(&node));
-        seen.and_then(|seen| seen.said?.leads) != said.leads
+        let before = self.truths.get(&place).and_then(|truth| truth.copies.get(&node)?.said);
+        let takes_less = |before: Said| said.high_watermark < before.high_watermark;
+        before.and_then(|before| before.leads) != said.leads
+            || (said.leads.is_none() && before.is_some_and(takes_less))
     }
 
     /// A broker says something new of a partition. Answers how many committed records were lost.
