@@ -138,7 +138,7 @@ impl<'a> Story<'a> {
             for (index, topic) in facts.plan.topics.iter().enumerate() {
                 for partition in 0..topic.partitions {
                     let place = (cluster, index, partition);
-                    if is_written_by_admins_and_another(facts.plan, place) {
+                    if is_written_by_admins_and_lost(facts, place) {
                         continue;
                     }
                     story.places.insert(place, u32::try_from(story.contracts.len()).expect("not that many"));
@@ -336,13 +336,15 @@ fn clients(facts: &Facts<'_>) -> BTreeMap<u64, Client> {
     producers.chain(consumers).chain(auditors).collect()
 }
 
-/// Whether a partition is created again, and an administrator writes to it. What he writes is no part of the history, and who
-/// has read it seems to have passed over what stands at its offset since.
-fn is_written_by_admins_and_another(plan: &Plan, (cluster, topic, partition): Place) -> bool {
+/// Whether an administrator writes to a partition, and what he writes may be gone: it was lost, or the topic is created again.
+/// It is no part of the history, and who has read it seems to have passed over what stands at its offset since.
+fn is_written_by_admins_and_lost(facts: &Facts<'_>, place: Place) -> bool {
+    let (plan, (cluster, topic, partition)) = (facts.plan, place);
     let deeds = || plan.administration.iter().filter(|planned| planned.node == cluster).map(|it| &it.deed);
     let writes = |deed: &AdminDeed| matches!(deed, AdminDeed::WriteSpoiled { topic: to, partition: at, .. } if (*to, *at) == (topic, partition));
-    deeds().any(writes)
-        && deeds().any(|deed| matches!(deed, AdminDeed::RecreateTopic { topic: of } if *of == topic))
+    let is_another =
+        || deeds().any(|deed| matches!(deed, AdminDeed::RecreateTopic { topic: of } if *of == topic));
+    deeds().any(writes) && (facts.lossy.contains(&place) || is_another())
 }
 
 /// What is promised of a partition.

@@ -23,10 +23,11 @@ pub(super) fn check<'a>(
     let Some(committed) = truth.committed_at(base_offset) else {
         return violation(format!("and is committed up to {}", truth.end()));
     };
-    // Whoever lost its power since may have had it.
+    // Whoever lost its power since may have had it, and whose log begins behind it had it and has deleted it.
     let had = |(copy, loss): &(Copy<'_>, Loss)| {
         let may_have_lost = loss.at_us.is_some_and(|at_us| at_us >= committed.appended_us);
-        may_have_lost || copy.disk.is_damaged() || copy.has(committed.batch)
+        let has_deleted = copy.log.is_some_and(|log| log.first_base() > base_offset);
+        may_have_lost || has_deleted || copy.disk.is_damaged() || copy.has(committed.batch)
     };
     let holders = copies.filter(had).count();
     if holders < min_isr {
