@@ -21,7 +21,7 @@ pub struct Signature(
 );
 
 /// The properties: the files of [`crate::check`], and what the world itself sees.
-const PROPERTIES: [&str; 53] = [
+const PROPERTIES: [&str; 54] = [
     "access_control",
     "acknowledged_data",
     "answers",
@@ -57,6 +57,7 @@ const PROPERTIES: [&str; 53] = [
     "node_lives",
     "one_history",
     "one_leader",
+    "one_topic",
     "one_vote",
     "own_disk",
     "partition_leaders",

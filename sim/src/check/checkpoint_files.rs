@@ -9,6 +9,7 @@ use super::{Violation, leader_epochs, log_dir_of, producer_state};
 use crate::disk::{Contents, Disk};
 use bytes::Bytes;
 use sordini_core::storage_op::{StorageOp, StoragePath};
+use sordini_protocol::wire::Uuid;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 const META: &str = "meta.properties";
 const QUORUM_STATE: &str = "quorum-state";
-const PARTITION_METADATA: &str = "partition.metadata";
+pub(super) const PARTITION_METADATA: &str = "partition.metadata";
 
 /// What of the small files has to be remembered.
 #[derive(Clone, Debug, Default)]
@@ -216,6 +217,11 @@ fn quorum_state(bytes: &Bytes) -> Result<(i64, i64, i64), String> {
     let number =
         |key: &str| state.get(key).and_then(serde_json::Value::as_i64).ok_or_else(|| format!("has no {key}"));
     Ok((number("leaderEpoch")?, number("votedId")?, number("leaderId")?))
+}
+
+/// The topic that a `partition.metadata` names.
+pub(super) fn topic_id(bytes: &Bytes) -> Option<Uuid> {
+    value(bytes, "topic_id", ':').ok()?.parse().ok()
 }
 
 /// The value of a line `key<separator>value`.

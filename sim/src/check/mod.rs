@@ -16,6 +16,7 @@ mod log_prefix;
 mod metadata_snapshots;
 mod moved_logs;
 mod no_duplicates;
+mod one_topic;
 mod producer_ids;
 mod producer_state;
 mod quorum;
@@ -27,6 +28,7 @@ mod truthful_view;
 mod unique_batch;
 
 pub(crate) use history::{Facts, check as check_history};
+pub(crate) use one_topic::SentRecords;
 pub use quorum::{Hosted, Image, Moment, QuorumChecks, Reading, VoterSet};
 pub(crate) use quorum::{directory_of, voters_on};
 pub use replication::{Copy, News, ReplicationChecks, Said, Trusted};
@@ -40,6 +42,7 @@ use moved_logs::{is_copy, replica_of};
 use sordini_core::node::PartitionView;
 use sordini_core::storage_op::{StorageFault, StorageOp, StoragePath};
 use sordini_protocol::messages::{FetchResponse, InitProducerIdResponse, MetadataResponse};
+use sordini_protocol::wire::Uuid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -111,7 +114,7 @@ pub struct Checks {
     /// Whether the node is one of several of a cluster: its logs follow those of others, and what it knows is not the newest.
     is_member: bool,
     /// The partitions of the plan whose directories have gone from a member of a cluster, until somebody asks.
-    gone: Vec<(usize, i32)>,
+    gone: Vec<Gone>,
     /// Copies of logs, by the names that they had and were about to get when a crash came.
     named_at_crash: Vec<(Arc<str>, Arc<str>)>,
     /// Whether the node has several log directories, and a partition lies in one or another.
@@ -130,8 +133,17 @@ struct PlannedPartition {
     has_log_append_time: bool,
     index_interval: u64,
     limits: LogLimits,
-    /// Where others that led it said that it starts.
-    leaders_start: i64,
+    /// Where others that led it said that it starts, by the topics that have had the name.
+    leaders_starts: BTreeMap<Uuid, i64>,
+}
+
+/// A directory of a partition of the plan has gone.
+#[derive(Clone, Copy, Debug)]
+pub struct Gone {
+    /// The partition.
+    pub place: (usize, i32),
+    /// The topic that it was of, if anybody has said so.
+    pub topic_id: Option<Uuid>,
 }
 
 /// Where the metadata log lies on every disk.
@@ -169,7 +181,7 @@ impl Checks {
                     has_log_append_time: topic.log_append_time,
                     index_interval: u64::from(topic.index_interval_bytes),
                     limits: LogLimits::of(topic, &plan.nodes[node]),
-                    leaders_start: 0,
+                    leaders_starts: BTreeMap::new(),
                 };
                 partitions.insert((index, partition), planned);
             }
@@ -379,6 +391,12 @@ impl Checks {
 
     fn on_replace(&mut self, file: &StoragePath, bytes: &Bytes, disk: &Disk) -> Result<(), Violation> {
         self.checkpoint_files.check(file, bytes, &mut self.logs, disk)?;
+        if file.name() == checkpoint_files::PARTITION_METADATA
+            && let Some(log) = self.logs.get_mut(file.parent()).filter(|log| log.topic_id().is_none())
+            && let Some(topic_id) = checkpoint_files::topic_id(bytes)
+        {
+            log.note_topic(topic_id);
+        }
         self.agree_on_start(file.parent());
         let expired = self.expired_ms();
         // What a node that recovers writes of a log is looked at when it has recovered it.
@@ -409,8 +427,10 @@ impl Checks {
             if self.is_member {
                 // Whether it may go is for the checks of replicas to say.
                 let dir = path.as_str();
-                self.gone
-                    .extend(self.partitions.iter().find(|(_, it)| *it.dir == *dir).map(|(place, _)| *place));
+                let place = self.partitions.iter().find(|(_, it)| *it.dir == *dir).map(|(place, _)| *place);
+                // After a crash it may be an earlier log that has its name still.
+                let topic_id = truth::topic_id_to_be(dir, disk);
+                self.gone.extend(place.map(|place| Gone { place, topic_id }));
             } else if self.partitions.values().any(|planned| *planned.dir == *path.as_str()) {
                 retention::check_directory(path, &self.unwanted)?;
             }
@@ -456,18 +476,20 @@ impl Checks {
         self.high_watermarks.remove(&place);
     }
 
-    /// Somebody else has deleted the records of a partition below an offset, and this node is to follow, if not now, then when
-    /// it gets a replica.
-    pub fn allow_start(&mut self, place: (usize, i32), offset: i64) {
+    /// Somebody else has deleted the records of a partition of a topic below an offset, and this node is to follow, if not now,
+    /// then when it gets a replica.
+    pub fn allow_start(&mut self, place: (usize, i32), topic_id: Uuid, offset: i64) {
         let Some(planned) = self.partitions.get_mut(&place) else { return };
-        planned.leaders_start = planned.leaders_start.max(offset);
-        for (_, log) in self.logs.iter_mut().filter(|(dir, _)| replica_of(dir) == replica_of(&planned.dir)) {
+        let start = planned.leaders_starts.entry(topic_id).or_default();
+        *start = offset.max(*start);
+        let logs = self.logs.iter_mut().filter(|(dir, _)| replica_of(dir) == replica_of(&planned.dir));
+        for (_, log) in logs.filter(|(_, log)| log.is_of(topic_id)) {
             log.allow_start(offset);
         }
     }
 
     /// The partitions of the plan whose directories have gone since somebody asked.
-    pub fn take_gone(&mut self) -> Vec<(usize, i32)> {
+    pub fn take_gone(&mut self) -> Vec<Gone> {
         std::mem::take(&mut self.gone)
     }
 
@@ -678,6 +700,9 @@ impl Checks {
             return Ok(());
         }
         for view in views {
+            if let Some(log) = self.logs.get_mut(view.dir) {
+                one_topic::check(&view, log)?;
+            }
             match self.logs.get_mut(view.dir) {
                 // What was true of the log stays true as long as it ends where it did.
                 Some(log) if log.is_seen(&view) => {}
@@ -821,7 +846,7 @@ impl Checks {
     pub fn on_fetched(
         &mut self,
         response: &FetchResponse,
-        topic_of: impl Fn(&str, sordini_protocol::wire::Uuid) -> Option<usize>,
+        topic_of: impl Fn(&str, Uuid) -> Option<usize>,
         requested: &BTreeMap<(usize, i32), i64>,
         disk: &Disk,
     ) -> Result<(), Violation> {

@@ -65,7 +65,8 @@ impl Checks {
         let replica = replica_of(dir);
         let of_leaders = self.partitions.values().filter(|planned| replica_of(&planned.dir) == replica);
         let of_logs = self.logs.iter().filter(|(other, _)| replica_of(other) == replica);
-        let limits = of_leaders.map(|planned| planned.leaders_start);
+        let topic_id = self.logs.get(dir).and_then(LogTruth::topic_id);
+        let limits = of_leaders.filter_map(|planned| planned.leaders_starts.get(&topic_id?).copied());
         let limit = limits.chain(of_logs.map(|(_, log)| log.start_limit())).max();
         if let Some((log, limit)) = self.logs.get_mut(dir).zip(limit) {
             log.allow_start(limit);

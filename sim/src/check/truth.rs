@@ -1,6 +1,7 @@
 //! What was really appended to a log, by whoever looks at the node's storage operations from outside.
 
 use super::batches::Batches;
+use super::checkpoint_files::{PARTITION_METADATA, topic_id};
 use super::unique_batch::LostBatches;
 use crate::disk::{Contents, Disk};
 use crate::plan::CrashKind;
@@ -8,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use sordini_core::node::PartitionView;
 use sordini_core::storage_op::{StorageOp, StoragePath};
 use sordini_protocol::batch::{BatchError, BatchHeader, HEADER_LEN};
+use sordini_protocol::wire::Uuid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -138,6 +140,8 @@ pub struct LogTruth {
     /// The log as it was before all of it was given up, as long as nothing was appended since: until its files are gone a crash
     /// may bring it back.
     given_up: Option<Box<Self>>,
+    /// The topic that it is of, as far as anybody has said so.
+    topic_id: Option<Uuid>,
     /// The offset at which `batches` begin.
     origin: i64,
     /// How many batches, from the first, lie in segments that the node has deleted.
@@ -248,7 +252,25 @@ pub(super) struct Extent {
 impl LogTruth {
     /// A log that begins. `dir` may still be that of an earlier one.
     pub(super) fn begin(dir: &Arc<str>, disk: &Disk) -> Self {
-        Self { behind: is_going(disk, dir).then(|| Arc::clone(dir)), ..Self::default() }
+        let behind = is_going(disk, dir).then(|| Arc::clone(dir));
+        Self { behind, topic_id: topic_id_to_be(dir, disk), ..Self::default() }
+    }
+
+    /// Whether it is of the topic of an id, or may be, since nobody has said of which it is.
+    #[must_use]
+    pub fn is_of(&self, topic_id: Uuid) -> bool {
+        self.topic_id.is_none_or(|it| it == topic_id)
+    }
+
+    /// The topic that it is of, if anybody has said so.
+    #[must_use]
+    pub const fn topic_id(&self) -> Option<Uuid> {
+        self.topic_id
+    }
+
+    /// Somebody says of which topic it is.
+    pub(super) const fn note_topic(&mut self, topic_id: Uuid) {
+        self.topic_id = Some(topic_id);
     }
 
     /// The batches, in the order of their offsets; those of deleted segments are among them.
@@ -379,6 +401,7 @@ impl LogTruth {
         // A log that was given up twice is that of the first time.
         let given_up = before.given_up.take().unwrap_or_else(|| Box::new(before));
         *self = Self {
+            topic_id: given_up.topic_id,
             origin: base,
             // What may be missing stays so, where the first batch holds the start.
             start_limit: base.max(allowed),
@@ -400,6 +423,7 @@ impl LogTruth {
         batches.extend(before.cloned());
         let count = batches.len();
         Self {
+            topic_id: of.topic_id,
             origin: if count == 0 { base } else { of.origin },
             batches,
             deleted: count,
@@ -762,6 +786,11 @@ pub(super) fn contents_to_be(disk: &Disk, file: &str) -> Option<Bytes> {
         }
     }
     contents
+}
+
+/// The topic that the directory of a log is of by what it holds once all that is under way has taken effect.
+pub(super) fn topic_id_to_be(dir: &str, disk: &Disk) -> Option<Uuid> {
+    topic_id(&contents_to_be(disk, &format!("{dir}/{PARTITION_METADATA}"))?)
 }
 
 /// The base offset in a segment's name.

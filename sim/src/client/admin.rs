@@ -156,6 +156,10 @@ impl Admin {
                 Entry { partition, offset, ..entry(Operation::DeleteRecords, &topic.name) }
             };
             request.topics.iter().map(of_topic).collect()
+        } else if let (AnyRequest::DeleteTopics(_), Some(AdminDeed::RecreateTopic { topic })) =
+            (request, self.deed())
+        {
+            vec![entry(Operation::DeleteTopic, &Str::from(&*self.topics[*topic].name))]
         } else if let AnyRequest::IncrementalAlterConfigs(request) = request
             && matches!(self.deed(), Some(AdminDeed::AlterConfig { .. }))
         {
@@ -471,6 +475,10 @@ impl Admin {
         } else if let AnyResponse::DeleteTopics(response) = body {
             let Some(topic) = response.responses.first() else { return };
             let error = ErrorCode::from_i16(topic.error_code);
+            if let Some(AdminDeed::RecreateTopic { topic }) = self.deed() {
+                let name = Str::from(&*self.topics[*topic].name);
+                self.note(now, &name, error, None, out);
+            }
             if matches!(error, ErrorCode::None | ErrorCode::UnknownTopicId) {
                 self.on_deleted();
             } else {

@@ -872,7 +872,7 @@ impl AdminDeed {
 
     /// Whether it is of the one and of the other.
     pub(crate) const fn is_of_any(&self) -> bool {
-        matches!(self, Self::DeleteRecords { .. })
+        matches!(self, Self::DeleteRecords { .. } | Self::RecreateTopic { .. } | Self::AddPartitions { .. })
     }
 
     /// The topic and, if it is about one, the partition.
@@ -1013,6 +1013,12 @@ impl Plan {
     pub fn cluster_brokers(&self) -> impl Iterator<Item = usize> {
         let is_broker = |role: NodeRole| role.is_member() && role.is_broker();
         (0..self.nodes.len()).filter(move |node| is_broker(self.nodes[*node].role))
+    }
+
+    /// Whether somebody deletes a topic and creates it again.
+    pub(crate) fn recreates_topics(&self) -> bool {
+        let is_recreation = |planned: &AdminPlan| matches!(planned.deed, AdminDeed::RecreateTopic { .. });
+        self.administration.iter().any(is_recreation)
     }
 
     /// Whether there are partitions that several brokers have.

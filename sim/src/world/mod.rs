@@ -17,7 +17,7 @@ mod queue;
 mod replicas;
 mod traffic;
 
-use crate::check::{Checks, Hosted, Image, QuorumChecks, ReplicationChecks, Violation};
+use crate::check::{Checks, Hosted, Image, QuorumChecks, ReplicationChecks, SentRecords, Violation};
 use crate::client::{
     Admin, Client, ClientOutbox, ConfigReader, Configurator, Consumer, Gatekeeper, Observer, Operator,
     PretendBroker, Producer, Surroundings,
@@ -243,6 +243,8 @@ pub struct World {
     cluster_id: Uuid,
     topic_ids: BTreeMap<Uuid, usize>,
     topic_names: Arc<[Str]>,
+    /// What was sent where, if a topic of the plan is created again.
+    sent_records: Option<SentRecords>,
     trace: Trace,
     history: Vec<Entry>,
     losses: Vec<String>,
@@ -322,6 +324,7 @@ impl World {
             cluster_id: new_cluster_id(field, 0, 0),
             topic_ids: BTreeMap::new(),
             topic_names,
+            sent_records: plan.recreates_topics().then(SentRecords::default),
             trace: Trace::new(telling),
             history: Vec::new(),
             losses: Vec::new(),

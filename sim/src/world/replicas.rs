@@ -2,7 +2,7 @@
 
 use super::machine::Machine;
 use super::{Failure, World};
-use crate::check::{Copy, News, QuorumChecks, Trusted};
+use crate::check::{Copy, Gone, News, QuorumChecks, Trusted};
 use crate::marks::WorldMark;
 use crate::trace::Kind;
 use sordini_protocol::wire::Str;
@@ -13,6 +13,11 @@ impl World {
         let process = self.machines[node].process.as_ref();
         if self.replication_checks.are_off() || process.is_none_or(|it| it.running_since.is_none()) {
             return Ok(());
+        }
+        let Self { machines, quorum_checks, topic_names, replication_checks, .. } = self;
+        if replication_checks.metadata_end() != quorum_checks.metadata_end() {
+            let outside = Outside { machines, quorum_checks, topic_names };
+            replication_checks.begin_topics(|place| outside.trusted(place));
         }
         let losses = self.hear(node, news)?;
         let Self { machines, quorum_checks, topic_names, replication_checks, .. } = self;
@@ -40,23 +45,28 @@ impl World {
     }
 
     /// Hands what a node says of its partitions to the checks. Answers what was lost.
-    fn hear(&mut self, node: usize, news: News) -> Result<Vec<Lost>, Failure> {
+    fn hear(&mut self, node: usize, mut news: News) -> Result<Vec<Lost>, Failure> {
         let Self { machines, quorum_checks, topic_names, replication_checks, .. } = self;
+        // Followers delete what their leader has deleted.
+        for (place, said) in news.iter().filter(|(_, said)| said.leads.is_some()) {
+            let allow = |machine: &mut Machine| {
+                machine.checks.allow_start(*place, said.topic_id, said.log_start);
+            };
+            machines.iter_mut().for_each(allow);
+        }
+        news.retain(|(place, said)| replication_checks.is_current(*place, *said));
         for (place, said) in &news {
             if replication_checks.is_other_leadership(node, *place, *said) {
                 machines[node].checks.forget_high_watermark(*place);
             }
         }
-        // Followers delete what their leader has deleted.
-        for (place, said) in news.iter().filter(|(_, said)| said.leads.is_some()) {
-            machines.iter_mut().for_each(|machine| machine.checks.allow_start(*place, said.log_start));
-        }
         let gone = machines[node].checks.take_gone();
         let outside = Outside { machines, quorum_checks, topic_names };
         let copies = |place, node| outside.copy(place, node);
         let trusted = |place| outside.trusted(place);
-        for place in gone {
-            replication_checks.on_gone(node, place, trusted(place))?;
+        for Gone { place, topic_id } in gone {
+            let is_it = |trusted: &Trusted<'_>| topic_id.is_none_or(|id| id == trusted.topic_id);
+            replication_checks.on_gone(node, place, trusted(place).filter(is_it))?;
         }
         let (mut losses, mut is_all_judged) = (Vec::new(), true);
         for (place, said) in news {
@@ -140,8 +150,10 @@ struct Outside<'a> {
 impl<'a> Outside<'a> {
     fn copy(self, (topic, partition): (usize, i32), node: usize) -> Copy<'a> {
         let machine = &self.machines[node];
+        let topic_id = self.quorum_checks.topic_id(&self.topic_names[topic]);
+        let log = machine.checks.log(topic, partition);
         Copy {
-            log: machine.checks.log(topic, partition),
+            log: log.filter(|log| topic_id.is_some_and(|id| log.is_of(id))),
             disk: &machine.disk,
             is_running: machine.process.as_ref().is_some_and(|process| process.running_since.is_some()),
             broker_epoch: self.quorum_checks.broker_epoch(node),

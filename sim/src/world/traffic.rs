@@ -6,7 +6,7 @@ use super::{
     AUDITOR_FIRST, EVENT_CLOSE, EVENT_CLOSED, EVENT_NO_RESPONSE, EVENT_REQUEST, EVENT_RESPONSE, Event,
     Failure, ToClient, ToNode, World,
 };
-use crate::check::{Acknowledged, ReplicationChecks};
+use crate::check::{Acknowledged, Checks, ReplicationChecks};
 use crate::client::{Action, Client, Known};
 use crate::field::Place;
 use crate::marks::WorldMark;
@@ -63,6 +63,9 @@ impl World {
             .map_err(|sentence| self.violation("wire", sentence))?;
         self.marks.count(WorldMark::RequestEncoded, u64::from(is_encoded));
         let mut produced = if let AnyRequest::Produce(produce) = &body {
+            if let Some(sent_records) = &mut self.sent_records {
+                sent_records.on_sent(produce);
+            }
             sent_batches(produce, &self.topic_names, &self.topic_ids)
         } else {
             Vec::new()
@@ -84,7 +87,11 @@ impl World {
         }
         if let AnyRequest::DeleteTopics(request) = &body {
             for index in request.topics.iter().filter_map(|topic| self.topic_ids.get(&topic.topic_id)) {
-                self.machines[node].checks.on_delete_topic(&self.topic_names[*index]);
+                // Members of a cluster delete it all.
+                let is_asked = |at: usize| at == node || self.plan.nodes[at].role.is_member();
+                for (_, machine) in self.machines.iter_mut().enumerate().filter(|(at, _)| is_asked(*at)) {
+                    machine.checks.on_delete_topic(&self.topic_names[*index]);
+                }
             }
         } else if let AnyRequest::CreatePartitions(request) = &body {
             for topic in &request.topics {
@@ -356,14 +363,17 @@ impl World {
                         continue;
                     }
                     let sent = Acknowledged { base_offset: partition.base_offset, ..sent.clone() };
-                    let end = |checks: &crate::check::Checks| {
+                    let end = |checks: &Checks| {
                         checks.log(sent.topic, sent.partition).map_or(0, |log| log.acknowledged_end())
                     };
                     let before = end(&machine.checks);
                     machine.checks.on_acknowledged(&sent, &machine.disk)?;
-                    if sent.acks == -1 && !self.replication_checks.are_off() {
-                        let place = (sent.topic, sent.partition);
-                        self.replication_checks.on_acknowledged(node, place, sent.base_offset);
+                    let place = (sent.topic, sent.partition);
+                    if sent.acks == -1
+                        && !self.replication_checks.are_off()
+                        && let Some(topic_id) = meant(topic.topic_id, &machine.checks, place)
+                    {
+                        self.replication_checks.on_acknowledged(node, place, topic_id, sent.base_offset);
                     }
                     let acknowledged = (end(&machine.checks) - before).unsigned_abs();
                     self.marks.count(WorldMark::RecordAcknowledged, acknowledged);
@@ -380,7 +390,10 @@ impl World {
             let topic_of = |name: &str, id| topic_index(names, ids, name, id);
             machine.checks.on_fetched(response, topic_of, &requested, &machine.disk)?;
             if !self.replication_checks.are_off() {
-                note_reads(&mut self.replication_checks, node, response, topic_of);
+                note_reads(&mut self.replication_checks, node, &machine.checks, response, topic_of);
+            }
+            if let Some(sent_records) = self.sent_records.as_ref().filter(|_| !machine.disk.is_damaged()) {
+                sent_records.check(node, response)?;
             }
             let mentioned: usize = response.responses.iter().map(|topic| topic.partitions.len()).sum();
             if response.session_id != 0 && mentioned < requested.len() {
@@ -594,7 +607,7 @@ impl World {
     /// Whether something has happened that takes records from the end of a log of the node.
     fn may_have_lost_records(&self, node: usize) -> bool {
         let is_recreation = |planned: &AdminPlan| {
-            planned.node == node
+            (planned.node == node || self.plan.nodes[node].role.is_member())
                 && planned.at_us <= self.now
                 && matches!(planned.deed, AdminDeed::RecreateTopic { .. })
         };
@@ -644,10 +657,17 @@ impl World {
     }
 }
 
+/// The topic that an answer is about, of those that have had the name: that of its id, or, where it has none, that of which the
+/// node's log is.
+fn meant(topic_id: Uuid, checks: &Checks, (topic, partition): (usize, i32)) -> Option<Uuid> {
+    if topic_id.is_zero() { checks.log(topic, partition)?.topic_id() } else { Some(topic_id) }
+}
+
 /// Has the checks look at the batches that a node hands to a reader.
 fn note_reads(
     checks: &mut ReplicationChecks,
     node: usize,
+    of_node: &Checks,
     response: &FetchResponse,
     topic_of: impl Fn(&str, Uuid) -> Option<usize>,
 ) {
@@ -656,8 +676,10 @@ fn note_reads(
         for partition in topic.partitions.iter().filter(|partition| partition.error_code == 0) {
             let Some(Records::Bytes(bytes)) = &partition.records else { continue };
             let mut rest = bytes.clone();
+            let place = (index, partition.partition_index);
+            let Some(topic_id) = meant(topic.topic_id, of_node, place) else { continue };
             while let Ok(Some(batch)) = Batch::first_of(&mut rest) {
-                checks.on_read(node, (index, partition.partition_index), batch.header());
+                checks.on_read(node, place, topic_id, batch.header());
             }
         }
     }

@@ -475,6 +475,7 @@ impl QuorumChecks {
         let id = self.cluster.topics_by_name.get(topic)?;
         let partition = self.cluster.topics.get(id)?.partitions.get(&index)?;
         Some(Trusted {
+            topic_id: *id,
             replicas: &partition.replicas,
             isr: &partition.isr,
             elr: &partition.elr,
@@ -485,6 +486,12 @@ impl QuorumChecks {
                 && partition.leader >= 0
                 && self.cluster.unclean_elections.contains(&(topic.to_owned(), index)),
         })
+    }
+
+    /// The id of the topic that has a name by the committed metadata log.
+    #[must_use]
+    pub fn topic_id(&self, topic: &str) -> Option<Uuid> {
+        self.cluster.topics_by_name.get(topic).copied()
     }
 
     /// The epoch of a node's registration as a broker, if it has one.

@@ -18,6 +18,7 @@ mod tests {
     use crate::check::example::{Life, at, batch, segment};
     use crate::check::replication::{Copy, ReplicationChecks, Trusted};
     use crate::plan::Plan;
+    use sordini_protocol::wire::Uuid;
 
     #[test]
     fn only_who_is_left_out_throws_its_copy_away() {
@@ -29,6 +30,7 @@ mod tests {
         let log = life.checks.log(0, 0);
         let copies = |_, _| Copy { log, disk: &life.disk, is_running: true, broker_epoch: None };
         let of = |replicas: &'static [i32]| Trusted {
+            topic_id: Uuid::ZERO,
             replicas,
             isr: &[],
             elr: &[],

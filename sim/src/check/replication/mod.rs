@@ -22,6 +22,7 @@ use crate::disk::{Contents, Disk};
 use crate::plan::Plan;
 use sordini_core::node::PartitionView;
 use sordini_protocol::batch::BatchHeader;
+use sordini_protocol::wire::Uuid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -61,6 +62,8 @@ struct Committed {
 /// What a broker says of a partition that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Said {
+    /// The topic that it is of.
+    pub topic_id: Uuid,
     /// The epoch under which it leads it, if it does.
     pub leads: Option<i32>,
     /// Where its log starts.
@@ -78,6 +81,7 @@ impl Said {
             None => None,
         };
         Self {
+            topic_id: view.id.topic,
             leads,
             log_start: view.log_start.0,
             high_watermark: view.high_watermark.0,
@@ -92,6 +96,8 @@ pub type News = Vec<(Place, Said)>;
 /// What the committed metadata log says of a partition.
 #[derive(Clone, Copy, Debug)]
 pub struct Trusted<'a> {
+    /// The topic that has the name.
+    pub topic_id: Uuid,
     /// The numbers of those who are to have it.
     pub replicas: &'a [i32],
     /// The numbers of those of them that are in sync.
@@ -110,7 +116,7 @@ pub struct Trusted<'a> {
 
 impl fmt::Display for Trusted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { replicas, isr, elr, leader, leader_epoch, is_moved, is_unclean: _ } = self;
+        let Self { topic_id: _, replicas, isr, elr, leader, leader_epoch, is_moved, is_unclean: _ } = self;
         let moved = if *is_moved { ", and it is being moved" } else { "" };
         write!(
             f,
@@ -186,9 +192,9 @@ type Copies<'a> = &'a dyn Fn(usize) -> Copy<'a>;
 #[derive(Clone, Debug)]
 enum Promise {
     /// That a batch is in the log of every replica in sync, from an offset on.
-    Acknowledged { node: usize, place: Place, base_offset: i64 },
+    Acknowledged { node: usize, place: Place, topic_id: Uuid, base_offset: i64 },
     /// That a batch is what the log holds.
-    Read { node: usize, place: Place, batch: BatchId },
+    Read { node: usize, place: Place, topic_id: Uuid, batch: BatchId },
 }
 
 impl Promise {
@@ -203,6 +209,13 @@ impl Promise {
     const fn place(&self) -> Place {
         match self {
             Self::Acknowledged { place, .. } | Self::Read { place, .. } => *place,
+        }
+    }
+
+    /// Of which of the topics that have had the name.
+    const fn topic_id(&self) -> Uuid {
+        match self {
+            Self::Acknowledged { topic_id, .. } | Self::Read { topic_id, .. } => *topic_id,
         }
     }
 }
@@ -232,10 +245,13 @@ impl Seen {
     }
 }
 
-/// The truth about a partition.
+/// The truth about a partition, which begins anew with every topic that gets the name. What a node says of an earlier one, which
+/// has not heard yet that it is deleted, binds nobody.
 #[derive(Clone, Debug, Default)]
 struct Truth {
     name: Arc<str>,
+    /// The topic that has the name by the committed metadata log, if there is one.
+    topic_id: Option<Uuid>,
     committed: Vec<Committed>,
     /// Who led in which epoch.
     leaders: one_leader::Leaders,
@@ -335,6 +351,12 @@ impl ReplicationChecks {
         self.are_off
     }
 
+    /// Where the committed metadata log ended when it was last looked at.
+    #[must_use]
+    pub const fn metadata_end(&self) -> i64 {
+        self.metadata_end
+    }
+
     /// The index of a topic.
     #[must_use]
     pub fn topic(&self, name: &str) -> Option<usize> {
@@ -373,6 +395,22 @@ impl ReplicationChecks {
         seen.is_none_or(|seen| seen.said != Some(said))
     }
 
+    /// Topics are what the committed metadata log says: another that has a name has nothing of the one that had it before.
+    pub fn begin_topics<'a>(&mut self, trusted: impl Fn(Place) -> Option<Trusted<'a>>) {
+        for (place, truth) in &mut self.truths {
+            let topic_id = trusted(*place).map(|trusted| trusted.topic_id);
+            if truth.topic_id != topic_id {
+                *truth = Truth { name: Arc::clone(&truth.name), topic_id, ..Truth::default() };
+            }
+        }
+    }
+
+    /// Whether what a broker says of a partition is about the topic that has the name.
+    #[must_use]
+    pub fn is_current(&self, place: Place, said: Said) -> bool {
+        self.truths.get(&place).is_some_and(|truth| truth.topic_id == Some(said.topic_id))
+    }
+
     /// Whether a broker has begun or ceased to lead a partition since it was heard last, or follows somebody who takes less of it
     /// for committed, as a new leader may at first.
     #[must_use]
@@ -400,6 +438,10 @@ impl ReplicationChecks {
         let copy = copies(node);
         if !copy.is_known() {
             return Ok(0);
+        }
+        if trusted.is_some_and(|trusted| !trusted.replicas.contains(&id_of(node))) {
+            // It has not heard yet, or heard late that it was to have it.
+            truth.left_out.insert(node);
         }
         let name = Arc::clone(&truth.name);
         let empty;
@@ -489,7 +531,8 @@ impl ReplicationChecks {
         self.look_for_losses(&trusted, copies);
         for (place, truth) in &mut self.truths {
             if let Some(trusted) = trusted(*place) {
-                let has_copy = |node: &usize| copies(*place, *node).log.is_some();
+                let has_said = |node: &usize| truth.copies.get(node).is_some_and(|seen| seen.said.is_some());
+                let has_copy = |node: &usize| has_said(node) || copies(*place, *node).log.is_some();
                 let others = (0..self.losses.len()).filter(|node| !trusted.replicas.contains(&id_of(*node)));
                 truth.left_out.extend(others.filter(has_copy));
             }
@@ -540,6 +583,7 @@ impl ReplicationChecks {
         copies: &dyn Fn(Place, usize) -> Copy<'a>,
     ) {
         self.losses[node] = Loss { at_us: Some(now), metadata_end: self.metadata_end };
+        self.begin_topics(&trusted);
         for truth in self.truths.values_mut() {
             truth.copies.remove(&node);
         }
@@ -576,13 +620,13 @@ impl ReplicationChecks {
     }
 
     /// A broker says that it has a batch that was sent with acks=all.
-    pub fn on_acknowledged(&mut self, node: usize, place: Place, base_offset: i64) {
-        self.promises.push(Promise::Acknowledged { node, place, base_offset });
+    pub fn on_acknowledged(&mut self, node: usize, place: Place, topic_id: Uuid, base_offset: i64) {
+        self.promises.push(Promise::Acknowledged { node, place, topic_id, base_offset });
     }
 
     /// A broker hands a batch to a reader.
-    pub fn on_read(&mut self, node: usize, place: Place, header: &BatchHeader) {
-        self.promises.push(Promise::Read { node, place, batch: BatchId::of(header) });
+    pub fn on_read(&mut self, node: usize, place: Place, topic_id: Uuid, header: &BatchHeader) {
+        self.promises.push(Promise::Read { node, place, topic_id, batch: BatchId::of(header) });
     }
 
     /// Whether something was said to clients that was not judged.
@@ -605,6 +649,10 @@ impl ReplicationChecks {
             if copies(promise.place(), promise.node()).disk.is_damaged() {
                 continue;
             }
+            // Of a topic that is deleted nothing is promised.
+            if self.truths[&promise.place()].topic_id != Some(promise.topic_id()) {
+                continue;
+            }
             match promise {
                 Promise::Acknowledged { place, base_offset, .. } => {
                     let truth = &self.truths[&place];
@@ -614,7 +662,7 @@ impl ReplicationChecks {
                     let copies = nodes.map(|node| (copies(place, node), self.losses[node]));
                     honest_acks::check(&truth.name, truth, base_offset, min_isr, copies)?;
                 }
-                Promise::Read { node, place, batch } => {
+                Promise::Read { node, place, batch, .. } => {
                     let truth = &self.truths[&place];
                     consistent_read::check(&truth.name, node, truth, batch)?;
                 }
@@ -631,7 +679,7 @@ impl ReplicationChecks {
         copies: &dyn Fn(Place, usize) -> Copy<'a>,
     ) -> Option<String> {
         let mut behind = self.truths.iter().filter_map(|(place, truth)| {
-            let trusted = trusted(*place);
+            let trusted = trusted(*place).filter(|trusted| truth.topic_id == Some(trusted.topic_id));
             converged_replicas::missing(truth, trusted, &|node| copies(*place, node))
                 .map(|why| format!("{} {why}", truth.name))
         });

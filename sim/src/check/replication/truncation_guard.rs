@@ -43,6 +43,7 @@ pub(super) fn check(name: &str, node: usize, truth: &Truth, before: i64, now: i6
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sordini_protocol::wire::Uuid;
 
     #[test]
     fn what_is_committed_stays() {
@@ -52,7 +53,8 @@ mod tests {
 
     #[test]
     fn a_leader_gives_up_nothing() {
-        let said = |leads, log_end| Said { leads, log_start: 0, high_watermark: 2, log_end };
+        let said =
+            |leads, log_end| Said { topic_id: Uuid::ZERO, leads, log_start: 0, high_watermark: 2, log_end };
         assert_eq!(check_leader("orders-0", 1, None, said(Some(3), 4)), Ok(()));
         assert_eq!(check_leader("orders-0", 1, Some(said(Some(3), 4)), said(Some(3), 4)), Ok(()));
         assert_eq!(
