@@ -65,6 +65,10 @@ const GATEKEEPER: u64 = 80;
 const REPLICATED_OF_FOUR: u64 = 3;
 /// What is drawn of them: nothing else of a plan changes with it.
 const REPLICATED_SALT: u64 = 0x7265_706c_6963_6173;
+/// Of so many plans with such clients one has a topic created again.
+const CREATED_AGAIN_EVERY: u64 = 12;
+/// What is drawn of that: nothing else of a plan changes with it.
+const CREATED_AGAIN_SALT: u64 = 0x616e_6f74_6865_7200;
 /// Most replicas of a partition.
 const REPLICAS_MAX: usize = 4;
 /// The numbers of the first of the clients that write to them, and read.
@@ -231,6 +235,7 @@ impl Plan {
         if Self::may_flap(seed) {
             plan.draw_flapping(&mut Draw::new(seed ^ FLAPPING_SALT), duration_us);
         }
+        plan.draw_topics_created_again(&mut Draw::new(mix(seed ^ CREATED_AGAIN_SALT)), duration_us);
         plan
     }
 
@@ -494,6 +499,34 @@ impl Plan {
                 let fault = crash(node, how, draw.between(0, 2_000_000));
                 self.faults.push(FaultPlan { at_us: (at_us + soon_us).min(duration_us), fault });
             }
+        }
+        self.faults.sort_by_key(|planned| planned.at_us);
+        self.administration.sort_by_key(|planned| planned.at_us);
+    }
+
+    /// Has an administrator delete topics that several brokers have, and create them again, while brokers come and go.
+    fn draw_topics_created_again(&mut self, draw: &mut Draw, duration_us: u64) {
+        let brokers: Vec<usize> = self.cluster_brokers().collect();
+        // Of a directory that is lost before the cluster knows what lies in it, nobody says what the new topic's log is.
+        let has_several_dirs = self.nodes.iter().any(|node| node.log_dirs > 1);
+        if self.topics.is_empty() || has_several_dirs || !draw.chance(1, CREATED_AGAIN_EVERY) {
+            return;
+        }
+        let (topic, mut at_us) = (draw.index(self.topics.len()), draw.between(100_000, duration_us));
+        for _ in 0..draw.between(1, 3) {
+            let mut order = |deed| self.administration.push(AdminPlan { at_us, node: brokers[0], deed });
+            if draw.chance(1, 3) {
+                order(AdminDeed::AddPartitions { topic, more: draw.i32(1, 3) });
+            }
+            order(AdminDeed::RecreateTopic { topic });
+            if draw.chance(2, 3) {
+                // Of what it is to delete and to begin at that moment, some is done.
+                let how = draw.one_of(&[CrashKind::Kill, CrashKind::PowerLoss, CrashKind::Stop]);
+                let soon_us = draw.one_of(&[10_000, 100_000, 500_000]);
+                let fault = crash(draw.one_of(&brokers), how, draw.between(0, 4_000_000));
+                self.faults.push(FaultPlan { at_us: at_us + draw.between(0, soon_us), fault });
+            }
+            at_us += draw.one_of(&[20_000, 200_000, 2_000_000]);
         }
         self.faults.sort_by_key(|planned| planned.at_us);
         self.administration.sort_by_key(|planned| planned.at_us);
