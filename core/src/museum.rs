@@ -60,9 +60,9 @@ exhibits! {
     /// has no such epoch. Two elections in quick succession leave two ends of the log of different epochs, and the follower keeps of
     /// its own what is as long as the leader's: another history below what is committed later.
     A02EpochLookupOneRound = "A02", "epoch_lookup_one_round";
-    /// KIP-320, KAFKA-7395: a follower that has found out once where its log parts from its leader's fetches from then on without
-    /// saying any epoch. Elections that it has not heard of have given the leader another log, and the leader counts what the
-    /// follower has as if it were the same.
+    /// KIP-320, KAFKA-7395: no fetch of a follower says under which epoch it follows, and once it has found out where its log parts
+    /// from its leader's, none says of which epoch its last record is. Elections that it has not heard of have given the leader
+    /// another log, and the leader counts what the follower has as if it were the same.
     A03NoEpochInFetch = "A03", "no_epoch_in_fetch";
     /// KAFKA-7128: a follower is in sync when it has what the leader takes for committed. A leader that was just elected does not
     /// know how far that is: who lacks what is committed comes in sync, and is elected next.

@@ -101,6 +101,8 @@ pub struct PartitionView<'a> {
     pub id: TopicIdPartition,
     /// The epoch under which this node leads it, if it does.
     pub leads: Option<LeaderEpoch>,
+    /// The newest epoch that this node has heard of, whoever leads.
+    pub leader_epoch: LeaderEpoch,
     /// First offset that readers may have.
     pub log_start: Offset,
     /// Below it readers may see.
@@ -315,6 +317,7 @@ impl Node {
             topic: &partition.topic,
             id: partition.id,
             leads: partition.is_leader().then(|| partition.leader_epoch()),
+            leader_epoch: partition.leader_epoch(),
             log_start: partition.log().log_start(),
             high_watermark: partition.high_watermark(),
             written_end: partition.written_end(),

@@ -6,7 +6,7 @@ use crate::disk::{Disk, Due};
 use crate::field::Field;
 use crate::plan::{CrashKind, DiskPlan, Plan, Range};
 use bytes::Bytes;
-use sordini_core::ids::{Offset, TopicIdPartition};
+use sordini_core::ids::{LeaderEpoch, Offset, TopicIdPartition};
 use sordini_core::node::PartitionView;
 use sordini_core::storage_op::{StorageOp, StoragePath, StorageToken};
 use sordini_protocol::batch::{BatchBuilder, BatchParams};
@@ -133,12 +133,22 @@ impl Life {
 
     /// The node says where its log starts, and how far readers may see.
     pub(super) fn view(&mut self, log_start: i64, high_watermark: i64) -> Result<(), Violation> {
+        self.view_with(Uuid::ZERO, log_start, high_watermark)
+    }
+
+    /// The node says of which topic the log is, and nothing else that is new.
+    pub(super) fn view_of(&mut self, topic: Uuid) -> Result<(), Violation> {
+        self.view_with(topic, 0, 0)
+    }
+
+    fn view_with(&mut self, topic: Uuid, log_start: i64, high_watermark: i64) -> Result<(), Violation> {
         let end = Offset(self.checks.logs[DIR].end());
         let flushed_end = Offset(self.checks.logs.get_mut(DIR).expect("it is there").durable_end(&self.disk));
         let view = PartitionView {
             leads: None,
+            leader_epoch: LeaderEpoch(0),
             topic: "orders",
-            id: TopicIdPartition { topic: Uuid::ZERO, partition: 0 },
+            id: TopicIdPartition { topic, partition: 0 },
             log_start: Offset(log_start),
             high_watermark: Offset(high_watermark),
             written_end: end,

@@ -96,9 +96,18 @@ fn first_values(records: &Records) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::example::{at, batch};
+    use crate::check::example::{Life, assert_violates, at, batch, segment};
     use sordini_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
     use sordini_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+
+    #[test]
+    fn a_log_with_records_is_of_one_topic() {
+        let mut life = Life::begin();
+        life.write(&segment(0), batch(at(0), 10, "a")).expect("a log begins");
+        life.view_of(Uuid::from_u64s(1, 1)).expect("nobody has said of which topic it is");
+        life.view_of(Uuid::from_u64s(1, 1)).expect("it still is");
+        assert_violates(life.view_of(Uuid::from_u64s(1, 2)), "one_topic", "is taken for that of topic");
+    }
 
     #[test]
     fn what_was_sent_to_one_topic_is_not_read_of_another() {

@@ -108,6 +108,7 @@ impl Hearing {
 struct Heard {
     id: TopicIdPartition,
     leads: Option<LeaderEpoch>,
+    leader_epoch: LeaderEpoch,
     /// Log start, high watermark, written, flushed and log end.
     ends: [Offset; 5],
 }
@@ -115,7 +116,7 @@ struct Heard {
 impl Heard {
     const fn of(view: &PartitionView<'_>) -> Self {
         let ends = [view.log_start, view.high_watermark, view.written_end, view.flushed_end, view.log_end];
-        Self { id: view.id, leads: view.leads, ends }
+        Self { id: view.id, leads: view.leads, leader_epoch: view.leader_epoch, ends }
     }
 }
 

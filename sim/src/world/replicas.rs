@@ -65,8 +65,11 @@ impl World {
         let copies = |place, node| outside.copy(place, node);
         let trusted = |place| outside.trusted(place);
         for Gone { place, topic_id } in gone {
-            let is_it = |trusted: &Trusted<'_>| topic_id.is_none_or(|id| id == trusted.topic_id);
-            replication_checks.on_gone(node, place, trusted(place).filter(is_it))?;
+            let is_anothers = |trusted: &Trusted<'_>| topic_id.is_some_and(|id| id != trusted.topic_id);
+            let trusted = trusted(place);
+            if !trusted.as_ref().is_some_and(is_anothers) {
+                replication_checks.on_gone(node, place, trusted)?;
+            }
         }
         let (mut losses, mut is_all_judged) = (Vec::new(), true);
         for (place, said) in news {

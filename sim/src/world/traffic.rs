@@ -606,13 +606,13 @@ impl World {
 
     /// Whether something has happened that takes records from the end of a log of the node.
     fn may_have_lost_records(&self, node: usize) -> bool {
+        let is_member = self.plan.nodes[node].role.is_member();
         let is_recreation = |planned: &AdminPlan| {
-            (planned.node == node || self.plan.nodes[node].role.is_member())
+            (planned.node == node || is_member)
                 && planned.at_us <= self.now
                 && matches!(planned.deed, AdminDeed::RecreateTopic { .. })
         };
         // What somebody has read of what several brokers have was committed.
-        let is_member = self.plan.nodes[node].role.is_member();
         self.is_beyond_promises(node)
             || self.replication_checks.has_losses()
             || (self.machines[node].has_lost_records && !is_member)

@@ -66,6 +66,8 @@ pub struct Said {
     pub topic_id: Uuid,
     /// The epoch under which it leads it, if it does.
     pub leads: Option<i32>,
+    /// The newest epoch that it has heard of, whoever leads.
+    pub leader_epoch: i32,
     /// Where its log starts.
     pub log_start: i64,
     /// Below it readers may see.
@@ -83,6 +85,7 @@ impl Said {
         Self {
             topic_id: view.id.topic,
             leads,
+            leader_epoch: view.leader_epoch.0,
             log_start: view.log_start.0,
             high_watermark: view.high_watermark.0,
             log_end: view.log_end.0,
@@ -260,6 +263,10 @@ struct Truth {
     copies: BTreeMap<usize, Seen>,
     /// Where the log starts of whoever has deleted most. Whether that may go is for the check of each log to say.
     start: i64,
+    /// The newest epoch that has a leader, and what he took for committed at first.
+    begun_with: Option<(i32, i64)>,
+    /// Where the log starts of the leader that has deleted most.
+    leaders_start: i64,
     /// The nodes that have been none of its replicas while they had copies that they have still.
     left_out: BTreeSet<usize>,
     /// From this offset on nobody has the committed records any more whom the controller trusts.
@@ -411,14 +418,15 @@ impl ReplicationChecks {
         self.truths.get(&place).is_some_and(|truth| truth.topic_id == Some(said.topic_id))
     }
 
-    /// Whether a broker has begun or ceased to lead a partition since it was heard last, or follows somebody who takes less of it
-    /// for committed, as a new leader may at first.
+    /// Whether a broker has begun or ceased to lead a partition since it was heard last, or follows a leader who began with less
+    /// for committed than it knew: followers take their leader's word.
     #[must_use]
     pub fn is_other_leadership(&self, node: usize, place: Place, said: Said) -> bool {
-        let before = self.truths.get(&place).and_then(|truth| truth.copies.get(&node)?.said);
-        let takes_less = |before: Said| said.high_watermark < before.high_watermark;
-        before.and_then(|before| before.leads) != said.leads
-            || (said.leads.is_none() && before.is_some_and(takes_less))
+        let Some(truth) = self.truths.get(&place) else { return true };
+        let Some(before) = truth.copies.get(&node).and_then(|seen| seen.said) else { return true };
+        let began_with_less =
+            |(epoch, committed)| epoch == said.leader_epoch && committed < before.high_watermark;
+        before.leads != said.leads || (said.leads.is_none() && truth.begun_with.is_some_and(began_with_less))
     }
 
     /// A broker says something new of a partition. Answers how many committed records were lost.
@@ -455,6 +463,12 @@ impl ReplicationChecks {
         let seen = truth.copies.entry(node).or_default();
         let before = seen.matching_end;
         truth.start = truth.start.max(said.log_start);
+        if let Some(epoch) = said.leads {
+            if truth.begun_with.is_none_or(|(newest, _)| newest < epoch) {
+                truth.begun_with = Some((epoch, said.high_watermark));
+            }
+            truth.leaders_start = truth.leaders_start.max(said.log_start);
+        }
         let known_end = seen.known_end(log);
         truncation_guard::check_leader(&name, node, seen.said, said)?;
         // Who learns in one step that it leads with fewer in sync and that it leads no more has taken for committed what it

@@ -53,8 +53,14 @@ mod tests {
 
     #[test]
     fn a_leader_gives_up_nothing() {
-        let said =
-            |leads, log_end| Said { topic_id: Uuid::ZERO, leads, log_start: 0, high_watermark: 2, log_end };
+        let said = |leads: Option<i32>, log_end| Said {
+            topic_id: Uuid::ZERO,
+            leads,
+            leader_epoch: leads.unwrap_or(0),
+            log_start: 0,
+            high_watermark: 2,
+            log_end,
+        };
         assert_eq!(check_leader("orders-0", 1, None, said(Some(3), 4)), Ok(()));
         assert_eq!(check_leader("orders-0", 1, Some(said(Some(3), 4)), said(Some(3), 4)), Ok(()));
         assert_eq!(
