@@ -52,8 +52,6 @@ fn garbage_costs_its_sender_the_connection() {
         bare_request(0, 0, 1, &[0; 20]),
         // A Metadata request for two thousand million topics.
         bare_request(3, 1, 1, &i32::MAX.to_be_bytes()),
-        // A body that is longer than the request.
-        bare_request(18, 0, 1, &[1, 2, 3]),
         // The header's client id is longer than the frame.
         vec![0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0x7f, 0xff],
     ];
@@ -63,6 +61,15 @@ fn garbage_costs_its_sender_the_connection() {
     let answer = bystander.call(0, ApiVersionsRequest::default());
     assert!(matches!(answer, AnyResponse::ApiVersions(_)));
     broker.assert_serves();
+}
+
+#[test]
+fn what_stands_behind_a_request_is_passed_over() {
+    let broker = Broker::start(&[]);
+    let mut stream = send(&broker, &bare_request(18, 0, 7, &[1, 2, 3]));
+    let (correlation_id, answer) = read_answer(&mut stream, ApiKey::ApiVersions, 0);
+    let AnyResponse::ApiVersions(answer) = answer else { panic!("another answer: {answer:?}") };
+    assert_eq!((correlation_id, answer.error_code), (7, 0));
 }
 
 #[test]
