@@ -117,6 +117,10 @@ pub struct Checks {
     gone: Vec<Gone>,
     /// Copies of logs, by the names that they had and were about to get when a crash came.
     named_at_crash: Vec<(Arc<str>, Arc<str>)>,
+    /// Logs that a broker with several log directories has renamed in this life, since another took their place.
+    left: BTreeMap<Arc<str>, LogTruth>,
+    /// Those of them that had their names still when a crash came.
+    leaving_at_crash: Vec<Arc<str>>,
     /// Whether the node has several log directories, and a partition lies in one or another.
     has_several_dirs: bool,
     /// The log directories that the node has given up in this life.
@@ -213,6 +217,8 @@ impl Checks {
             gone: Vec::new(),
             given_up: BTreeSet::new(),
             named_at_crash: Vec::new(),
+            left: BTreeMap::new(),
+            leaving_at_crash: Vec::new(),
             has_several_dirs: plan.nodes[node].log_dirs > 1,
             are_off: false,
         }
@@ -434,7 +440,7 @@ impl Checks {
             } else if self.partitions.values().any(|planned| *planned.dir == *path.as_str()) {
                 retention::check_directory(path, &self.unwanted)?;
             }
-            self.logs.remove(path.as_str());
+            self.note_leaving(path, op);
             self.stopped_at.remove(path.as_str());
             let (partitions, gone) = (&self.partitions, path.as_str());
             self.high_watermarks.retain(|place, _| &*partitions[place].dir != gone);

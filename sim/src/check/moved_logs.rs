@@ -4,7 +4,7 @@
 use super::Checks;
 use super::truth::LogTruth;
 use crate::disk::Disk;
-use sordini_core::storage_op::StorageOp;
+use sordini_core::storage_op::{StorageOp, StoragePath};
 use std::sync::Arc;
 
 /// Whether a directory is of a copy that is to be the replica's log.
@@ -73,8 +73,26 @@ impl Checks {
         }
     }
 
+    /// The directory of a log gets a name under which it is nobody's any more.
+    pub(super) fn note_leaving(&mut self, dir: &StoragePath, op: &StorageOp) {
+        let log = self.logs.remove(dir.as_str());
+        if self.has_several_dirs && matches!(op, StorageOp::Rename { .. }) {
+            self.left.extend(log.map(|log| (dir.shared(), log)));
+        }
+    }
+
     /// A crash comes: a name that is not given yet may not be given at all.
     pub(super) fn unname_copies(&mut self, disk: &Disk) {
+        let mut left = std::mem::take(&mut self.left);
+        for op in disk.pending() {
+            let StorageOp::Rename { from, .. } = op else { continue };
+            if let Some((dir, log)) = left.remove_entry(from.as_str())
+                && !self.logs.contains_key(&dir)
+            {
+                self.logs.insert(Arc::clone(&dir), log);
+                self.leaving_at_crash.push(dir);
+            }
+        }
         for (from, to) in disk.pending().filter_map(naming) {
             if self.logs.contains_key(&to) {
                 self.rename_log(&to, &from);
@@ -94,6 +112,11 @@ impl Checks {
 
     /// After a crash it can be seen what came of names.
     pub(super) fn find_copies(&mut self, disk: &Disk) {
+        for dir in std::mem::take(&mut self.leaving_at_crash) {
+            if disk.paths_beneath(&dir).next().is_none() {
+                self.logs.remove(&dir);
+            }
+        }
         for (from, to) in std::mem::take(&mut self.named_at_crash) {
             if disk.paths_beneath(&to).next().is_some() {
                 self.rename_log(&from, &to);

@@ -402,12 +402,18 @@ impl ReplicationChecks {
         seen.is_none_or(|seen| seen.said != Some(said))
     }
 
-    /// Topics are what the committed metadata log says: another that has a name has nothing of the one that had it before.
+    /// Topics are what the committed metadata log says: another that has a name has nothing of the one that had it before. Who is
+    /// none of the replicas any more may give up what it has.
     pub fn begin_topics<'a>(&mut self, trusted: impl Fn(Place) -> Option<Trusted<'a>>) {
         for (place, truth) in &mut self.truths {
-            let topic_id = trusted(*place).map(|trusted| trusted.topic_id);
+            let trusted = trusted(*place);
+            let topic_id = trusted.map(|trusted| trusted.topic_id);
             if truth.topic_id != topic_id {
                 *truth = Truth { name: Arc::clone(&truth.name), topic_id, ..Truth::default() };
+            }
+            if let Some(trusted) = trusted {
+                let is_out = |node: &usize| !trusted.replicas.contains(&id_of(*node));
+                truth.left_out.extend(truth.copies.keys().copied().filter(is_out));
             }
         }
     }
@@ -478,7 +484,9 @@ impl ReplicationChecks {
         let matching_end = truth.matching_end(known_end, log);
         // Of what was deleted nobody says what it was.
         let had = if before > truth.start { before.min(truth.end()) } else { 0 };
-        truncation_guard::check(&name, node, truth, had, matching_end)?;
+        // Who was left out and is a replica again begins anew, beside what it cannot reach where a directory has failed.
+        let begins_anew = matching_end < had && truth.left_out.remove(&node);
+        truncation_guard::check(&name, node, truth, if begins_anew { 0 } else { had }, matching_end)?;
         let mut lost = 0;
         if let Some(epoch) = said.leads
             && truth.leaders.note(&name, node, epoch)?
