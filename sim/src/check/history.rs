@@ -342,9 +342,13 @@ fn is_written_by_admins_and_lost(facts: &Facts<'_>, place: Place) -> bool {
     let (plan, (cluster, topic, partition)) = (facts.plan, place);
     let deeds = || plan.administration.iter().filter(|planned| planned.node == cluster).map(|it| &it.deed);
     let writes = |deed: &AdminDeed| matches!(deed, AdminDeed::WriteSpoiled { topic: to, partition: at, .. } if (*to, *at) == (topic, partition));
-    let is_another =
-        || deeds().any(|deed| matches!(deed, AdminDeed::RecreateTopic { topic: of } if *of == topic));
-    deeds().any(writes) && (facts.lossy.contains(&place) || is_another())
+    deeds().any(writes) && (facts.lossy.contains(&place) || is_created_again(plan, cluster, topic))
+}
+
+/// Whether somebody has a topic of a cluster deleted and created again.
+fn is_created_again(plan: &Plan, cluster: usize, topic: usize) -> bool {
+    let is_it = |deed: &AdminDeed| matches!(deed, AdminDeed::RecreateTopic { topic: of } if *of == topic);
+    plan.administration.iter().any(|planned| planned.node == cluster && is_it(&planned.deed))
 }
 
 /// What is promised of a partition.
@@ -360,8 +364,7 @@ fn contract(facts: &Facts<'_>, place: Place, topic: &TopicPlan) -> Contract {
         deeds().any(|deed| matches!(deed, AdminDeed::DeleteRecords { topic, .. } if *topic == index));
     // Who names a topic by its name cannot tell one from another that was created since: both are judged as one, of which
     // everything may have been lost.
-    let is_another =
-        deeds().any(|deed| matches!(deed, AdminDeed::RecreateTopic { topic } if *topic == index));
+    let is_another = is_created_again(plan, cluster, index);
     let has_limits = topic.retention_ms.is_some()
         || topic.retention_bytes.is_some()
         || plan.nodes[cluster].properties.contains_key("log.retention.ms");

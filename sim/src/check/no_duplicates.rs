@@ -58,6 +58,9 @@ impl Acknowledgements {
     }
 }
 
+/// How far a batch may grow when it is decompressed.
+pub(super) const DECOMPRESSED_BYTES_MAX: usize = 1 << 24;
+
 /// How many batches of a producer a node remembers.
 const REMEMBERED: usize = 5;
 
@@ -128,7 +131,7 @@ pub(super) fn check<'a>(
             if let Some(sentence) = follow(dir, log, &header, &mut sequences, expired) {
                 return violation(sentence);
             }
-            let records = match batch.records(1 << 24) {
+            let records = match batch.records(DECOMPRESSED_BYTES_MAX) {
                 Ok(records) => records,
                 Err(error) => return bad(&error),
             };

@@ -2,6 +2,7 @@
 //! topic is created again, nobody reads under its new id what was written under another (KIP-516).
 
 use super::Violation;
+use super::no_duplicates::DECOMPRESSED_BYTES_MAX;
 use super::truth::LogTruth;
 use sordini_core::node::PartitionView;
 use sordini_protocol::batch::Batch;
@@ -77,9 +78,6 @@ impl SentRecords {
         Ok(())
     }
 }
-
-/// How far a batch may grow when it is decompressed.
-const DECOMPRESSED_BYTES_MAX: usize = 1 << 24;
 
 /// The number with which the first value of each batch begins.
 fn first_values(records: &Records) -> Vec<u64> {

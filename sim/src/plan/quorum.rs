@@ -65,7 +65,7 @@ const GATEKEEPER: u64 = 80;
 const REPLICATED_OF_FOUR: u64 = 3;
 /// What is drawn of them: nothing else of a plan changes with it.
 const REPLICATED_SALT: u64 = 0x7265_706c_6963_6173;
-/// Of so many plans with such clients one has a topic created again.
+/// Of so many replicated plans whose brokers have one log directory each, one has a topic created again.
 const CREATED_AGAIN_EVERY: u64 = 12;
 /// What is drawn of that: nothing else of a plan changes with it.
 const CREATED_AGAIN_SALT: u64 = 0x616e_6f74_6865_7200;
@@ -591,7 +591,7 @@ impl Plan {
         self.topics[topic].replicas = replicas;
         let first = usize::try_from(partition).expect("an index") % brokers.len();
         let those: Vec<usize> = brokers.iter().cycle().skip(first).take(replicas).copied().collect();
-        // Nobody else moves it.
+        // Nothing else is asked of it.
         self.administration.retain(|planned| *planned.deed.clone().place().0 != topic);
         let mut sends = Vec::new();
         for _ in 0..draw.between(1, 3) {
