@@ -553,6 +553,8 @@ impl Checks {
     /// A process is about to start. On a disk that holds something else than what it took, it is noted what.
     pub fn before_start(&mut self, disk: &Disk) {
         self.find_copies(disk);
+        // Of a copy that had just begun, a loss of power may have left nothing.
+        self.logs.retain(|dir, _| !is_copy(dir) || disk.paths_beneath(dir).next().is_some());
         if !disk.is_damaged() {
             return;
         }
@@ -893,6 +895,7 @@ impl Checks {
         {
             log.note_failed_append(file.as_str(), *position);
         }
+        self.on_name_refused(op);
     }
 
     /// A storage operation failed, and the node is about to hear of it.

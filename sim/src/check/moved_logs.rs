@@ -57,6 +57,13 @@ impl Checks {
         true
     }
 
+    /// The copy of a log has not got the replica's name, and keeps its own.
+    pub(super) fn on_name_refused(&mut self, op: &StorageOp) {
+        if let Some((from, to)) = naming(op) {
+            self.rename_log(&to, &from);
+        }
+    }
+
     /// A replica's copy starts where its log does, and the log of a member where that of its leader does.
     pub(super) fn agree_on_start(&mut self, dir: &str) {
         if !(self.is_member || self.has_several_dirs) {

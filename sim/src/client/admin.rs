@@ -103,6 +103,18 @@ impl Admin {
         }
     }
 
+    /// A client that does `deeds` where somebody else has created the topics.
+    #[must_use]
+    pub fn of_what_is_there(
+        client: u64,
+        node: usize,
+        surroundings: Surroundings,
+        topics: Vec<TopicPlan>,
+        deeds: Vec<AdminPlan>,
+    ) -> Self {
+        Self { missing: Vec::new(), ..Self::new(client, node, surroundings, topics, deeds) }
+    }
+
     /// The cluster is another: none of the topics exists.
     pub fn create_everything_again(&mut self) {
         self.missing.clone_from(&self.topics);
@@ -156,6 +168,9 @@ impl Admin {
                 Entry { partition, offset, ..entry(Operation::DeleteRecords, &topic.name) }
             };
             request.topics.iter().map(of_topic).collect()
+        } else if let Some(AdminDeed::ElectUncleanly { topic, partition }) = self.deed() {
+            let topic = Str::from(&*self.topics[*topic].name);
+            vec![Entry { partition: Some(*partition), ..entry(Operation::ElectLeaderUncleanly, &topic) }]
         } else if let (AnyRequest::DeleteTopics(_), Some(AdminDeed::RecreateTopic { topic })) =
             (request, self.deed())
         {
@@ -336,6 +351,9 @@ impl Admin {
             AdminDeed::ElectPreferred { topic, partition } => {
                 election_request(Str::from(&*self.topics[*topic].name), *partition, false)
             }
+            AdminDeed::ElectUncleanly { topic, partition } => {
+                election_request(Str::from(&*self.topics[*topic].name), *partition, true)
+            }
         })
     }
 
@@ -504,6 +522,9 @@ impl Admin {
             let partition = topic.and_then(|topic| topic.partition_result.first());
             let error = partition.map_or(response.error_code, |partition| partition.error_code);
             let text = partition.and_then(|partition| partition.error_message.as_ref());
+            if let Some(topic) = topic.map(|topic| topic.topic.clone()) {
+                self.note(now, &topic, ErrorCode::from_i16(error), None, out);
+            }
             // It leads already, or it cannot now.
             let needless = [ErrorCode::ElectionNotNeeded, ErrorCode::PreferredLeaderNotAvailable];
             self.on_told(now, error, text, &needless, out);

@@ -828,6 +828,13 @@ pub enum AdminDeed {
         /// The partition.
         partition: i32,
     },
+    /// Has whoever is there lead a partition that nobody leads, though it may lack records (KIP-460).
+    ElectUncleanly {
+        /// Index of the topic in the plan.
+        topic: usize,
+        /// The partition.
+        partition: i32,
+    },
     /// Says in which order brokers are to have a partition, and has the first of them lead it.
     Lead {
         /// Index of the topic in the plan.
@@ -864,6 +871,7 @@ impl AdminDeed {
             self,
             Self::Reassign { .. }
                 | Self::ElectPreferred { .. }
+                | Self::ElectUncleanly { .. }
                 | Self::Lead { .. }
                 | Self::MoveReplica { .. }
                 | Self::Throttle { .. }
@@ -885,7 +893,8 @@ impl AdminDeed {
             | Self::Reassign { topic, partition, .. }
             | Self::Lead { topic, partition, .. }
             | Self::MoveReplica { topic, partition, .. }
-            | Self::ElectPreferred { topic, partition } => (topic, Some(partition)),
+            | Self::ElectPreferred { topic, partition }
+            | Self::ElectUncleanly { topic, partition } => (topic, Some(partition)),
             Self::AlterConfig { topic, .. }
             | Self::RecreateTopic { topic }
             | Self::AddPartitions { topic, .. }

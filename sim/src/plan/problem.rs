@@ -472,7 +472,8 @@ impl Plan {
             | AdminDeed::NameTopicTwice { .. }
             | AdminDeed::LookUpTime { .. }
             | AdminDeed::WriteSpoiled { .. }
-            | AdminDeed::ElectPreferred { .. } => Ok(()),
+            | AdminDeed::ElectPreferred { .. }
+            | AdminDeed::ElectUncleanly { .. } => Ok(()),
             AdminDeed::MoveReplica { dir, .. } => {
                 let most = self.nodes.iter().map(|node| node.log_dirs).max().unwrap_or(1) - 1;
                 at_most(format!("{place}.deed.dir"), *dir, most)

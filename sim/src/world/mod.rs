@@ -229,6 +229,8 @@ pub struct World {
     phase: Phase,
     /// Whether all that can still strike is what clients and nodes do to each other.
     is_healed: bool,
+    /// When it is looked next for partitions that nobody may lead.
+    looks_for_leaders_at: u64,
     /// Since when every producer and administrator has done what its plan says.
     quiet_since: Option<u64>,
     /// In the audit, since when everything is committed that brokers of the cluster have.
@@ -315,6 +317,7 @@ impl World {
             queue: Queue::default(),
             phase: Phase::Plan,
             is_healed: false,
+            looks_for_leaders_at: 0,
             quiet_since: None,
             committed_since: None,
             is_unjudged: false,
@@ -444,12 +447,12 @@ impl World {
         }
     }
 
-    fn surroundings(&self) -> Surroundings {
+    pub(super) fn surroundings(&self) -> Surroundings {
         let brokers = self.plan.cluster_brokers().collect();
         Surroundings { topics: Arc::clone(&self.topic_names), field: self.field, brokers }
     }
 
-    fn seat(&mut self, number: u64, node: usize, client: Client) {
+    pub(super) fn seat(&mut self, number: u64, node: usize, client: Client) {
         self.seats.push(Seat { number, node, client, connection: None, wake_at: None, paused_until: 0 });
     }
 
@@ -614,6 +617,7 @@ impl World {
                 if self.faults_left > 0 || !self.is_healed || !self.is_whole() {
                     return Ok(false);
                 }
+                self.have_somebody_lead();
                 if self.quiet_since.is_none() {
                     let is_consumer = |client: &Client| matches!(client, Client::Consumer(_));
                     let is_done = |seat: &Seat| is_consumer(&seat.client) || seat.client.is_finished(None);
@@ -687,7 +691,7 @@ impl World {
 
     /// Whether all members of the plan's cluster follow one leader, who has committed something in its epoch, and take the same
     /// for committed.
-    fn is_quorum_whole(&self) -> bool {
+    pub(super) fn is_quorum_whole(&self) -> bool {
         let views: Option<Vec<QuorumView<'_>>> =
             self.members().map(|node| self.machines[node].process.as_ref()?.node.quorum()).collect();
         let Some(views) = views else { return false };
@@ -701,7 +705,7 @@ impl World {
         is_committed && views.iter().all(agree)
     }
 
-    fn members(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn members(&self) -> impl Iterator<Item = usize> {
         (0..self.machines.len()).filter(|node| self.plan.nodes[*node].role.is_member())
     }
 
@@ -902,6 +906,9 @@ const DAMAGED_READ_MAX_US: u64 = 60_000_000;
 const AUDIT_AFTER_US: u64 = 1_000;
 /// The numbers of the auditors begin here, beyond those of all clients.
 pub const AUDITOR_FIRST: u64 = 1_000_000;
+
+/// The number of the client who has somebody lead what nobody may lead any more.
+pub const CARETAKER: u64 = AUDITOR_FIRST - 1;
 /// The numbers of observers begin here, beyond those of the auditors.
 const OBSERVER_FIRST: u64 = 2_000_000;
 

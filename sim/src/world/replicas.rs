@@ -1,11 +1,17 @@
 //! What brokers say of the partitions that several of them have, handed to the checks with what is on their disks.
 
 use super::machine::Machine;
-use super::{Failure, World};
+use super::{CARETAKER, Failure, World};
 use crate::check::{Copy, Gone, News, QuorumChecks, Trusted};
+use crate::client::{Admin, Client};
 use crate::marks::WorldMark;
+use crate::plan::{AdminDeed, AdminPlan};
 use crate::trace::Kind;
+use sordini_core::node::PartitionStateView;
 use sordini_protocol::wire::Str;
+
+/// How often it is looked for partitions that nobody may lead, once everything runs again. Who led last is elected sooner.
+const LOOK_FOR_LEADERS_US: u64 = 10_000_000;
 
 impl World {
     /// Looks at what a node says that is new of its partitions, and at what clients were told by it.
@@ -123,6 +129,38 @@ impl World {
         let outside = Outside { machines, quorum_checks, topic_names };
         let copies = |place, node| outside.copy(place, node);
         replication_checks.on_loss(self.now, node, |place| outside.trusted(place), &copies);
+    }
+
+    /// Everybody who had all of a partition may have been lost, one after the other, the last while nobody led it: then it has
+    /// no last leader that could be elected, and Kafka waits for its operator. Once nothing befalls anybody any more, that is
+    /// who comes.
+    pub(super) fn have_somebody_lead(&mut self) {
+        if self.now < self.looks_for_leaders_at || self.seats.iter().any(|seat| seat.number == CARETAKER) {
+            return;
+        }
+        self.looks_for_leaders_at = self.now + LOOK_FOR_LEADERS_US;
+        let Some((node, broker)) = self.members().next().zip(self.plan.cluster_brokers().next()) else {
+            return;
+        };
+        let Some(process) = self.machines[node].process.as_ref().filter(|_| self.is_quorum_whole()) else {
+            return;
+        };
+        let is_lost = |view: &PartitionStateView<'_>| {
+            view.leader.is_none() && view.isr.is_empty() && view.eligible_leader_replicas.is_empty()
+        };
+        let deed = |view: PartitionStateView<'_>| {
+            let topic = self.plan.topics.iter().position(|topic| topic.name == view.topic)?;
+            let deed = AdminDeed::ElectUncleanly { topic, partition: view.id.partition };
+            Some(AdminPlan { at_us: self.now, node: broker, deed })
+        };
+        let deeds: Vec<_> = process.node.known_partitions().filter(is_lost).filter_map(deed).collect();
+        if deeds.is_empty() {
+            return;
+        }
+        let topics = self.plan.topics.clone();
+        let admin = Admin::of_what_is_there(CARETAKER, broker, self.surroundings(), topics, deeds);
+        self.seat(CARETAKER, broker, Client::Admin(admin));
+        self.wake_later(self.seats.len() - 1);
     }
 
     /// What is missing until all replicas have the same.
