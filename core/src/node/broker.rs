@@ -1199,7 +1199,10 @@ impl Broker {
     }
 
     pub(super) fn write_high_watermarks(&mut self, out: &mut Outbox) {
-        self.write_checkpoint("replication-offset-checkpoint", |_, high_watermark| Some(high_watermark), out);
+        // A log that begins anew may end, for now, before what is known to be committed.
+        let within_log =
+            |log: &PartitionLog, high_watermark: Offset| Some(high_watermark.min(log.next_offset()));
+        self.write_checkpoint("replication-offset-checkpoint", within_log, out);
     }
 
     // ---- stopping ----

@@ -185,9 +185,7 @@ fn follow(
     let producer = (header.producer_id, header.producer_epoch);
     let before = sequences.insert(producer, *header)?;
     // A follower whose leader has deleted what parts their logs keeps its own of it, below the log's start: of another epoch.
-    let is_past = |offset| offset >= log.start_limit();
-    let enters = !is_past(before.base_offset)
-        && is_past(header.base_offset)
+    let enters = before.base_offset < log.start_limit()
         && before.partition_leader_epoch != header.partition_leader_epoch;
     let is_forgotten = log.is_forgotten_between(before.next_offset(), header.base_offset);
     if enters || is_forgotten || before.max_timestamp < expired {

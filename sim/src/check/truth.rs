@@ -641,8 +641,9 @@ impl LogTruth {
         if let Some(mut given_up) = self.given_up.take() {
             given_up.batches.extend(given_up.cut_off.drain(..));
             // A disk that failed meanwhile may have kept it, and not have taken what was to be there instead.
-            let has_begun = disk.contents(&format!("{dir}/{:020}.log", self.origin)).is_some();
-            if !has_begun || given_up.batches.iter().any(|batch| disk.contents(&batch.file).is_some()) {
+            let first = format!("{dir}/{:020}.log", self.origin);
+            let is_earlier = |path: &str| path.ends_with(".log") && path != first;
+            if disk.contents(&first).is_none() || disk.paths_beneath(dir).any(is_earlier) {
                 // Whatever is still there of it, none of it has to be.
                 let end = given_up.first_base();
                 *self = Self { must_keep: Some(MustKeep { durable_end: end, end, kind }), ..*given_up };

@@ -23,7 +23,10 @@ impl World {
         let Self { machines, quorum_checks, topic_names, replication_checks, .. } = self;
         if replication_checks.metadata_end() != quorum_checks.metadata_end() {
             let outside = Outside { machines, quorum_checks, topic_names };
-            replication_checks.begin_topics(|place| outside.trusted(place));
+            let trusted = |place| outside.trusted(place);
+            replication_checks.begin_topics(trusted);
+            // Who learns in this step that it leads is the controller's choice of those who are left.
+            replication_checks.look_for_losses(&trusted, &|place, node| outside.copy(place, node));
         }
         let losses = self.hear(node, news)?;
         let Self { machines, quorum_checks, topic_names, replication_checks, .. } = self;

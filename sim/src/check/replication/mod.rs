@@ -613,7 +613,7 @@ impl ReplicationChecks {
     }
 
     /// Notes from where on nobody has what was committed any more whom the controller trusts.
-    fn look_for_losses<'a>(
+    pub fn look_for_losses<'a>(
         &mut self,
         trusted: &impl Fn(Place) -> Option<Trusted<'a>>,
         copies: &dyn Fn(Place, usize) -> Copy<'a>,
