@@ -6,20 +6,17 @@
 
 use super::{Awakened, Part, Partition, take_reached};
 use crate::ids::Offset;
+use crate::log::cursor::{Ahead, Cursor};
 use crate::log::lookup::Target;
-use crate::log::partition_log::{PartitionLog, Stretch};
+use crate::log::partition_log::PartitionLog;
 use crate::outbox::Outbox;
-use crate::produce_request::DECOMPRESSED_BYTES_MAX;
 use crate::storage_op::{Completion, StorageFault, StoragePath};
 use crate::time::{Instant, Now};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use sordini_protocol::batch::{AppendableBatch, Batch};
-
-/// How much is read of a log at a time, unless a batch is larger.
-const COPY_CHUNK_LEN: u32 = 1 << 20;
+use sordini_protocol::batch::AppendableBatch;
 
 /// A log that is to take the place of another.
 #[derive(Clone, Debug)]
@@ -41,22 +38,10 @@ enum Stage {
     Frozen { written: Offset, flushed: Offset },
 }
 
-/// How far a log is copied.
-#[derive(Clone, Copy, Debug)]
-struct Cursor {
-    segment: Offset,
-    position: u64,
-    /// How much is read at a time.
-    len: u32,
-    /// How much is being read.
-    reading: Option<u32>,
-}
-
 impl FutureLog {
     /// A log without records, for all those of another.
     pub(crate) const fn new(log: PartitionLog, begin: Offset) -> Self {
-        let cursor = Cursor { segment: begin, position: 0, len: COPY_CHUNK_LEN, reading: None };
-        Self { log, stage: Stage::Copying(cursor) }
+        Self { log, stage: Stage::Copying(Cursor::at(begin)) }
     }
 
     /// Whether a crash may leave this one as the one that counts.
@@ -155,34 +140,22 @@ impl Partition {
         };
         let Stage::Copying(cursor) = stage else { return Copied::Pending };
         // A disk that is slower than the other must not be given more than it can write.
-        if cursor.reading.is_some() || future.written_end() < future.next_offset() {
+        if cursor.is_reading() || future.written_end() < future.next_offset() {
             return Copied::Pending;
         }
-        loop {
-            match self.log.stretch(cursor.segment, cursor.position) {
-                Stretch::Bytes { file, len } => {
-                    let len = u32::try_from(len).unwrap_or(u32::MAX).min(cursor.len);
-                    cursor.reading = Some(len);
-                    future.read(file, cursor.position, len, out);
-                    return Copied::Reading(len);
-                }
-                Stretch::NextSegment(base) if base == future.next_offset() => {
-                    (cursor.segment, cursor.position) = (base, 0);
-                }
-                Stretch::NextSegment(_) => return Copied::Damaged,
-                Stretch::End => {
-                    future.take_over(&self.log, &self.config, now, out);
-                    *stage = Stage::Twin;
-                    return Copied::All;
-                }
-                Stretch::Gone
-                    if cursor.segment != future.next_offset()
-                        && self.log.has_segment(future.next_offset()) =>
-                {
-                    (cursor.segment, cursor.position) = (future.next_offset(), 0);
-                }
-                Stretch::Gone => return Copied::Overtaken,
+        match cursor.ahead(&self.log) {
+            Ahead::Pending => Copied::Pending,
+            Ahead::Bytes { file, position, len } => {
+                future.read(file, position, len, out);
+                Copied::Reading(len)
             }
+            Ahead::End if future.next_offset() == self.log.next_offset() => {
+                future.take_over(&self.log, &self.config, now, out);
+                *stage = Stage::Twin;
+                Copied::All
+            }
+            Ahead::End | Ahead::Damaged => Copied::Damaged,
+            Ahead::Overtaken => Copied::Overtaken,
         }
     }
 
@@ -213,41 +186,20 @@ impl Partition {
     }
 
     /// Appends to the future log what was read of the log.
-    fn take_copied(&mut self, mut bytes: Bytes, now: Now, out: &mut Outbox) -> Copied {
+    fn take_copied(&mut self, bytes: Bytes, now: Now, out: &mut Outbox) -> Copied {
         let config = Arc::clone(&self.config);
         let Some(FutureLog { log: future, stage: Stage::Copying(cursor) }) = self.future.as_deref_mut()
         else {
             return Copied::Pending;
         };
-        let asked = cursor.reading.take().map_or(0, |len| len as usize);
-        let Stretch::Bytes { len: left, .. } = self.log.stretch(cursor.segment, cursor.position) else {
-            return Copied::Pending;
-        };
-        let read = bytes.len();
-        loop {
-            match Batch::first_of(&mut bytes) {
-                Ok(Some(batch)) => {
-                    let header = *batch.header();
-                    let is_next = header.base_offset == future.next_offset().0
-                        && header.last_offset() >= header.base_offset;
-                    if !is_next || batch.check_crc().is_err() {
-                        return Copied::Damaged;
-                    }
-                    let batch = batch.assign(header.base_offset, header.partition_leader_epoch);
-                    future.append(batch, &config, now, out);
-                }
-                Ok(None) => break,
-                Err(_) => return Copied::Damaged,
-            }
-        }
-        let taken = read - bytes.len();
-        cursor.position += taken as u64;
-        if taken == 0 {
-            if read < asked || read as u64 == left || asked >= DECOMPRESSED_BYTES_MAX {
+        let Ok(batches) = cursor.take(&self.log, bytes) else { return Copied::Damaged };
+        for batch in batches {
+            let header = *batch.header();
+            if header.base_offset != future.next_offset().0 {
                 return Copied::Damaged;
             }
-            // The batch is longer than what was read.
-            cursor.len = cursor.len.saturating_mul(2);
+            let batch = batch.assign(header.base_offset, header.partition_leader_epoch);
+            future.append(batch, &config, now, out);
         }
         Copied::Pending
     }
