@@ -28,6 +28,16 @@ impl<T> UntilCommitted<T> {
         core::mem::take(&mut self.waiting).into_iter().map(|(_, what)| what)
     }
 
+    /// What was parked first of all that is.
+    pub(crate) fn oldest(&self) -> Option<&T> {
+        self.waiting.front().map(|(_, what)| what)
+    }
+
+    /// Takes that, whether it is committed or not.
+    pub(crate) fn take_oldest(&mut self) -> Option<T> {
+        self.waiting.pop_front().map(|(_, what)| what)
+    }
+
     /// Takes the oldest parked thing if the high watermark has reached it.
     pub(crate) fn release(&mut self, high_watermark: Offset) -> Option<T> {
         if self.waiting.front()?.0 > high_watermark {

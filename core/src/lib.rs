@@ -13,6 +13,7 @@ mod coordinator;
 pub mod features;
 mod fetch_session;
 pub mod format;
+mod group;
 pub mod ids;
 mod log;
 pub mod mark;

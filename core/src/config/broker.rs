@@ -11,6 +11,7 @@ use crate::config::definitions::{self, DefaultValue, Effect};
 use crate::config::topic::{self, TopicConfig};
 use crate::config::value::{ConfigError, Value, nearest, split_host_port, split_list};
 use crate::ids::NodeId;
+use sordini_protocol::compression::Compression;
 
 /// Where a static entry came from, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -304,6 +305,30 @@ pub struct BrokerConfig {
     pub max_connections_per_ip: u32,
     /// `max.connections.per.ip.overrides`: host and limit.
     pub max_connections_per_ip_overrides: Vec<(String, u32)>,
+    /// `group.min.session.timeout.ms`.
+    pub group_min_session_timeout_ms: i32,
+    /// `group.max.session.timeout.ms`.
+    pub group_max_session_timeout_ms: i32,
+    /// `group.initial.rebalance.delay.ms`.
+    pub group_initial_rebalance_delay_ms: i64,
+    /// `group.max.size`; at least 1.
+    pub group_max_size: u32,
+    /// `offset.metadata.max.bytes`.
+    pub offset_metadata_max_bytes: u32,
+    /// `offsets.commit.timeout.ms`; at least 1.
+    pub offsets_commit_timeout_ms: i64,
+    /// `offsets.retention.minutes`, in milliseconds.
+    pub offsets_retention_ms: i64,
+    /// `offsets.retention.check.interval.ms`; at least 1.
+    pub offsets_retention_check_interval_ms: i64,
+    /// `offsets.topic.num.partitions`; at least 1.
+    pub offsets_topic_partitions: i32,
+    /// `offsets.topic.replication.factor`; at least 1.
+    pub offsets_topic_replication_factor: i16,
+    /// `offsets.topic.segment.bytes`; at least 1.
+    pub offsets_topic_segment_bytes: u32,
+    /// `offsets.topic.compression.codec`.
+    pub offsets_topic_compression: Compression,
     /// `request.timeout.ms`.
     pub request_timeout_ms: i64,
     /// `max.request.partition.size.limit`; at least 1.
@@ -1015,6 +1040,19 @@ impl Rules<'_> {
             max_connections: read.u32("max.connections"),
             max_connections_per_ip: read.u32("max.connections.per.ip"),
             max_connections_per_ip_overrides: connection_overrides,
+            group_min_session_timeout_ms: read.i32("group.min.session.timeout.ms"),
+            group_max_session_timeout_ms: read.i32("group.max.session.timeout.ms"),
+            group_initial_rebalance_delay_ms: read.i64("group.initial.rebalance.delay.ms").max(0),
+            group_max_size: read.u32("group.max.size"),
+            offset_metadata_max_bytes: read.u32("offset.metadata.max.bytes"),
+            offsets_commit_timeout_ms: read.i64("offsets.commit.timeout.ms"),
+            offsets_retention_ms: read.i64("offsets.retention.minutes").saturating_mul(60_000),
+            offsets_retention_check_interval_ms: read.i64("offsets.retention.check.interval.ms"),
+            offsets_topic_partitions: read.i32("offsets.topic.num.partitions"),
+            offsets_topic_replication_factor: i16::try_from(read.i32("offsets.topic.replication.factor"))
+                .expect("the key is a SHORT"),
+            offsets_topic_segment_bytes: read.u32("offsets.topic.segment.bytes"),
+            offsets_topic_compression: offsets_topic_compression(&read),
             request_timeout_ms: read.i64("request.timeout.ms").max(0),
             max_request_partition_size_limit: read.u32("max.request.partition.size.limit"),
             producer_id_expiration_ms: read.i64("producer.id.expiration.ms"),
@@ -1419,6 +1457,17 @@ fn connection_overrides(text: &str) -> Result<Vec<(String, u32)>, String> {
         .collect()
 }
 
+/// The codec of `offsets.topic.compression.codec`, which is a number; one that stands for no codec is none.
+fn offsets_topic_compression(read: &Numbers<'_>) -> Compression {
+    match read.i64("offsets.topic.compression.codec") {
+        1 => Compression::Gzip,
+        2 => Compression::Snappy,
+        3 => Compression::Lz4,
+        4 => Compression::Zstd,
+        _ => Compression::None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -1491,13 +1540,7 @@ mod tests {
         assert_eq!((config.log_dirs.len(), config.metadata_log_dir.as_str()), (2, "/a"));
         assert_eq!(config.topic_defaults.retention_ms, Some(86_400_000));
         let warned: Vec<_> = warnings.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            warned,
-            [
-                "f:10: num.io.threads: a Kafka key without effect in Sordini",
-                "f:12: offsets.topic.replication.factor: a Kafka key without effect in Sordini",
-            ]
-        );
+        assert_eq!(warned, ["f:10: num.io.threads: a Kafka key without effect in Sordini"]);
     }
 
     #[test]

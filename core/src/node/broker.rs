@@ -7,6 +7,8 @@ use super::assignments::Assignments;
 use super::delete_records::ParkedDeleteRecords;
 use super::envelope::{self, Forwarded};
 use super::fetch::ParkedFetch;
+use super::find_coordinator::ParkedFind;
+use super::group_coordinator::GroupCoordinators;
 use super::in_sync::IsrChanges;
 use super::lifecycle::Lifecycle;
 use super::list_offsets::ParkedListOffsets;
@@ -121,6 +123,8 @@ pub(super) enum Committed {
     Respond(ReplyTo, AnyResponse),
     /// Look at a metadata request again: the topics it asked to be created are there.
     Metadata(ParkedMetadata),
+    /// Look at a FindCoordinator request again: the topic of groups is there.
+    Coordinator(ParkedFind),
     /// Take it as the answer to what this node asked itself.
     Own(Question, AnyResponse),
     /// Nobody waits for it.
@@ -158,6 +162,10 @@ pub(super) enum Timer {
     ReplicaFetchers,
     /// Replicas that move between log directories may be copied on.
     LogDirMoves,
+    /// A group coordinator, by the owner of its partition, has something to do.
+    Groups(u32),
+    /// Offsets that nobody needs any more are looked for.
+    OffsetRetention,
 }
 
 /// How far serving has come.
@@ -223,6 +231,7 @@ pub(crate) struct Broker {
     /// What it reads of those who lead what it has replicas of.
     pub(super) fetchers: ReplicaFetchers,
     pub(super) replication_quotas: ReplicationQuotas,
+    pub(super) groups: GroupCoordinators,
     pub(super) log_dir_moves: LogDirMoves,
     /// Logs, by their owners, whose end is being cut off.
     pub(super) cuts: BTreeMap<u32, Cut>,
@@ -307,6 +316,7 @@ impl Broker {
             isr_changes: IsrChanges::default(),
             fetchers: ReplicaFetchers::default(),
             replication_quotas,
+            groups: GroupCoordinators::default(),
             log_dir_moves,
             cuts: BTreeMap::new(),
             known_controller: None,
@@ -359,6 +369,10 @@ impl Broker {
         self.timers.arm(
             Timer::ProducerExpiration,
             now.monotonic.plus_millis(config.producer_id_expiration_check_interval_ms),
+        );
+        self.timers.arm(
+            Timer::OffsetRetention,
+            now.monotonic.plus_millis(config.offsets_retention_check_interval_ms),
         );
     }
 
@@ -452,6 +466,10 @@ impl Broker {
         for part in awakened.fetches {
             self.on_more_data(part, now, out);
         }
+        if let Some(read) = awakened.read {
+            self.on_groups_read(owner, read, now, out);
+        }
+        self.release_groups(owner, now, out);
     }
 
     fn on_search_resolved(&mut self, part: Part, owner: u32, resolved: Resolved, now: Now, out: &mut Outbox) {
@@ -500,6 +518,7 @@ impl Broker {
             self.log_dir_moves.forget(owner);
             let awakened = partition.become_offline();
             self.on_awakened(owner, awakened, now, out);
+            self.review_group_coordinator(owner, now, out);
         }
         self.pursue_deletions(out);
         if self.failure.is_none() {
@@ -580,6 +599,7 @@ impl Broker {
         for committed in self.until_committed.take_all() {
             match committed {
                 Committed::Respond(ReplyTo { connection, .. }, _)
+                | Committed::Coordinator(ParkedFind { reply_to: ReplyTo { connection, .. }, .. })
                 | Committed::Metadata(ParkedMetadata { reply_to: ReplyTo { connection, .. }, .. }) => {
                     out.sometimes(Mark::ControllerDeposed);
                     out.push(Output::Close { connection });
@@ -645,6 +665,7 @@ impl Broker {
             match committed {
                 Committed::Respond(reply_to, response) => reply_to.respond(response, out),
                 Committed::Metadata(parked) => self.answer_metadata(parked, out),
+                Committed::Coordinator(parked) => self.answer_find_coordinator(parked, out),
                 Committed::Own(question, response) => self.on_own_answer(question, response, now, out),
                 Committed::Nothing => {}
             }
@@ -756,6 +777,7 @@ impl Broker {
         self.arm_log_timer(owner);
         self.compare_directory(id);
         self.pursue_move(owner, now, out);
+        self.review_group_coordinator(owner, now, out);
     }
 
     /// In which log directory a replica begins of which no log was found: the one that the cluster knows, the one that was asked for
@@ -831,6 +853,7 @@ impl Broker {
             self.log_dir_moves.forget_preferred(id);
             self.remove_replica(id, &topic.name, now, out);
         }
+        self.forget_offsets_of(&topic.name, now, out);
     }
 
     /// This node is not to have a replica of a partition, if it has one.
@@ -849,6 +872,7 @@ impl Broker {
         }
         let awakened = partition.become_offline();
         self.on_awakened(owner, awakened, now, out);
+        self.review_group_coordinator(owner, now, out);
         self.stale_checkpoints.insert((topic.clone(), id.partition));
         self.delete_directory(partition.log().dir(), out);
     }
@@ -976,6 +1000,7 @@ impl Broker {
     pub(super) fn on_connection_closed(&mut self, connection: ConnectionId, out: &mut Outbox) {
         self.quorum.on_connection_closed(connection);
         self.to_controller.on_connection_closed(connection);
+        self.groups.on_connection_closed(connection);
         self.waiting_for_producer_ids.retain(|reply_to| reply_to.connection != connection);
         let from = (connection, ParkedId(0));
         let until = (ConnectionId(connection.0 + 1), ParkedId(0));
@@ -1063,6 +1088,11 @@ impl Broker {
                         out.sometimes_if(expired, Mark::ProducerExpired);
                     }
                     self.arm_again(timer, self.config.producer_id_expiration_check_interval_ms, now);
+                }
+                Timer::Groups(owner) => self.on_groups_deadline(owner, now, out),
+                Timer::OffsetRetention => {
+                    self.expire_offsets(now, out);
+                    self.arm_again(timer, self.config.offsets_retention_check_interval_ms, now);
                 }
                 Timer::Quorum => {
                     self.quorum.on_deadline(now, out);
@@ -1223,6 +1253,7 @@ impl Broker {
     /// Nobody waits for this node any more.
     pub(super) fn close(&mut self, now: Now, out: &mut Outbox) {
         self.stage = Stage::Closing;
+        self.unload_all_groups(now, out);
         let ids: Vec<ParkedId> = self.parked.keys().copied().collect();
         for id in ids {
             // A fetch is answered with what there is, so that nobody waits for a broker that is gone.

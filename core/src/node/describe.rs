@@ -30,19 +30,26 @@ use sordini_protocol::messages::list_config_resources_response::ConfigResource a
 use sordini_protocol::messages::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse, ApiVersionsRequest, ApiVersionsResponse,
     DescribeConfigsRequest, DescribeConfigsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse,
-    FindCoordinatorResponse, InitProducerIdRequest, InitProducerIdResponse, ListConfigResourcesRequest,
-    ListConfigResourcesResponse,
+    InitProducerIdRequest, InitProducerIdResponse, ListConfigResourcesRequest, ListConfigResourcesResponse,
 };
 use sordini_protocol::request::{AnyRequest, AnyResponse};
 use sordini_protocol::wire::Str;
 
 /// The APIs that this broker serves, in Kafka's versions except for those of [`served_versions`].
-const SERVED: [ApiKey; 35] = [
+const SERVED: [ApiKey; 45] = [
     ApiKey::Produce,
     ApiKey::Fetch,
     ApiKey::ListOffsets,
     ApiKey::Metadata,
+    ApiKey::OffsetCommit,
+    ApiKey::OffsetFetch,
     ApiKey::FindCoordinator,
+    ApiKey::JoinGroup,
+    ApiKey::Heartbeat,
+    ApiKey::LeaveGroup,
+    ApiKey::SyncGroup,
+    ApiKey::DescribeGroups,
+    ApiKey::ListGroups,
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
@@ -57,10 +64,12 @@ const SERVED: [ApiKey; 35] = [
     ApiKey::AlterReplicaLogDirs,
     ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
+    ApiKey::DeleteGroups,
     ApiKey::ElectLeaders,
     ApiKey::IncrementalAlterConfigs,
     ApiKey::AlterPartitionReassignments,
     ApiKey::ListPartitionReassignments,
+    ApiKey::OffsetDelete,
     ApiKey::DescribeClientQuotas,
     ApiKey::AlterClientQuotas,
     ApiKey::DescribeUserScramCredentials,
@@ -124,12 +133,6 @@ pub(super) fn served_versions(api: ApiKey) -> core::ops::RangeInclusive<i16> {
     if api == ApiKey::InitProducerId {
         // The newest version, of two-phase commit (KIP-939), is unstable in Kafka and not announced there either.
         return *versions.start()..=*versions.end() - 1;
-    }
-    if api == ApiKey::FindCoordinator {
-        // There are no coordinators, and the answer says so. It is announced, in its first version alone, because a
-        // librdkafka that does not see it takes the broker for one that cannot store LZ4 and sends records uncompressed
-        // without a word: the same kind of courtesy as Kafka's own Produce 0 below.
-        return 0..=0;
     }
     versions
 }
@@ -401,17 +404,6 @@ impl Broker {
     /// There are neither groups nor transactions here, and so no coordinator. The error is the one of a cluster whose
     /// coordinators are not up: a librdkafka consumer that assigns its own partitions goes on in spite of it, which it
     /// does not after an error that is final.
-    pub(super) fn on_find_coordinator(reply_to: &ReplyTo, out: &mut Outbox) {
-        let response = FindCoordinatorResponse {
-            error_code: ErrorCode::CoordinatorNotAvailable.as_i16(),
-            error_message: None,
-            node_id: -1,
-            port: -1,
-            ..FindCoordinatorResponse::default()
-        };
-        reply_to.respond(AnyResponse::FindCoordinator(response), out);
-    }
-
     pub(super) fn on_init_producer_id(
         &mut self,
         reply_to: ReplyTo,

@@ -1,6 +1,7 @@
 //! Requests that a broker forwards for its clients: Envelope (KIP-590), closed by the broker and opened by the controller.
 
 use super::broker::{Broker, ReplyTo};
+use super::find_coordinator::ParkedFind;
 use super::metadata::ParkedMetadata;
 use super::{RequestContext, describe};
 use crate::controller::acls;
@@ -56,6 +57,8 @@ pub(super) enum Asker {
     Client(ReplyTo),
     /// A client that asked for topics which are being created.
     Metadata(ParkedMetadata),
+    /// A client that asked for the coordinator of a group, and the topic of groups is being created.
+    Coordinator(ParkedFind),
 }
 
 /// A client's request on its way to the active controller.
@@ -76,6 +79,7 @@ impl Forward {
         match &self.asker {
             Asker::Client(reply_to) => reply_to.connection,
             Asker::Metadata(parked) => parked.reply_to.connection,
+            Asker::Coordinator(parked) => parked.reply_to.connection,
         }
     }
 

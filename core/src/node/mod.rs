@@ -13,6 +13,8 @@ mod delete_records;
 mod describe;
 mod envelope;
 mod fetch;
+mod find_coordinator;
+mod group_coordinator;
 mod in_sync;
 mod input;
 mod lifecycle;
@@ -35,20 +37,24 @@ pub use output::Output;
 
 use crate::config::broker::BrokerConfig;
 use crate::controller::{ControllerRequest, acls, client_quotas, reassignment, scram};
+use crate::group::Client;
 use crate::ids::{BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, TopicIdPartition};
 use crate::mark::Mark;
 use crate::museum::Museum;
 use crate::outbox::Outbox;
 use crate::time::{Instant, Now};
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::String;
 use boot::{Boot, BootStep};
 use broker::{Broker, Stage};
 use envelope::Asker;
+use find_coordinator::ParkedFind;
 use metadata::ParkedMetadata;
 use sordini_protocol::api_key::ApiKey;
 use sordini_protocol::records::AccessControlEntryRecord;
 use sordini_protocol::request::{AnyRequest, AnyResponse};
+use sordini_protocol::wire::Str;
 
 /// What a node is told at its birth; all else it reads from its disk.
 #[derive(Clone, Debug)]
@@ -455,7 +461,26 @@ fn on_request(
             reply_to.respond(AnyResponse::DescribeAcls(response), out);
         }
         AnyRequest::ApiVersions(request) => broker.on_api_versions(&reply_to, is_peer, &request, out),
-        AnyRequest::FindCoordinator(_) => Broker::on_find_coordinator(&reply_to, out),
+        AnyRequest::FindCoordinator(request) => {
+            let listener = context.listener.clone();
+            broker.on_find_coordinator(ParkedFind { reply_to, listener, request }, context, now, out);
+        }
+        AnyRequest::JoinGroup(request) => {
+            let client = Client {
+                id: context.client_id.clone().unwrap_or_default(),
+                host: Str::from(format!("/{}", context.client_address.to_canonical())),
+            };
+            broker.on_join_group(reply_to, &request, &client, now, out);
+        }
+        AnyRequest::SyncGroup(request) => broker.on_sync_group(reply_to, &request, now, out),
+        AnyRequest::Heartbeat(request) => broker.on_heartbeat(&reply_to, &request, now, out),
+        AnyRequest::LeaveGroup(request) => broker.on_leave_group(reply_to, request, now, out),
+        AnyRequest::OffsetCommit(request) => broker.on_offset_commit(reply_to, &request, now, out),
+        AnyRequest::OffsetFetch(request) => broker.on_offset_fetch(reply_to, request, now, out),
+        AnyRequest::OffsetDelete(request) => broker.on_offset_delete(reply_to, &request, now, out),
+        AnyRequest::ListGroups(request) => broker.on_list_groups(&reply_to, &request, out),
+        AnyRequest::DescribeGroups(request) => broker.on_describe_groups(reply_to, &request, now, out),
+        AnyRequest::DeleteGroups(request) => broker.on_delete_groups(reply_to, &request, now, out),
         AnyRequest::Metadata(request) => {
             let listener = context.listener.clone();
             broker.on_metadata(ParkedMetadata { reply_to, listener, request }, context, now, out);

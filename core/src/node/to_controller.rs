@@ -196,6 +196,7 @@ impl Broker {
                     }
                 }
                 Asker::Metadata(parked) => self.on_metadata(parked, forward.context, now, out),
+                Asker::Coordinator(parked) => self.on_find_coordinator(parked, forward.context, now, out),
             }
             return;
         }
@@ -322,6 +323,7 @@ impl Broker {
         match forward.asker {
             // They are there, or are about to be known here, or there is a reason: whatever the image says.
             Asker::Metadata(parked) => self.answer_metadata(parked, out),
+            Asker::Coordinator(parked) => self.answer_find_coordinator(parked, out),
             Asker::Client(reply_to) => match answer {
                 Ok(body) => reply_to.respond(body, out),
                 Err(code) => match ControllerRequest::of(forward.body) {

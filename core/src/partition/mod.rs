@@ -97,6 +97,8 @@ pub(crate) struct Awakened {
     pub(crate) fetches: Vec<Part>,
     /// Searches that are over: who waits, and what was found.
     pub(crate) searches: Vec<(Part, Resolved)>,
+    /// What was read for whoever reads the log through.
+    pub(crate) read: Option<Result<Bytes, StorageFault>>,
 }
 
 /// The result of a search, in terms of the partition.
@@ -689,6 +691,7 @@ impl Partition {
         if progress.written {
             awakened = self.on_written(now);
         }
+        awakened.read = progress.read;
         if let Some((id, found)) = progress.found
             && let Some(search) = self.searches.remove(&id)
         {

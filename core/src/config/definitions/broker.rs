@@ -157,10 +157,14 @@ pub static BROKER: [Definition; 360] = [
         Medium,
     ),
     define("group.coordinator.threads", Int, Is("4"), AtLeast(1), ReadOnly, High),
-    define("group.initial.rebalance.delay.ms", Int, Is("3000"), Any, ReadOnly, Medium),
-    define("group.max.session.timeout.ms", Int, Is("1800000"), Any, ReadOnly, Medium),
-    define("group.max.size", Int, Is("2147483647"), AtLeast(1), ReadOnly, Medium),
-    define("group.min.session.timeout.ms", Int, Is("6000"), Any, ReadOnly, Medium),
+    define("group.initial.rebalance.delay.ms", Int, Is("3000"), Any, ReadOnly, Medium)
+        .effective("How long the first members of an empty group wait for others before they are assigned partitions."),
+    define("group.max.session.timeout.ms", Int, Is("1800000"), Any, ReadOnly, Medium)
+        .effective("The longest session that a member of a group may ask for."),
+    define("group.max.size", Int, Is("2147483647"), AtLeast(1), ReadOnly, Medium)
+        .effective("How many members a group may have."),
+    define("group.min.session.timeout.ms", Int, Is("6000"), Any, ReadOnly, Medium)
+        .effective("The shortest session that a member of a group may ask for."),
     define("group.share.assignment.interval.ms", Int, Is("1000"), AtLeast(0), ClusterWide, Medium),
     define("group.share.assignors", List, Is("simple"), Any, ReadOnly, Medium),
     define("group.share.delivery.count.limit", Int, Is("5"), Between(2, 10), ReadOnly, Medium),
@@ -430,15 +434,24 @@ pub static BROKER: [Definition; 360] = [
         "How many replicas are copied to other log directories at a time; as many as there are log directories when unset.",
     ),
     define("num.replica.fetchers", Int, Is("1"), AtLeast(1), ClusterWide, High),
-    define("offset.metadata.max.bytes", Int, Is("4096"), Any, ReadOnly, High),
-    define("offsets.commit.timeout.ms", Int, Is("5000"), AtLeast(1), ReadOnly, High),
+    define("offset.metadata.max.bytes", Int, Is("4096"), Any, ReadOnly, High)
+        .effective("How long the text may be that is committed with an offset."),
+    define("offsets.commit.timeout.ms", Int, Is("5000"), AtLeast(1), ReadOnly, High).effective(
+        "How long a request to a group coordinator waits for the replicas of __consumer_offsets before it is refused.",
+    ),
     define("offsets.load.buffer.size", Int, Is("5242880"), AtLeast(1), ReadOnly, High),
-    define("offsets.retention.check.interval.ms", Long, Is("600000"), AtLeast(1), ReadOnly, High),
-    define("offsets.retention.minutes", Int, Is("10080"), AtLeast(1), ReadOnly, High),
-    define("offsets.topic.compression.codec", Int, Is("0"), Any, ReadOnly, High),
-    define("offsets.topic.num.partitions", Int, Is("50"), AtLeast(1), ReadOnly, High),
-    define("offsets.topic.replication.factor", Short, Is("3"), AtLeast(1), ReadOnly, High),
-    define("offsets.topic.segment.bytes", Int, Is("104857600"), AtLeast(1), ReadOnly, High),
+    define("offsets.retention.check.interval.ms", Long, Is("600000"), AtLeast(1), ReadOnly, High)
+        .effective("How often it is looked for committed offsets that nobody needs any more."),
+    define("offsets.retention.minutes", Int, Is("10080"), AtLeast(1), ReadOnly, High)
+        .effective("How long committed offsets are kept once their group is empty."),
+    define("offsets.topic.compression.codec", Int, Is("0"), Any, ReadOnly, High)
+        .effective("The codec of what is written to __consumer_offsets: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd."),
+    define("offsets.topic.num.partitions", Int, Is("50"), AtLeast(1), ReadOnly, High)
+        .effective("Partitions of __consumer_offsets, when that is created."),
+    define("offsets.topic.replication.factor", Short, Is("3"), AtLeast(1), ReadOnly, High)
+        .effective("Replicas of each partition of __consumer_offsets, when that is created."),
+    define("offsets.topic.segment.bytes", Int, Is("104857600"), AtLeast(1), ReadOnly, High)
+        .effective("segment.bytes of __consumer_offsets, when that is created."),
     define(
         "principal.builder.class",
         Class,
