@@ -30,6 +30,23 @@ pub(crate) struct Identity {
     pub(crate) epoch: i16,
 }
 
+/// What a member of a group was told of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Membership {
+    /// Empty for who is none.
+    pub(crate) member_id: Str,
+    /// The name that it keeps, whatever its id.
+    pub(crate) instance_id: Option<Str>,
+    /// -1 for who is none.
+    pub(crate) generation: i32,
+}
+
+impl Default for Membership {
+    fn default() -> Self {
+        Self { member_id: Str::new(), instance_id: None, generation: -1 }
+    }
+}
+
 /// What a client remembers from one request to the next.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Client {
@@ -41,6 +58,8 @@ pub(crate) struct Client {
     pub(crate) identity: Option<Identity>,
     /// The number of the next record for each partition.
     pub(crate) sequences: BTreeMap<PartitionName, i32>,
+    /// Who it is in its group.
+    pub(crate) membership: Membership,
     /// What it last sent to each partition, and how that was told.
     pub(crate) sent: BTreeMap<PartitionName, (Bytes, String)>,
 }

@@ -147,7 +147,58 @@ pub(crate) fn answer(body: &AnyResponse) -> Answer {
         answer.error = name(partition.error_code);
         answer.facts.push(("low-watermark", partition.low_watermark.to_string()));
     }
+    of_group(body, &mut answer);
     answer
+}
+
+/// What an answer says of a group.
+fn of_group(body: &AnyResponse, answer: &mut Answer) {
+    let name = |code: i16| ErrorCode::from_i16(code).name();
+    if let AnyResponse::FindCoordinator(found) = body
+        && let Some(found) = found.coordinators.first()
+    {
+        answer.error = name(found.error_code);
+        answer.facts.push(("node", found.node_id.to_string()));
+    } else if let AnyResponse::JoinGroup(joined) = body {
+        answer.error = name(joined.error_code);
+        if joined.error_code == 0 {
+            let leads = joined.leader == joined.member_id;
+            answer.facts.push(("generation", joined.generation_id.to_string()));
+            answer.facts.push(("protocol", joined.protocol_name.as_deref().unwrap_or("none").to_owned()));
+            answer.facts.push(("leads", leads.to_string()));
+            answer.facts.push(("members", joined.members.len().to_string()));
+        }
+    } else if let AnyResponse::SyncGroup(synced) = body {
+        answer.error = name(synced.error_code);
+        answer.facts.push(("assignment", String::from_utf8_lossy(&synced.assignment).into_owned()));
+    } else if let AnyResponse::Heartbeat(heard) = body {
+        answer.error = name(heard.error_code);
+    } else if let AnyResponse::LeaveGroup(left) = body {
+        let of_member = left.members.first().map_or(0, |member| member.error_code);
+        answer.error = name(if left.error_code == 0 { of_member } else { left.error_code });
+    } else if let AnyResponse::OffsetCommit(committed) = body
+        && let Some(partition) = committed.topics.first().and_then(|topic| topic.partitions.first())
+    {
+        answer.error = name(partition.error_code);
+    } else if let AnyResponse::OffsetFetch(fetched) = body
+        && let Some(group) = fetched.groups.first()
+    {
+        let partition = group.topics.first().and_then(|topic| topic.partitions.first());
+        answer.error = name(partition.map_or(group.error_code, |partition| partition.error_code));
+        answer.facts.extend(partition.map(|partition| ("offset", partition.committed_offset.to_string())));
+        let metadata = partition.and_then(|partition| partition.metadata.as_ref());
+        answer.facts.push(("metadata", metadata.map(ToString::to_string).unwrap_or_default()));
+    } else if let AnyResponse::DescribeGroups(described) = body
+        && let Some(group) = described.groups.first()
+    {
+        answer.error = name(group.error_code);
+        answer.facts.push(("state", group.group_state.to_string()));
+        answer.facts.push(("members", group.members.len().to_string()));
+    } else if let AnyResponse::DeleteGroups(deleted) = body
+        && let Some(group) = deleted.results.first()
+    {
+        answer.error = name(group.error_code);
+    }
 }
 
 /// What a consumer makes of a fetch answer.

@@ -9,6 +9,7 @@ mod account;
 mod clients;
 mod decode;
 mod expect;
+mod groups;
 mod runner;
 mod script;
 mod show;

@@ -4,7 +4,7 @@ use crate::clients::{self, Identity};
 use crate::decode::{self, Piece};
 use crate::script::{Args, PartitionName, Wrong, duration};
 use crate::world::{Choice, NextFault, World};
-use crate::{expect, show};
+use crate::{expect, groups, show};
 use bytes::Bytes;
 use sordini_core::storage_op::{StorageFault, StorageOp};
 use sordini_sim::disk::Left;
@@ -27,6 +27,15 @@ pub(crate) fn run(world: &mut World, text: &str) -> Result<(), Wrong> {
         "produce" => produce(world, &mut args)?,
         "fetch" => fetch(world, &mut args)?,
         "delete-records" => delete_records(world, &mut args)?,
+        "find-coordinator" => groups::find_coordinator(world, &mut args)?,
+        "join" => groups::join(world, &mut args)?,
+        "sync" => groups::sync(world, &mut args)?,
+        "heartbeat" => groups::heartbeat(world, &mut args)?,
+        "leave" => groups::leave(world, &mut args)?,
+        "commit" => groups::commit(world, &mut args)?,
+        "committed" => groups::committed(world, &mut args)?,
+        "describe-group" => groups::describe(world, &mut args)?,
+        "delete-group" => groups::delete(world, &mut args)?,
         "complete-storage" => complete_storage(world, &mut args)?,
         "fail-next" => fail_next(world, &mut args)?,
         "damage" => damage(world, &mut args)?,

@@ -584,6 +584,11 @@ impl World {
         {
             let identity = Identity { id: response.producer_id, epoch: response.producer_epoch };
             self.client(client).identity = Some(identity);
+        } else if let AnyResponse::JoinGroup(response) = body {
+            // Refused or not: who has no id yet is told one to come again with.
+            let membership = &mut self.client(client).membership;
+            membership.member_id = response.member_id.clone();
+            membership.generation = response.generation_id;
         }
     }
 
