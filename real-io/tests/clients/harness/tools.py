@@ -16,12 +16,21 @@ LOG_DIRS = "org.apache.kafka.tools.LogDirsCommand"
 API_VERSIONS = "org.apache.kafka.tools.BrokerApiVersionsCommand"
 CLUSTER = "org.apache.kafka.tools.ClusterTool"
 
-# What a broker without groups and transactions must announce, with the versions of Kafka 4.3.
+# What a broker without transactions must announce, with the versions of Kafka 4.3.
 APIS = {
     "Produce": (0, 0, 13),
     "Fetch": (1, 4, 18),
     "ListOffsets": (2, 1, 11),
     "Metadata": (3, 0, 13),
+    "OffsetCommit": (8, 2, 10),
+    "OffsetFetch": (9, 1, 10),
+    "FindCoordinator": (10, 0, 6),
+    "JoinGroup": (11, 0, 9),
+    "Heartbeat": (12, 0, 4),
+    "LeaveGroup": (13, 0, 5),
+    "SyncGroup": (14, 0, 5),
+    "DescribeGroups": (15, 0, 6),
+    "ListGroups": (16, 0, 5),
     "ApiVersions": (18, 0, 4),
     "CreateTopics": (19, 2, 7),
     "DeleteTopics": (20, 1, 6),
@@ -32,7 +41,9 @@ APIS = {
     "AlterConfigs": (33, 0, 2),
     "DescribeLogDirs": (35, 1, 5),
     "CreatePartitions": (37, 0, 3),
+    "DeleteGroups": (42, 0, 2),
     "IncrementalAlterConfigs": (44, 0, 1),
+    "OffsetDelete": (47, 0, 0),
     "DescribeCluster": (60, 0, 2),
     "DescribeTopicPartitions": (75, 0, 0),
 }
@@ -122,7 +133,7 @@ def inspect(report, jars, bootstrap, scratch, kcat, data_dir, written, base_ms):
     e("kafka-topics --describe after --alter", 0, [head % 4, line % 3], *describe)
     e("kafka-topics --describe of no such topic", 1, ["does not exist"], TOPICS, "--describe", "--topic", "tools-none")
 
-    # kafka-console-producer, read back with kcat: Kafka's console consumer needs a group coordinator.
+    # kafka-console-producer, read back with kcat; `groups` has Kafka's console consumer.
     create = [TOPICS, "--create", "--topic", "tools-console", "--partitions", 1]
     e("kafka-topics --create for the console", 0, ["^Created"], *create)
     expected = b""
