@@ -14,6 +14,7 @@ use super::records::GroupRecord;
 use super::{GroupTimer, Then, Turn};
 use crate::node::ReplyTo;
 use crate::time::Instant;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
@@ -34,6 +35,12 @@ use sordini_protocol::wire::Str;
 /// How long a member whose first JoinGroup waits may be silent: it cannot send heartbeats yet, and its connection is not
 /// listened to while it waits. Kafka's constant.
 const NEW_MEMBER_JOIN_TIMEOUT_MS: i64 = 5 * 60 * 1000;
+
+/// How much of a client's name stands in its member id, which is to fit wherever ids are written.
+const NAME_IN_ID_LEN_MAX: usize = 1_000;
+
+/// How long members with names of their own are waited for at least, before it is looked again whether one leads.
+const REJOIN_WAIT_MIN_MS: i64 = 1_000;
 
 /// From this version on a member joins with the id that it was given (KIP-394).
 const KNOWN_MEMBER_ID_FROM: i16 = 4;
@@ -75,7 +82,9 @@ pub(crate) struct Member {
     pub(crate) assignment: Bytes,
     /// It has not been told yet that it is one.
     is_new: bool,
+    /// Whom to tell when all have joined. Whoever waits, here or below, and is not new is not silent, whatever its timer says.
     awaits_join: Option<ReplyTo>,
+    /// Whom to tell its assignment.
     awaits_sync: Option<ReplyTo>,
 }
 
@@ -88,14 +97,23 @@ impl Member {
 /// A group.
 #[derive(Clone, Debug)]
 pub(crate) struct ClassicGroup {
+    /// Its name.
     id: Str,
+    /// Tells it from one of the same name that was there before.
+    pub(super) incarnation: u64,
+    /// Where it is in its protocol.
     pub(crate) state: State,
     /// When it came into its state, by the wall clock, where that is known.
     pub(crate) since_ms: Option<i64>,
+    /// What its members do together, "consumer" for most; none of a group that nobody has joined.
     pub(crate) protocol_type: Option<Str>,
+    /// Raised whenever the members agree anew.
     generation: i32,
+    /// Of the protocols that all members have the one that they agreed on.
     pub(crate) protocol: Option<Str>,
+    /// The member that assigns.
     leader: Option<Str>,
+    /// By their ids.
     pub(crate) members: BTreeMap<Str, Member>,
     /// Members by the names that they keep when they come again (KIP-345).
     static_members: BTreeMap<Str, Str>,
@@ -118,9 +136,10 @@ pub(super) enum Joined {
 
 impl ClassicGroup {
     /// A group that nobody has joined yet.
-    pub(super) fn new(id: Str, wall_ms: i64) -> Self {
+    pub(super) fn new(id: Str, incarnation: u64, wall_ms: i64) -> Self {
         Self {
             id,
+            incarnation,
             state: State::Empty,
             since_ms: Some(wall_ms),
             protocol_type: None,
@@ -138,12 +157,9 @@ impl ClassicGroup {
 
     /// The group that a record speaks of.
     pub(super) fn of_record(id: Str, value: GroupMetadataValue) -> Self {
-        let mut group = Self::new(id, 0);
+        let mut group = Self::new(id, 0, 0);
         let protocol = value.protocol.clone().unwrap_or_default();
         for member in value.members {
-            if let Some(instance_id) = &member.group_instance_id {
-                group.static_members.insert(instance_id.clone(), member.member_id.clone());
-            }
             let loaded = Member {
                 instance_id: member.group_instance_id,
                 client_id: member.client_id,
@@ -158,6 +174,8 @@ impl ClassicGroup {
             };
             group.members.insert(member.member_id, loaded);
         }
+        let named = group.members.iter().filter_map(|(id, it)| Some((it.instance_id.clone()?, id.clone())));
+        group.static_members = named.collect();
         if !group.members.is_empty() {
             group.state = State::Stable;
         }
@@ -301,16 +319,29 @@ impl ClassicGroup {
         if self.members.is_empty() {
             return !protocol_type.is_empty() && !offered.is_empty();
         }
-        let all_have = |name: &str| self.members.values().all(|member| member.metadata(name).is_some());
-        self.protocol_type.as_deref() == Some(protocol_type) && offered.iter().any(|(name, _)| all_have(name))
+        let common = self.common_protocols();
+        self.protocol_type.as_deref() == Some(protocol_type)
+            && offered.iter().any(|(name, _)| common.contains(&**name))
+    }
+
+    /// The protocols that all members have.
+    fn common_protocols(&self) -> BTreeSet<&str> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for member in self.members.values() {
+            let own: BTreeSet<&str> = member.protocols.iter().map(|(name, _)| &**name).collect();
+            for name in own {
+                *counts.entry(name).or_default() += 1;
+            }
+        }
+        counts.into_iter().filter(|(_, count)| *count == self.members.len()).map(|(name, _)| name).collect()
     }
 
     /// Every member votes for the first of its own that all have. Of those with most votes it is the first by name.
     fn elected_protocol(&self) -> Option<Str> {
-        let all_have = |name: &str| self.members.values().all(|member| member.metadata(name).is_some());
+        let common = self.common_protocols();
         let mut votes: BTreeMap<&Str, usize> = BTreeMap::new();
         for member in self.members.values() {
-            if let Some((name, _)) = member.protocols.iter().find(|(name, _)| all_have(name)) {
+            if let Some((name, _)) = member.protocols.iter().find(|(name, _)| common.contains(&**name)) {
                 *votes.entry(name).or_default() += 1;
             }
         }
@@ -362,6 +393,7 @@ impl ClassicGroup {
         };
         if request.member_id.is_empty() {
             let name = instance_id.map_or(&*client.id, |instance_id| instance_id);
+            let name = &name[..name.floor_char_boundary(NAME_IN_ID_LEN_MAX)];
             let id = Str::from(format!("{name}-{}", hyphenated(turn.rng.uuid().0)));
             if let Some(before) =
                 instance_id.and_then(|instance_id| self.static_members.get(instance_id)).cloned()
@@ -377,7 +409,7 @@ impl ClassicGroup {
             return self.add(id, newcomer, &request.protocol_type, reply_to, turn);
         }
         let id = request.member_id.detached();
-        if self.pending.contains(&id) {
+        if self.pending.contains(&id) && instance_id.is_none() {
             return self.add(id, newcomer, &request.protocol_type, reply_to, turn);
         }
         if let Err(code) = self.check_member(&id, instance_id) {
@@ -401,7 +433,9 @@ impl ClassicGroup {
         member.protocols = newcomer.protocols;
         member.session_timeout_ms = newcomer.session_timeout_ms;
         member.rebalance_timeout_ms = newcomer.rebalance_timeout_ms;
-        member.awaits_join = Some(reply_to);
+        if let Some(before) = member.awaits_join.replace(reply_to) {
+            answer_join(&before, ErrorCode::RebalanceInProgress, id, turn);
+        }
         Joined::Held(self.rebalance_or_complete(turn), Then::Nothing)
     }
 
@@ -458,9 +492,9 @@ impl ClassicGroup {
             self.static_members.insert(instance_id.clone(), id.clone());
         }
         let version = reply_to.version;
-        let is_new = member.is_new;
-        let member =
-            Member { assignment: member.assignment, is_new, awaits_join: Some(reply_to), ..newcomer };
+        let former = member.clone();
+        let assignment = member.assignment;
+        let member = Member { assignment, is_new: false, awaits_join: Some(reply_to), ..newcomer };
         self.members.insert(id.clone(), member);
         self.expect_heartbeat(&id, turn);
         match self.state {
@@ -474,7 +508,13 @@ impl ClassicGroup {
                 }
                 let member = self.members.get_mut(&id).expect("it was just put there");
                 let reply_to = member.awaits_join.take().expect("it was just put there");
-                Joined::Held(alloc::vec![self.record(None)], Then::Join(reply_to, response))
+                let then = Then::Replaced {
+                    group: self.id.clone(),
+                    reply_to,
+                    response,
+                    former: Box::new((before.clone(), former)),
+                };
+                Joined::Held(alloc::vec![self.record(None)], then)
             }
             State::Stable => Joined::Held(self.rebalance_or_complete(turn), Then::Nothing),
             // The leader may assign to the id that is gone.
@@ -483,6 +523,24 @@ impl ClassicGroup {
                 Joined::Held(self.maybe_complete_join(turn), Then::Nothing)
             }
         }
+    }
+
+    /// That somebody has come in the place of a member could not be written: the member is who it was.
+    pub(super) fn restore(&mut self, id: &Str, former: Str, member: Member, turn: &mut Turn<'_>) {
+        let Some(instance_id) =
+            member.instance_id.clone().filter(|it| self.static_members.get(it) == Some(id))
+        else {
+            // Somebody has come since.
+            return;
+        };
+        self.members.remove(id);
+        turn.timers.cancel(&GroupTimer::Session(self.id.clone(), id.clone()));
+        if self.is_leader(id) {
+            self.leader = Some(former.clone());
+        }
+        self.static_members.insert(instance_id, former.clone());
+        self.members.insert(former.clone(), member);
+        self.expect_heartbeat(&former, turn);
     }
 
     fn rebalance_or_complete(&mut self, turn: &mut Turn<'_>) -> Vec<GroupRecord> {
@@ -560,7 +618,7 @@ impl ClassicGroup {
             let other = self.members.iter().find(|(_, member)| leads(Some(member)));
             let Some((id, _)) = other else {
                 // Members with names of their own are waited for until their sessions end.
-                let at = turn.after_ms(self.rebalance_timeout_ms());
+                let at = turn.after_ms(self.rebalance_timeout_ms().max(REJOIN_WAIT_MIN_MS));
                 turn.timers.arm(GroupTimer::Join(self.id.clone()), at);
                 return Vec::new();
             };
@@ -649,7 +707,9 @@ impl ClassicGroup {
             State::CompletingRebalance => {
                 self.note_synced(id, turn);
                 let member = self.members.get_mut(id).expect("it was just looked up");
-                member.awaits_sync = Some(reply_to);
+                if let Some(before) = member.awaits_sync.replace(reply_to) {
+                    answer_sync(&before, Err(ErrorCode::RebalanceInProgress), turn);
+                }
                 if !self.is_leader(id) {
                     return Ok((Vec::new(), Then::Nothing));
                 }
@@ -659,7 +719,8 @@ impl ClassicGroup {
                     .map(|it| (it.member_id.detached(), Bytes::copy_from_slice(&it.assignment)))
                     .collect();
                 let record = self.record(Some(&assignments));
-                let then = Then::Assign { group: self.id.clone(), generation: self.generation, assignments };
+                let (group, incarnation) = (self.id.clone(), self.incarnation);
+                let then = Then::Assign { group, incarnation, generation: self.generation, assignments };
                 Ok((alloc::vec![record], then))
             }
         }
@@ -743,7 +804,8 @@ impl ClassicGroup {
     // ---- sessions ----
 
     fn expect_heartbeat(&self, id: &Str, turn: &mut Turn<'_>) {
-        if let Some(member) = self.members.get(id) {
+        // The group's own text: the caller's may be a slice of a whole request.
+        if let Some((id, member)) = self.members.get_key_value(id) {
             let at = turn.after_ms(i64::from(member.session_timeout_ms));
             turn.timers.arm(GroupTimer::Session(self.id.clone(), id.clone()), at);
         }
@@ -934,8 +996,8 @@ fn hyphenated(bytes: [u8; 16]) -> String {
     text
 }
 
-/// When a wait that begins now is over.
 impl Turn<'_> {
+    /// When a wait that begins now is over.
     fn after_ms(&self, millis: i64) -> Instant {
         self.now.monotonic.plus_millis(millis)
     }

@@ -17,10 +17,11 @@ use crate::node::ReplyTo;
 use crate::outbox::Outbox;
 use crate::rng::Rng;
 use crate::time::{Instant, Now, TimerTable};
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use classic::{ClassicGroup, Joined, State, answer_join, answer_sync, join_answer};
+use classic::{ClassicGroup, Joined, Member, State, answer_join, answer_sync, join_answer};
 use offsets::{OfGroup, Offsets};
 use sordini_protocol::error_code::ErrorCode;
 use sordini_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
@@ -49,17 +50,24 @@ pub(crate) enum GroupTimer {
 #[derive(Clone, Debug)]
 pub(crate) enum Then {
     Nothing,
-    /// Tell a member that it is one.
-    Join(ReplyTo, JoinGroupResponse),
+    /// Tell somebody who came in the place of a static member that it is that. If not, who was there before is.
+    Replaced {
+        group: Str,
+        reply_to: ReplyTo,
+        response: JoinGroupResponse,
+        former: Box<(Str, Member)>,
+    },
     /// Give the members of a generation their assignments.
     Assign {
         group: Str,
+        incarnation: u64,
         generation: i32,
         assignments: BTreeMap<Str, Bytes>,
     },
     /// A group that is new is one.
     Created {
         group: Str,
+        incarnation: u64,
     },
 }
 
@@ -90,9 +98,14 @@ impl Decided {
 /// The groups of one partition of `__consumer_offsets`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GroupCoordinator {
+    /// Groups that members of the classic protocol have joined, by their names.
     classic: BTreeMap<Str, ClassicGroup>,
+    /// What groups have committed, those that nobody has joined among them.
     offsets: Offsets,
+    /// What members and groups have time for.
     timers: TimerTable<GroupTimer>,
+    /// How many groups came to be here.
+    incarnations: u64,
 }
 
 /// What the node gives a coordinator for a decision.
@@ -173,6 +186,8 @@ impl GroupCoordinator {
         client: &Client,
         around: &mut Surroundings<'_>,
     ) -> Decided {
+        self.incarnations += 1;
+        let incarnation = self.incarnations;
         let (groups, mut turn) = self.parts(around);
         let id = &request.group_id;
         let sessions = turn.config.group_min_session_timeout_ms..=turn.config.group_max_session_timeout_ms;
@@ -186,7 +201,7 @@ impl GroupCoordinator {
                 answer_join(&reply_to, ErrorCode::UnknownMemberId, request.member_id.clone(), &mut turn);
                 return Decided::NOTHING;
             }
-            groups.insert(id.detached(), ClassicGroup::new(id.detached(), turn.now.wall_ms));
+            groups.insert(id.detached(), ClassicGroup::new(id.detached(), incarnation, turn.now.wall_ms));
         }
         let group = groups.get_mut(id).expect("it is there");
         match group.join(request, reply_to.clone(), client, &mut turn) {
@@ -195,17 +210,22 @@ impl GroupCoordinator {
                     // A group that exists stands in the log.
                     return Decided {
                         records: alloc::vec![group.founding_record()],
-                        then: Then::Created { group: id.detached() },
+                        then: Then::Created { group: id.detached(), incarnation },
                     };
                 }
                 Decided { records, then }
             }
             Joined::Refused(code, member_id) => {
                 answer_join(&reply_to, code, member_id, &mut turn);
-                if is_created && group.is_empty() {
-                    groups.remove(id);
+                if !is_created {
+                    return Decided::NOTHING;
                 }
-                Decided::NOTHING
+                if group.is_empty() {
+                    groups.remove(id);
+                    return Decided::NOTHING;
+                }
+                // Whoever was given an id may come with it to another coordinator.
+                Decided::of(alloc::vec![group.founding_record()])
             }
         }
     }
@@ -283,22 +303,30 @@ impl GroupCoordinator {
         let (groups, mut turn) = self.parts(around);
         match then {
             Then::Nothing => Decided::NOTHING,
-            Then::Join(reply_to, response) => {
+            Then::Replaced { group, reply_to, response, former } => {
                 match outcome {
                     Ok(()) => reply_to.respond(join_answer(response, reply_to.version), turn.out),
-                    Err(code) => answer_join(&reply_to, code, response.member_id, &mut turn),
+                    Err(code) => {
+                        let (former, member) = *former;
+                        if let Some(group) = groups.get_mut(&group) {
+                            group.restore(&response.member_id, former, member, &mut turn);
+                        }
+                        answer_join(&reply_to, code, response.member_id, &mut turn);
+                    }
                 }
                 Decided::NOTHING
             }
-            Then::Assign { group, generation, assignments } => {
-                let group = groups.get_mut(&group);
+            Then::Assign { group, incarnation, generation, assignments } => {
+                let group = groups.get_mut(&group).filter(|group| group.incarnation == incarnation);
                 let records =
                     group.map(|group| group.on_assigned(generation, assignments, outcome, &mut turn));
                 Decided::of(records.unwrap_or_default())
             }
-            Then::Created { group } => {
+            Then::Created { group: id, incarnation } => {
+                let is_it = groups.get(&id).is_some_and(|group| group.incarnation == incarnation);
                 if let Err(code) = outcome
-                    && let Some(mut group) = groups.remove(&group)
+                    && is_it
+                    && let Some(mut group) = groups.remove(&id)
                 {
                     group.unload(code, &mut turn);
                 }
@@ -391,15 +419,16 @@ impl GroupCoordinator {
             return Vec::new();
         }
         let busy = group.filter(|group| group.state != State::Empty);
-        let subscribed = busy.filter(|group| group.is_of_consumers()).and_then(ClassicGroup::subscribed);
-        if busy.is_some() && subscribed.is_none() {
+        if busy.is_some_and(|group| !group.is_of_consumers()) {
             response.error_code = ErrorCode::NonEmptyGroup.as_i16();
             return Vec::new();
         }
         let committed = self.offsets.of(&request.group_id);
         let mut places = Vec::new();
         for topic in &request.topics {
-            let is_subscribed = subscribed.as_ref().is_some_and(|topics| topics.contains(&topic.name));
+            // What consumers read whose metadata cannot be read may be all.
+            let is_read = |group: &ClassicGroup| group.subscribed().is_none_or(|it| it.contains(&topic.name));
+            let is_subscribed = busy.is_some_and(is_read);
             let partitions = topic.partitions.iter().map(|partition| {
                 let place = (topic.name.clone(), partition.partition_index);
                 let error_code = if !exists(&topic.name, partition.partition_index) {
@@ -428,7 +457,7 @@ impl GroupCoordinator {
         if !self.is_known(group) {
             return Err(ErrorCode::GroupIdNotFound);
         }
-        if self.classic.get(group).is_some_and(|group| !group.is_empty()) {
+        if self.classic.get(group).is_some_and(|group| group.state != State::Empty) {
             return Err(ErrorCode::NonEmptyGroup);
         }
         let places = self.offsets.of(group).into_iter().flat_map(BTreeMap::keys);
@@ -576,6 +605,8 @@ mod tests {
         member_id: Str,
         generation: i32,
         protocols: Vec<&'static str>,
+        /// 20 s, if it says nothing else.
+        rebalance_ms: Option<i32>,
     }
 
     impl Office {
@@ -608,7 +639,7 @@ mod tests {
             let Decided { records, then } = decided;
             if outcome.is_ok() {
                 for record in records {
-                    self.log.push(record.encode());
+                    self.log.push(record.encode().expect("texts are short"));
                     self.coordinator.apply(record);
                 }
             }
@@ -638,7 +669,7 @@ mod tests {
             let request = JoinGroupRequest {
                 group_id: GROUP,
                 session_timeout_ms: 10_000,
-                rebalance_timeout_ms: 20_000,
+                rebalance_timeout_ms: person.rebalance_ms.unwrap_or(20_000),
                 member_id: person.member_id.clone(),
                 group_instance_id: person.instance_id.clone(),
                 protocol_type: Str::from_static("consumer"),
@@ -722,6 +753,10 @@ mod tests {
         }
 
         fn commit(&mut self, person: Option<&Person>, offset: i64) -> ErrorCode {
+            self.commit_for(person, offset, -1)
+        }
+
+        fn commit_for(&mut self, person: Option<&Person>, offset: i64, retention_ms: i64) -> ErrorCode {
             let partition = OffsetCommitRequestPartition { committed_offset: offset, ..Default::default() };
             let topic = OffsetCommitRequestTopic {
                 name: ORDERS,
@@ -733,6 +768,7 @@ mod tests {
                 generation_id_or_member_epoch: person.map_or(-1, |person| person.generation),
                 member_id: person.map(|person| person.member_id.clone()).unwrap_or_default(),
                 group_instance_id: person.and_then(|person| person.instance_id.clone()),
+                retention_time_ms: retention_ms,
                 topics: vec![topic],
                 ..OffsetCommitRequest::default()
             };
@@ -751,10 +787,13 @@ mod tests {
 
         fn wait(&mut self, millis: u64) {
             let until = Instant(self.now.monotonic.0 + millis * 1000);
+            let mut done = 0;
             while let Some(at) = self.coordinator.next_deadline().filter(|at| *at <= until) {
                 self.set(at);
                 let decided = self.act(GroupCoordinator::on_deadline);
                 self.conclude(decided.expect("it is due"), Ok(()));
+                done += 1;
+                assert!(done < 1_000, "time goes on");
             }
             self.set(until);
         }
@@ -872,6 +911,20 @@ mod tests {
     }
 
     #[test]
+    fn an_id_that_was_given_out_is_nobodys_who_has_a_name() {
+        let mut office = Office::open(&[]);
+        let given = office.join(&Person { protocols: vec!["range"], ..Person::default() });
+        let named = Person {
+            member_id: office.joined(given).member_id,
+            instance_id: Some(Str::from_static("till-1")),
+            protocols: vec!["range"],
+            ..Person::default()
+        };
+        let refused = office.join(&named);
+        assert_eq!(office.joined(refused).error_code, ErrorCode::UnknownMemberId.as_i16());
+    }
+
+    #[test]
     fn members_agree_on_a_protocol_that_all_have() {
         let mut office = Office::open(&[]);
         let (_, first) = office.enter(&["sticky", "range"]);
@@ -946,6 +999,95 @@ mod tests {
         assert_eq!(office.heartbeat(&ada), Ok(()));
         assert_eq!(office.leave(&till("till-1")), 0, "an administrator names it");
         assert_eq!(office.leave(&till("till-9")), ErrorCode::UnknownMemberId.as_i16());
+        assert_eq!(office.state(), "Empty 0");
+    }
+
+    #[test]
+    fn what_cannot_be_written_of_a_static_member_is_undone() {
+        let mut office = Office::open(&[("group.initial.rebalance.delay.ms", "0")]);
+        let till = Person {
+            instance_id: Some(Str::from_static("till-1")),
+            protocols: vec!["range"],
+            ..Person::default()
+        };
+        let first = office.join(&till);
+        let ada = Person { member_id: office.joined(first).member_id, generation: 1, ..till.clone() };
+        let (_, decided) = office.sync(&ada, &[(&ada, "a")]);
+        office.conclude(decided, Ok(()));
+
+        let (number, reply_to) = office.reply_to(9);
+        let request = JoinGroupRequest {
+            group_id: GROUP,
+            session_timeout_ms: 10_000,
+            rebalance_timeout_ms: 20_000,
+            group_instance_id: till.instance_id,
+            protocol_type: Str::from_static("consumer"),
+            protocols: vec![JoinGroupRequestProtocol {
+                name: Str::from_static("range"),
+                metadata: Bytes::from_static(b"range"),
+                ..JoinGroupRequestProtocol::default()
+            }],
+            ..JoinGroupRequest::default()
+        };
+        let client = Client { id: Str::new(), host: Str::new() };
+        let decided = office.act(|coordinator, around| coordinator.join(&request, reply_to, &client, around));
+        assert_eq!(decided.records.len(), 1);
+        assert_eq!(office.heartbeat(&ada), Err(ErrorCode::FencedInstanceId));
+        office.conclude(decided, Err(ErrorCode::CoordinatorNotAvailable));
+        assert_eq!(office.joined(number).error_code, ErrorCode::CoordinatorNotAvailable.as_i16());
+        assert_eq!((office.heartbeat(&ada), office.state()), (Ok(()), "Stable 1".to_string()));
+    }
+
+    #[test]
+    fn whoever_asks_twice_is_told_twice() {
+        let (mut office, ada, bob) = Office::stable(&[]);
+        let (one, other) = (office.join(&ada), office.join(&ada));
+        assert_eq!(office.joined(one).error_code, ErrorCode::RebalanceInProgress.as_i16());
+        assert!(!office.told.contains_key(&other));
+        office.join(&bob);
+        let bob = Person { generation: 2, ..bob };
+        let ((one, _), (other, _)) = (office.sync(&bob, &[]), office.sync(&bob, &[]));
+        assert_eq!(office.synced(one), Err(ErrorCode::RebalanceInProgress));
+        assert!(!office.told.contains_key(&other));
+    }
+
+    #[test]
+    fn a_group_of_the_same_name_is_another() {
+        let mut office = Office::open(&[("group.initial.rebalance.delay.ms", "0")]);
+        let (ada, _) = office.enter(&["range"]);
+        let ada = Person { generation: 1, ..ada };
+        let (_, decided) = office.sync(&ada, &[(&ada, "x")]);
+        assert_eq!(office.leave(&ada), 0);
+        let gone = office.coordinator.delete(&GROUP).expect("it is empty");
+        office.conclude(Decided::of(gone), Ok(()));
+        let (_, joined) = office.enter(&["range"]);
+        assert_eq!(office.joined(joined).generation_id, 1);
+        office.conclude(decided, Ok(()));
+        assert_eq!(
+            office.state(),
+            "CompletingRebalance 1",
+            "what was said of the one before is nothing to it"
+        );
+    }
+
+    #[test]
+    fn static_members_that_do_not_come_are_waited_for_until_their_sessions_end() {
+        let mut office = Office::open(&[("group.initial.rebalance.delay.ms", "0")]);
+        let till = Person {
+            instance_id: Some(Str::from_static("till-1")),
+            protocols: vec!["range"],
+            rebalance_ms: Some(0),
+            ..Person::default()
+        };
+        let first = office.join(&till);
+        let till = Person { member_id: office.joined(first).member_id, generation: 1, ..till };
+        let (_, decided) = office.sync(&till, &[]);
+        office.conclude(decided, Ok(()));
+        let (bob, _) = office.enter(&["range"]);
+        assert_eq!(office.leave(&bob), 0);
+        office.wait(9_000);
+        assert_eq!(office.state(), "PreparingRebalance 1");
+        office.wait(2_000);
         assert_eq!(office.state(), "Empty 0");
     }
 
@@ -1025,7 +1167,8 @@ mod tests {
         let request = OffsetDeleteRequest { group_id: GROUP, topics };
         let mut response = OffsetDeleteResponse::default();
         assert!(office.coordinator.delete_offsets(&request, |_, _| true, &mut response).is_empty());
-        assert_eq!(response.error_code, ErrorCode::NonEmptyGroup.as_i16(), "what it reads cannot be known");
+        let code = ErrorCode::GroupSubscribedToTopic.as_i16();
+        assert_eq!(response.topics[0].partitions[0].error_code, code, "what it reads cannot be known");
 
         assert_eq!((office.leave(&ada), office.leave(&bob)), (0, 0));
         let mut response = OffsetDeleteResponse::default();
@@ -1094,6 +1237,10 @@ mod tests {
             let mut office = Office::open(&[("group.initial.rebalance.delay.ms", "500")]);
             let mut rng = Rng::new(seed);
             let mut people = vec![Person { protocols: vec!["range"], ..Person::default() }; 4];
+            for (person, name) in people.iter_mut().zip(["till-1", "till-2"]) {
+                person.instance_id = (rng.below(2) == 0).then(|| Str::from_static(name));
+                person.rebalance_ms = (rng.below(2) == 0).then_some(0);
+            }
             let mut joins: Vec<Option<u64>> = vec![None; 4];
             let mut owned: BTreeMap<usize, (i32, String)> = BTreeMap::new();
             let mut newest = 0;
@@ -1119,7 +1266,9 @@ mod tests {
                         }
                     }
                     7 => {
-                        office.commit(Some(&people[who]), i64::from(people[who].generation));
+                        let retention_ms = if rng.below(3) == 0 { 5_000 } else { -1 };
+                        let generation = i64::from(people[who].generation);
+                        office.commit_for(Some(&people[who]), generation, retention_ms);
                     }
                     8 => {
                         office.wait(rng.below(8_000));

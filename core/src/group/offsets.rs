@@ -74,13 +74,15 @@ pub(super) fn committed(
     if metadata.len() > config.offset_metadata_max_bytes as usize {
         return Err(ErrorCode::OffsetMetadataTooLarge);
     }
+    let expires = retention_time_ms != -1;
     let value = CommittedOffset {
         offset: asked.committed_offset,
-        leader_epoch: asked.committed_leader_epoch,
+        // The version of the record that has a place for the time has none for these.
+        leader_epoch: if expires { -1 } else { asked.committed_leader_epoch },
+        topic_id: if expires { Uuid::ZERO } else { topic_id },
         metadata,
         commit_timestamp: wall_ms,
-        expire_timestamp: (retention_time_ms >= 0).then(|| wall_ms.saturating_add(retention_time_ms)),
-        topic_id,
+        expire_timestamp: expires.then(|| wall_ms.saturating_add(retention_time_ms)),
     };
     Ok(GroupRecord::Offset {
         group: group.detached(),

@@ -6,7 +6,7 @@ use sordini_protocol::records::group_metadata_value::MemberMetadata;
 use sordini_protocol::records::{
     GroupMetadataKey, GroupMetadataValue, LegacyOffsetCommitKey, OffsetCommitKey, OffsetCommitValue,
 };
-use sordini_protocol::wire::{DecodeError, Message, PersistedRecord, Str, Writer};
+use sordini_protocol::wire::{DecodeError, EncodeError, Message, PersistedRecord, Str, Writer};
 
 /// The versions in which Kafka 4.3 writes values. Offsets that expire at a time of their own have a version of their own.
 const GROUP_METADATA_VERSION: i16 = 3;
@@ -31,16 +31,13 @@ pub(crate) enum GroupRecord {
 }
 
 impl GroupRecord {
-    /// Writes the record.
-    pub(crate) fn encode(&self) -> KeyValue {
-        match self {
-            Self::Offset { group, topic, partition, value } => KeyValue {
-                key: framed(
-                    OffsetCommitKey::RECORD_TYPE,
-                    &OffsetCommitKey { group: group.clone(), topic: topic.clone(), partition: *partition },
-                    0,
-                ),
-                value: value.as_ref().map(|committed| {
+    /// Writes the record. A text may be too long for it that fitted into its request.
+    pub(crate) fn encode(&self) -> Result<KeyValue, EncodeError> {
+        Ok(match self {
+            Self::Offset { group, topic, partition, value } => {
+                let key =
+                    OffsetCommitKey { group: group.clone(), topic: topic.clone(), partition: *partition };
+                let value = value.as_ref().map(|committed| {
                     let value = OffsetCommitValue {
                         offset: committed.offset,
                         leader_epoch: committed.leader_epoch,
@@ -55,15 +52,16 @@ impl GroupRecord {
                         None => OFFSET_COMMIT_VERSION,
                     };
                     framed(version, &value, version)
-                }),
-            },
-            Self::Group { group, value } => KeyValue {
-                key: framed(GroupMetadataKey::RECORD_TYPE, &GroupMetadataKey { group: group.clone() }, 0),
-                value: value
-                    .as_ref()
-                    .map(|value| framed(GROUP_METADATA_VERSION, value, GROUP_METADATA_VERSION)),
-            },
-        }
+                });
+                KeyValue { key: framed(OffsetCommitKey::RECORD_TYPE, &key, 0)?, value: value.transpose()? }
+            }
+            Self::Group { group, value } => {
+                let key = GroupMetadataKey { group: group.clone() };
+                let framed_value = |value| framed(GROUP_METADATA_VERSION, value, GROUP_METADATA_VERSION);
+                let value = value.as_ref().map(framed_value).transpose()?;
+                KeyValue { key: framed(GroupMetadataKey::RECORD_TYPE, &key, 0)?, value }
+            }
+        })
     }
 
     /// The record in an allocation of its own.
@@ -135,12 +133,11 @@ impl GroupRecord {
     }
 }
 
-fn framed<M: Message>(prefix: i16, message: &M, version: i16) -> Bytes {
-    let len = message.encoded_len(version).expect("it is written in a version that it has");
-    let mut out = Writer::contiguous(size_of::<i16>() + len);
+fn framed<M: Message>(prefix: i16, message: &M, version: i16) -> Result<Bytes, EncodeError> {
+    let mut out = Writer::contiguous(size_of::<i16>() + message.encoded_len(version)?);
     out.i16(prefix);
-    message.encode(version, &mut out).expect("its length was taken");
-    out.finish().bytes
+    message.encode(version, &mut out)?;
+    Ok(out.finish().bytes)
 }
 
 fn take_i16(bytes: &mut Bytes) -> Result<i16, DecodeError> {
@@ -176,13 +173,13 @@ mod tests {
 
     #[test]
     fn a_committed_offset_stands_in_the_log_as_kafka_writes_it() {
-        let KeyValue { key, value } = committed(None, Uuid::ZERO).encode();
+        let KeyValue { key, value } = committed(None, Uuid::ZERO).encode().expect("it is short");
         assert_eq!(&key[..], [0, 1, 0, 1, b'g', 0, 1, b't', 0, 0, 0, 5]);
         let mut expected = alloc::vec![0, 4];
         expected.extend([0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 3, 2, b'm', 0, 0, 0, 0, 0, 0, 0, 7, 0]);
         assert_eq!(value.as_deref(), Some(&expected[..]));
         // One that expires at a time of its own is of the version that has a place for it, and knows of no epochs.
-        let KeyValue { value, .. } = committed(Some(9), Uuid::ZERO).encode();
+        let KeyValue { value, .. } = committed(Some(9), Uuid::ZERO).encode().expect("it is short");
         let mut expected = alloc::vec![0, 1];
         expected.extend([0, 0, 0, 0, 0, 0, 1, 2, 0, 1, b'm', 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 9]);
         assert_eq!(value.as_deref(), Some(&expected[..]));
@@ -222,9 +219,15 @@ mod tests {
             GroupRecord::Group { group, value: None },
         ];
         for record in records {
-            let KeyValue { key, value } = record.encode();
+            let KeyValue { key, value } = record.encode().expect("it is short");
             assert_eq!(GroupRecord::decode(key, value), Ok(Some(record)));
         }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_written() {
+        let group = Str::from("x".repeat(32_768));
+        assert!(GroupRecord::Group { group, value: None }.encode().is_err());
     }
 
     #[test]
@@ -234,7 +237,7 @@ mod tests {
         for key in [&[][..], &[0], &[0, 1, 0, 9, b'g'], &[0, 2, 0, 1, b'g', 0]] {
             assert!(GroupRecord::decode(Bytes::copy_from_slice(key), None).is_err(), "{key:?}");
         }
-        let KeyValue { key, .. } = committed(None, Uuid::ZERO).encode();
+        let KeyValue { key, .. } = committed(None, Uuid::ZERO).encode().expect("it is short");
         for value in [&[][..], &[0], &[0, 9, 1], &[0, 4, 1]] {
             let value = Some(Bytes::copy_from_slice(value));
             assert!(GroupRecord::decode(key.clone(), value.clone()).is_err(), "{value:?}");
@@ -247,10 +250,9 @@ mod tests {
             MemberMetadata { session_timeout: 10, rebalance_timeout: 30, ..MemberMetadata::default() };
         let value = GroupMetadataValue { members: alloc::vec![member], ..GroupMetadataValue::default() };
         for (version, expected) in [(0, 10), (3, 30)] {
-            let record = GroupRecord::decode(
-                framed(GroupMetadataKey::RECORD_TYPE, &GroupMetadataKey::default(), 0),
-                Some(framed(version, &value, version)),
-            );
+            let key = framed(GroupMetadataKey::RECORD_TYPE, &GroupMetadataKey::default(), 0);
+            let value = framed(version, &value, version).expect("it is short");
+            let record = GroupRecord::decode(key.expect("it is short"), Some(value));
             let Ok(Some(GroupRecord::Group { value: Some(read), .. })) = record else {
                 panic!("it is a group");
             };

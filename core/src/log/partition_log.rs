@@ -1026,9 +1026,9 @@ impl PartitionLog {
         self.segments.contains_key(&base)
     }
 
-    /// Reads a stretch of another log's file; [`Progress::read`] brings it.
-    pub(crate) fn read(&mut self, file: StoragePath, position: u64, len: u32, out: &mut Outbox) {
-        self.push(Wait::Read, StorageOp::Read { file, position, len }, out);
+    /// Reads a stretch of this log's file, or of another's; [`Progress::read`] brings it. Answers the operation's number.
+    pub(crate) fn read(&mut self, file: StoragePath, position: u64, len: u32, out: &mut Outbox) -> u64 {
+        self.push(Wait::Read, StorageOp::Read { file, position, len }, out)
     }
 
     /// Takes over what the batches of a log do not tell, whose batches this one has all: which epochs began where, which

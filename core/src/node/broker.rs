@@ -466,8 +466,8 @@ impl Broker {
         for part in awakened.fetches {
             self.on_more_data(part, now, out);
         }
-        if let Some(read) = awakened.read {
-            self.on_groups_read(owner, read, now, out);
+        if let Some((sequence, read)) = awakened.read {
+            self.on_groups_read(owner, sequence, read, now, out);
         }
         self.release_groups(owner, now, out);
     }

@@ -401,9 +401,6 @@ impl Broker {
         reply_to.respond(AnyResponse::DescribeLogDirs(response), out);
     }
 
-    /// There are neither groups nor transactions here, and so no coordinator. The error is the one of a cluster whose
-    /// coordinators are not up: a librdkafka consumer that assigns its own partitions goes on in spite of it, which it
-    /// does not after an error that is final.
     pub(super) fn on_init_producer_id(
         &mut self,
         reply_to: ReplyTo,

@@ -4,6 +4,7 @@
 use super::broker::{Broker, ReplyTo, Timer};
 use crate::config::BrokerConfig;
 use crate::coordinator::UntilCommitted;
+use crate::group::offsets::CommittedOffset;
 use crate::group::records::GroupRecord;
 use crate::group::{Client, Decided, GroupCoordinator, Surroundings, Then};
 use crate::ids::{ConnectionId, LeaderEpoch, Offset, TopicIdPartition};
@@ -13,7 +14,7 @@ use crate::produce_request::DECOMPRESSED_BYTES_MAX;
 use crate::rng::Rng;
 use crate::storage_op::StorageFault;
 use crate::time::{Instant, Now};
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use bytes::Bytes;
 use sordini_protocol::batch::{Batch, BatchBuilder, BatchParams, Limits, validate};
@@ -36,6 +37,9 @@ use sordini_protocol::wire::{Str, Uuid};
 
 /// The topic in which groups keep what they know.
 pub(super) const OFFSETS_TOPIC: Str = Str::from_static("__consumer_offsets");
+
+/// How many offsets are forgotten with one batch. A name has 249 bytes at most, and a group hardly more.
+const TOMBSTONES_IN_BATCH_MAX: usize = 500;
 
 /// Operations that a client may do on a group when nothing forbids any: bit n stands for operation n of Kafka's ACLs (KIP-430).
 const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
@@ -71,15 +75,50 @@ enum Waiting {
     Then(Then),
 }
 
+/// How far a coordinator knows its log.
+#[derive(Clone, Debug)]
+enum Stage {
+    /// It reads it. A read of this number is under way, if one is.
+    Loading {
+        cursor: Cursor,
+        read: Option<u64>,
+    },
+    Loaded,
+    /// What the log holds is not to be understood. It answers nothing in this epoch.
+    Failed,
+}
+
+/// The coordinator of the groups of one partition.
 #[derive(Clone, Debug)]
 struct Shard {
+    /// The epoch in which this broker leads the partition.
     epoch: LeaderEpoch,
+    stage: Stage,
     coordinator: GroupCoordinator,
-    /// How far the log is read, until all of it is.
-    loading: Option<Cursor>,
-    /// While it is read: offsets of transactions that have not ended, by their producers.
+    /// While the log is read: offsets of transactions that have not ended, by their producers.
     in_transactions: BTreeMap<i64, Vec<GroupRecord>>,
+    /// What is to be done when it is committed, and until when somebody waits for that.
     until_committed: UntilCommitted<(Instant, Waiting)>,
+}
+
+impl Shard {
+    fn begin(epoch: LeaderEpoch, first: Offset) -> Self {
+        Self {
+            epoch,
+            stage: Stage::Loading { cursor: Cursor::at(first), read: None },
+            coordinator: GroupCoordinator::default(),
+            in_transactions: BTreeMap::new(),
+            until_committed: UntilCommitted::default(),
+        }
+    }
+
+    const fn is_loaded(&self) -> bool {
+        matches!(self.stage, Stage::Loaded)
+    }
+
+    const fn is_loading(&self) -> bool {
+        matches!(self.stage, Stage::Loading { .. })
+    }
 }
 
 /// The group coordinators of a broker.
@@ -87,7 +126,9 @@ struct Shard {
 pub(super) struct GroupCoordinators {
     /// By the owners of their partitions.
     shards: BTreeMap<u32, Shard>,
+    /// Answers that wait, by their numbers.
     answers: BTreeMap<u64, Assembling>,
+    /// How many there ever were.
     next_answer: u64,
 }
 
@@ -122,20 +163,30 @@ impl Broker {
         let led = partition.filter(|partition| partition.is_leader() && !self.is_stopping());
         let Some(led) = led else { return self.unload_groups(owner, now, out) };
         let (epoch, first) = (led.leader_epoch(), led.log().first_base());
-        if let Some(shard) = self.groups.shards.get_mut(&owner) {
-            // Who goes on to lead has appended everything itself.
-            shard.epoch = epoch;
-            return;
+        match self.groups.shards.get_mut(&owner) {
+            Some(shard) if matches!(shard.stage, Stage::Failed) && shard.epoch < epoch => {}
+            Some(shard) => {
+                // Who goes on to lead has appended everything itself.
+                shard.epoch = epoch;
+                return;
+            }
+            None => {}
         }
-        let shard = Shard {
-            epoch,
-            coordinator: GroupCoordinator::default(),
-            loading: Some(Cursor::at(first)),
-            in_transactions: BTreeMap::new(),
-            until_committed: UntilCommitted::default(),
-        };
-        self.groups.shards.insert(owner, shard);
+        self.groups.shards.insert(owner, Shard::begin(epoch, first));
         self.load_groups(owner, now, out);
+    }
+
+    /// The log lies in another directory from here on: a coordinator that was reading it begins anew.
+    pub(super) fn read_groups_anew(&mut self, owner: u32, now: Now, out: &mut Outbox) {
+        let (Some(shard), Some(partition)) =
+            (self.groups.shards.get_mut(&owner), self.partitions.get(&owner))
+        else {
+            return;
+        };
+        if shard.is_loading() {
+            *shard = Shard::begin(shard.epoch, partition.log().first_base());
+            self.load_groups(owner, now, out);
+        }
     }
 
     fn unload_groups(&mut self, owner: u32, now: Now, out: &mut Outbox) {
@@ -173,20 +224,16 @@ impl Broker {
         else {
             return;
         };
-        let Some(cursor) = &mut shard.loading else { return };
+        let Stage::Loading { cursor, read } = &mut shard.stage else { return };
         match cursor.ahead(partition.log()) {
             Ahead::Pending => {}
-            Ahead::Bytes { file, position, len } => partition.log_mut().read(file, position, len, out),
-            Ahead::Overtaken => {
-                shard.coordinator = GroupCoordinator::default();
-                shard.in_transactions.clear();
-                *cursor = Cursor::at(partition.log().first_base());
-                self.load_groups(owner, now, out);
+            Ahead::Bytes { file, position, len } => {
+                *read = Some(partition.log_mut().read(file, position, len, out));
             }
-            // Somebody else may lead, and have it whole.
-            Ahead::Damaged => self.unload_groups(owner, now, out),
+            Ahead::Overtaken => self.read_groups_anew(owner, now, out),
+            Ahead::Damaged => shard.stage = Stage::Failed,
             Ahead::End => {
-                shard.loading = None;
+                shard.stage = Stage::Loaded;
                 shard.in_transactions.clear();
                 let Self { groups, config, rng, .. } = self;
                 groups.with(owner, config, rng, now, out, GroupCoordinator::begin);
@@ -199,7 +246,8 @@ impl Broker {
     pub(super) fn on_groups_read(
         &mut self,
         owner: u32,
-        read: Result<Bytes, StorageFault>,
+        sequence: u64,
+        found: Result<Bytes, StorageFault>,
         now: Now,
         out: &mut Outbox,
     ) {
@@ -208,21 +256,25 @@ impl Broker {
         else {
             return;
         };
-        let Some(cursor) = &mut shard.loading else { return };
-        let bytes = match read {
+        let Stage::Loading { cursor, read } = &mut shard.stage else { return };
+        if *read != Some(sequence) {
+            // An earlier coordinator of this partition asked for it.
+            return;
+        }
+        *read = None;
+        let bytes = match found {
             Ok(bytes) => bytes,
             // The segment was deleted under the read.
             Err(StorageFault::NotFound) => Bytes::new(),
             Err(fault) => return self.on_storage_fault(owner, fault, now, out),
         };
-        let Ok(batches) = cursor.take(partition.log(), bytes) else {
-            return self.unload_groups(owner, now, out);
-        };
-        for batch in &batches {
-            if load_batch(shard, batch).is_none() {
-                // What it holds is not to be understood.
-                return self.unload_groups(owner, now, out);
-            }
+        let understood = cursor.take(partition.log(), bytes).ok();
+        if understood
+            .and_then(|batches| batches.iter().try_for_each(|batch| load_batch(shard, batch)))
+            .is_none()
+        {
+            shard.stage = Stage::Failed;
+            return;
         }
         self.load_groups(owner, now, out);
     }
@@ -234,7 +286,11 @@ impl Broker {
         let id = self.group_partition(group).ok_or(ErrorCode::NotCoordinator)?;
         let owner = *self.owners.get(&id).ok_or(ErrorCode::NotCoordinator)?;
         let shard = self.groups.shards.get(&owner).ok_or(ErrorCode::NotCoordinator)?;
-        if shard.loading.is_some() { Err(ErrorCode::CoordinatorLoadInProgress) } else { Ok(owner) }
+        match shard.stage {
+            Stage::Loading { .. } => Err(ErrorCode::CoordinatorLoadInProgress),
+            Stage::Loaded => Ok(owner),
+            Stage::Failed => Err(ErrorCode::NotCoordinator),
+        }
     }
 
     /// The partition of `__consumer_offsets` that is a group's.
@@ -333,6 +389,7 @@ impl Broker {
         }
         let mut batch = BatchBuilder::new(BatchParams { compression, ..BatchParams::default() });
         for record in records.iter().map(GroupRecord::encode) {
+            let record = record.map_err(|_| ErrorCode::UnknownServerError)?;
             batch.append(now.wall_ms, Some(&record.key), record.value.as_deref(), &[]);
         }
         let limits = Limits { decompressed_bytes_max: DECOMPRESSED_BYTES_MAX, zstd_allowed: true };
@@ -362,7 +419,7 @@ impl Broker {
     }
 
     fn arm_groups(&mut self, owner: u32) {
-        let due = self.groups.shards.get(&owner).filter(|shard| shard.loading.is_none()).and_then(|shard| {
+        let due = self.groups.shards.get(&owner).filter(|shard| shard.is_loaded()).and_then(|shard| {
             let oldest = shard.until_committed.oldest().map(|(deadline, _)| *deadline);
             shard.coordinator.next_deadline().into_iter().chain(oldest).min()
         });
@@ -389,6 +446,8 @@ impl Broker {
                 Some((_, Waiting::Answer(part))) => {
                     self.refuse_part(part, code, out);
                 }
+                // It stands in the log, and will be committed or be another coordinator's not to know.
+                Some((_, Waiting::Then(Then::Created { .. }))) => {}
                 Some((_, Waiting::Then(then))) => self.settle(owner, then, Err(code), now, out),
                 None => break,
             }
@@ -413,12 +472,16 @@ impl Broker {
         now: Now,
         out: &mut Outbox,
     ) {
-        let is_there = |(_, shard): &(&u32, &Shard)| shard.loading.is_none();
+        let is_there = |(_, shard): &(&u32, &Shard)| shard.is_loaded();
         let decided = self.groups.shards.iter().filter(is_there);
         let decided: Vec<(u32, Vec<GroupRecord>)> =
             decided.map(|(owner, shard)| (*owner, decide(&shard.coordinator))).collect();
-        for (owner, records) in decided.into_iter().filter(|(_, records)| !records.is_empty()) {
-            self.conclude(owner, Decided { records, then: Then::Nothing }, None, now, out);
+        for (owner, records) in decided {
+            // Nothing holds these together, and all of them may be more than fits into a batch.
+            for some in records.chunks(TOMBSTONES_IN_BATCH_MAX) {
+                let decided = Decided { records: some.to_vec(), then: Then::Nothing };
+                self.conclude(owner, decided, None, now, out);
+            }
         }
     }
 
@@ -623,19 +686,23 @@ impl Broker {
         out: &mut Outbox,
     ) {
         let version = reply_to.version;
-        let wanted: Vec<(Str, Option<Vec<OffsetFetchRequestTopics>>)> = if version >= FETCHES_OF_GROUPS_FROM {
-            request.groups.into_iter().map(|group| (group.group_id, group.topics)).collect()
-        } else {
-            let topics = request.topics.map(|topics| {
-                let renamed = topics.into_iter().map(|topic| OffsetFetchRequestTopics {
-                    name: topic.name,
-                    partition_indexes: topic.partition_indexes,
-                    ..OffsetFetchRequestTopics::default()
+        let mut seen = BTreeSet::new();
+        let mut wanted: Vec<(Str, Option<Vec<OffsetFetchRequestTopics>>)> =
+            if version >= FETCHES_OF_GROUPS_FROM {
+                request.groups.into_iter().map(|group| (group.group_id, group.topics)).collect()
+            } else {
+                let topics = request.topics.map(|topics| {
+                    let renamed = topics.into_iter().map(|topic| OffsetFetchRequestTopics {
+                        name: topic.name,
+                        partition_indexes: topic.partition_indexes,
+                        ..OffsetFetchRequestTopics::default()
+                    });
+                    renamed.collect()
                 });
-                renamed.collect()
-            });
-            alloc::vec![(request.group_id, topics)]
-        };
+                alloc::vec![(request.group_id, topics)]
+            };
+        // An answer is not to outgrow its question without bound: whoever names a group twice is told of it once.
+        wanted.retain(|(group, _)| seen.insert(group.clone()));
         let found: Vec<_> = wanted.iter().map(|(group, _)| self.coordinator_of(group)).collect();
         let fetched = wanted.iter().zip(&found).map(|((group, topics), found)| match found {
             Ok(owner) => self.fetched_offsets(*owner, group, topics.as_deref(), version),
@@ -704,17 +771,25 @@ impl Broker {
             }
             return response;
         };
+        let mut seen = BTreeSet::new();
         for topic in wanted {
             let name = if version >= TOPIC_IDS_FROM {
                 self.image.topic(topic.topic_id).map(|known| known.name.clone())
             } else {
                 Some(topic.name.clone())
             };
-            let partitions = topic.partition_indexes.iter().map(|index| {
+            let mut is_first = |index: &&i32| seen.insert((topic.topic_id, &topic.name, **index));
+            let asked: Vec<&i32> = topic.partition_indexes.iter().filter(&mut is_first).collect();
+            let partitions = asked.into_iter().map(|index| {
                 let Some(name) = &name else {
                     return nothing_committed(*index, ErrorCode::UnknownTopicId);
                 };
-                match committed.and_then(|committed| committed.get(&(name.clone(), *index))) {
+                // What was committed of an earlier topic of that name is nothing to this one.
+                let current = self.image.topic_by_name(name).map(|topic| topic.id);
+                let is_of_it = |offset: &&CommittedOffset| {
+                    offset.topic_id.is_zero() || current.is_none_or(|current| current == offset.topic_id)
+                };
+                match committed.and_then(|it| it.get(&(name.clone(), *index))).filter(is_of_it) {
                     None => nothing_committed(*index, ErrorCode::None),
                     Some(offset) => OffsetFetchResponsePartitions {
                         partition_index: *index,
@@ -761,21 +836,29 @@ impl Broker {
 
     // ---- requests of tools ----
 
-    pub(super) fn on_list_groups(&self, reply_to: &ReplyTo, request: &ListGroupsRequest, out: &mut Outbox) {
+    pub(super) fn on_list_groups(
+        &mut self,
+        reply_to: ReplyTo,
+        request: &ListGroupsRequest,
+        now: Now,
+        out: &mut Outbox,
+    ) {
         let mut response = ListGroupsResponse::default();
-        if self.groups.shards.values().any(|shard| shard.loading.is_some()) {
+        if self.groups.shards.values().any(Shard::is_loading) {
             response.error_code = ErrorCode::CoordinatorLoadInProgress.as_i16();
             return reply_to.respond(AnyResponse::ListGroups(response), out);
         }
         let is_in = |filter: &[Str], value: &str| {
             filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(value))
         };
-        let listed = self.groups.shards.values().flat_map(|shard| shard.coordinator.list());
+        let here: Vec<_> = self.groups.shards.iter().filter(|(_, shard)| shard.is_loaded()).collect();
+        let found = here.iter().map(|(owner, _)| Ok(**owner)).collect();
+        let listed = here.iter().flat_map(|(_, shard)| shard.coordinator.list());
         response.groups = listed
             .filter(|group| is_in(&request.states_filter, &group.group_state))
             .filter(|group| is_in(&request.types_filter, &group.group_type))
             .collect();
-        reply_to.respond(AnyResponse::ListGroups(response), out);
+        self.answer_parts(found, reply_to, AnyResponse::ListGroups(response), now, out);
     }
 
     pub(super) fn on_describe_groups(
@@ -787,12 +870,11 @@ impl Broker {
     ) {
         let version = reply_to.version;
         let with_operations = version >= 3 && request.include_authorized_operations;
-        let found: Vec<_> = request
-            .groups
-            .iter()
-            .map(|group| named(group).and_then(|()| self.coordinator_of(group)))
-            .collect();
-        let described = request.groups.iter().zip(&found).map(|(group, found)| {
+        let mut seen = BTreeSet::new();
+        let wanted: Vec<&Str> = request.groups.iter().filter(|group| seen.insert(*group)).collect();
+        let found: Vec<_> =
+            wanted.iter().map(|group| named(group).and_then(|()| self.coordinator_of(group))).collect();
+        let described = wanted.into_iter().zip(&found).map(|(group, found)| {
             let described = match found {
                 Ok(owner) => self.groups.shards[owner].coordinator.describe(group, version),
                 Err(code) => describe_groups_response::DescribedGroup {
@@ -819,7 +901,8 @@ impl Broker {
     ) {
         let mut decided = Vec::new();
         let mut results = Vec::new();
-        for group in &request.groups_names {
+        let mut seen = BTreeSet::new();
+        for group in request.groups_names.iter().filter(|group| seen.insert(*group)) {
             let found = named(group).and_then(|()| self.coordinator_of(group));
             let records = found.and_then(|owner| {
                 let records = self.groups.shards[&owner].coordinator.delete(group)?;
@@ -1000,6 +1083,9 @@ fn refuse(body: &mut AnyResponse, index: usize, code: ErrorCode, version: i16) {
                 error_code,
                 ..Default::default()
             };
+        }
+        AnyResponse::ListGroups(response) => {
+            *response = ListGroupsResponse { error_code, ..ListGroupsResponse::default() };
         }
         AnyResponse::DeleteGroups(response) => response.results[index].error_code = error_code,
         AnyResponse::LeaveGroup(response) => {

@@ -464,6 +464,7 @@ impl Broker {
         for part in readers {
             self.on_log_moved(part, now, out);
         }
+        self.read_groups_anew(owner, now, out);
         self.arm_log_timer(owner);
         self.compare_directory(id);
         then.into_iter().for_each(|to| self.move_log(owner, to, out));

@@ -478,7 +478,7 @@ fn on_request(
         AnyRequest::OffsetCommit(request) => broker.on_offset_commit(reply_to, &request, now, out),
         AnyRequest::OffsetFetch(request) => broker.on_offset_fetch(reply_to, request, now, out),
         AnyRequest::OffsetDelete(request) => broker.on_offset_delete(reply_to, &request, now, out),
-        AnyRequest::ListGroups(request) => broker.on_list_groups(&reply_to, &request, out),
+        AnyRequest::ListGroups(request) => broker.on_list_groups(reply_to, &request, now, out),
         AnyRequest::DescribeGroups(request) => broker.on_describe_groups(reply_to, &request, now, out),
         AnyRequest::DeleteGroups(request) => broker.on_delete_groups(reply_to, &request, now, out),
         AnyRequest::Metadata(request) => {

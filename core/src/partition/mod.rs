@@ -97,8 +97,8 @@ pub(crate) struct Awakened {
     pub(crate) fetches: Vec<Part>,
     /// Searches that are over: who waits, and what was found.
     pub(crate) searches: Vec<(Part, Resolved)>,
-    /// What was read for whoever reads the log through.
-    pub(crate) read: Option<Result<Bytes, StorageFault>>,
+    /// What was read for whoever reads the log through, with the number of the operation.
+    pub(crate) read: Option<(u64, Result<Bytes, StorageFault>)>,
 }
 
 /// The result of a search, in terms of the partition.
@@ -691,7 +691,7 @@ impl Partition {
         if progress.written {
             awakened = self.on_written(now);
         }
-        awakened.read = progress.read;
+        awakened.read = progress.read.map(|read| (sequence, read));
         if let Some((id, found)) = progress.found
             && let Some(search) = self.searches.remove(&id)
         {

@@ -3,7 +3,7 @@
     groups_client.py confluent|kafka-python BOOTSTRAP GROUP TOPIC STRATEGY [INSTANCE]
 
 One JSON object a line, with the time by the clock that all processes share. What was read is committed before it is told, a few
-records at a time, and before a partition is given up. SIGTERM has the member leave.
+records at a time. SIGTERM has the member leave.
 """
 
 import json
@@ -90,7 +90,7 @@ def kafka_python(bootstrap, group, topic, strategy, instance):
             say("assigned", partitions=[p.partition for p in assigned], whole=True)
 
         def on_partitions_revoked(self, revoked):
-            commit()
+            # All that was read is committed by now; from here a request cannot be waited for.
             say("revoked", partitions=[p.partition for p in revoked])
 
     c.subscribe([topic], listener=Listener())
