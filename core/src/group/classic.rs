@@ -82,10 +82,12 @@ pub(crate) struct Member {
     pub(crate) assignment: Bytes,
     /// It has not been told yet that it is one.
     is_new: bool,
-    /// Whom to tell when all have joined. Whoever waits, here or below, and is not new is not silent, whatever its timer says.
-    awaits_join: Option<ReplyTo>,
-    /// Whom to tell its assignment.
-    awaits_sync: Option<ReplyTo>,
+    /// Its requests that are answered when all have joined: a client that asks again before it was answered gets each of them
+    /// answered, or nothing more would come over its connection. Whoever waits, here or below, and is not new is not silent,
+    /// whatever its timer says.
+    awaits_join: Vec<ReplyTo>,
+    /// Its requests that are answered with its assignment.
+    awaits_sync: Vec<ReplyTo>,
 }
 
 impl Member {
@@ -169,8 +171,8 @@ impl ClassicGroup {
                 protocols: alloc::vec![(protocol.clone(), member.subscription)],
                 assignment: member.assignment,
                 is_new: false,
-                awaits_join: None,
-                awaits_sync: None,
+                awaits_join: Vec::new(),
+                awaits_sync: Vec::new(),
             };
             group.members.insert(member.member_id, loaded);
         }
@@ -288,11 +290,11 @@ impl ClassicGroup {
     }
 
     fn awaiting_join(&self) -> usize {
-        self.members.values().filter(|member| member.awaits_join.is_some()).count()
+        self.members.values().filter(|member| !member.awaits_join.is_empty()).count()
     }
 
     fn have_all_joined(&self) -> bool {
-        self.pending.is_empty() && self.members.values().all(|member| member.awaits_join.is_some())
+        self.pending.is_empty() && self.members.values().all(|member| !member.awaits_join.is_empty())
     }
 
     fn rebalance_timeout_ms(&self) -> i64 {
@@ -303,7 +305,7 @@ impl ClassicGroup {
         match self.state {
             State::Empty => true,
             State::PreparingRebalance { .. } => {
-                self.members.get(member).is_some_and(|member| member.awaits_join.is_some())
+                self.members.get(member).is_some_and(|member| !member.awaits_join.is_empty())
                     || self.awaiting_join() < most
             }
             State::CompletingRebalance | State::Stable => {
@@ -388,8 +390,8 @@ impl ClassicGroup {
             protocols: offered,
             assignment: Bytes::new(),
             is_new: true,
-            awaits_join: None,
-            awaits_sync: None,
+            awaits_join: Vec::new(),
+            awaits_sync: Vec::new(),
         };
         if request.member_id.is_empty() {
             let name = instance_id.map_or(&*client.id, |instance_id| instance_id);
@@ -433,8 +435,8 @@ impl ClassicGroup {
         member.protocols = newcomer.protocols;
         member.session_timeout_ms = newcomer.session_timeout_ms;
         member.rebalance_timeout_ms = newcomer.rebalance_timeout_ms;
-        if let Some(before) = member.awaits_join.replace(reply_to) {
-            answer_join(&before, ErrorCode::RebalanceInProgress, id, turn);
+        if let Some(oldest) = push_asker(&mut member.awaits_join, reply_to) {
+            answer_join(&oldest, ErrorCode::RebalanceInProgress, id, turn);
         }
         Joined::Held(self.rebalance_or_complete(turn), Then::Nothing)
     }
@@ -458,7 +460,7 @@ impl ClassicGroup {
         if let Some(instance_id) = &member.instance_id {
             self.static_members.insert(instance_id.clone(), id.clone());
         }
-        self.members.insert(id.clone(), Member { awaits_join: Some(reply_to), ..member });
+        self.members.insert(id.clone(), Member { awaits_join: alloc::vec![reply_to], ..member });
         let at = turn.after_ms(NEW_MEMBER_JOIN_TIMEOUT_MS);
         turn.timers.arm(GroupTimer::Session(self.id.clone(), id), at);
         Joined::Held(self.rebalance_or_complete(turn), Then::Nothing)
@@ -478,10 +480,10 @@ impl ClassicGroup {
         let mut member = self.members.remove(before).expect("static members are members");
         turn.timers.cancel(&GroupTimer::Session(self.id.clone(), before.clone()));
         let fenced = ErrorCode::FencedInstanceId;
-        if let Some(waiting) = member.awaits_join.take() {
+        for waiting in core::mem::take(&mut member.awaits_join) {
             answer_join(&waiting, fenced, before.clone(), turn);
         }
-        if let Some(waiting) = member.awaits_sync.take() {
+        for waiting in core::mem::take(&mut member.awaits_sync) {
             answer_sync(&waiting, Err(fenced), turn);
         }
         self.unsynced.remove(before);
@@ -494,7 +496,7 @@ impl ClassicGroup {
         let version = reply_to.version;
         let former = member.clone();
         let assignment = member.assignment;
-        let member = Member { assignment, is_new: false, awaits_join: Some(reply_to), ..newcomer };
+        let member = Member { assignment, is_new: false, awaits_join: alloc::vec![reply_to], ..newcomer };
         self.members.insert(id.clone(), member);
         self.expect_heartbeat(&id, turn);
         match self.state {
@@ -507,7 +509,7 @@ impl ClassicGroup {
                     response.leader = leader_before.unwrap_or_default();
                 }
                 let member = self.members.get_mut(&id).expect("it was just put there");
-                let reply_to = member.awaits_join.take().expect("it was just put there");
+                let reply_to = member.awaits_join.pop().expect("it was just put there");
                 let then = Then::Replaced {
                     group: self.id.clone(),
                     reply_to,
@@ -605,13 +607,13 @@ impl ClassicGroup {
     /// Whoever has joined is of the next generation.
     fn complete_join(&mut self, turn: &mut Turn<'_>) -> Vec<GroupRecord> {
         turn.timers.cancel(&GroupTimer::Join(self.id.clone()));
-        let is_gone = |member: &Member| member.awaits_join.is_none() && member.instance_id.is_none();
+        let is_gone = |member: &Member| member.awaits_join.is_empty() && member.instance_id.is_none();
         let gone: Vec<Str> =
             self.members.iter().filter(|(_, member)| is_gone(member)).map(|(id, _)| id.clone()).collect();
         for id in gone {
             self.forget_member(&id, turn);
         }
-        let leads = |member: Option<&Member>| member.is_some_and(|member| member.awaits_join.is_some());
+        let leads = |member: Option<&Member>| member.is_some_and(|member| !member.awaits_join.is_empty());
         if !leads(self.leader.as_ref().and_then(|leader| self.members.get(leader)))
             && !self.members.is_empty()
         {
@@ -638,8 +640,8 @@ impl ClassicGroup {
         for id in ids {
             let response = self.joined(&id, false);
             let member = self.members.get_mut(&id).expect("it is a member");
-            if let Some(reply_to) = member.awaits_join.take() {
-                reply_to.respond(join_answer(response, reply_to.version), turn.out);
+            for reply_to in core::mem::take(&mut member.awaits_join) {
+                reply_to.respond(join_answer(response.clone(), reply_to.version), turn.out);
             }
             member.is_new = false;
             self.expect_heartbeat(&id, turn);
@@ -707,8 +709,8 @@ impl ClassicGroup {
             State::CompletingRebalance => {
                 self.note_synced(id, turn);
                 let member = self.members.get_mut(id).expect("it was just looked up");
-                if let Some(before) = member.awaits_sync.replace(reply_to) {
-                    answer_sync(&before, Err(ErrorCode::RebalanceInProgress), turn);
+                if let Some(oldest) = push_asker(&mut member.awaits_sync, reply_to) {
+                    answer_sync(&oldest, Err(ErrorCode::RebalanceInProgress), turn);
                 }
                 if !self.is_leader(id) {
                     return Ok((Vec::new(), Then::Nothing));
@@ -771,8 +773,8 @@ impl ClassicGroup {
                 member.assignment = Bytes::new();
             }
             let assignment = member.assignment.clone();
-            if let Some(reply_to) = member.awaits_sync.take() {
-                let answer = outcome.map(|()| self.synced(assignment));
+            for reply_to in core::mem::take(&mut member.awaits_sync) {
+                let answer = outcome.map(|()| self.synced(assignment.clone()));
                 answer_sync(&reply_to, answer, turn);
                 // That it waited was a sign of life, which no timer has noted.
                 self.expect_heartbeat(&id, turn);
@@ -849,7 +851,7 @@ impl ClassicGroup {
             return self.maybe_complete_join(turn);
         }
         let Some(member) = self.members.get(id) else { return Vec::new() };
-        let waits = member.awaits_join.is_some() || member.awaits_sync.is_some();
+        let waits = !member.awaits_join.is_empty() || !member.awaits_sync.is_empty();
         if waits && !member.is_new {
             // Whoever waits here is not silent, and has its time when it is answered.
             return Vec::new();
@@ -907,10 +909,10 @@ impl ClassicGroup {
         turn.timers.cancel(&GroupTimer::Session(self.id.clone(), id.clone()));
         self.unsynced.remove(id);
         let Some(mut member) = self.members.remove(id) else { return };
-        if let Some(reply_to) = member.awaits_join.take() {
+        for reply_to in core::mem::take(&mut member.awaits_join) {
             answer_join(&reply_to, ErrorCode::UnknownMemberId, Str::new(), turn);
         }
-        if let Some(reply_to) = member.awaits_sync.take() {
+        for reply_to in core::mem::take(&mut member.awaits_sync) {
             answer_sync(&reply_to, Err(ErrorCode::UnknownMemberId), turn);
         }
         if let Some(instance_id) = member.instance_id.filter(|it| self.static_members.get(it) == Some(id)) {
@@ -924,10 +926,10 @@ impl ClassicGroup {
     /// Another broker coordinates the group: everybody who waits is to look for it.
     pub(super) fn unload(&mut self, code: ErrorCode, turn: &mut Turn<'_>) {
         for (id, member) in &mut self.members {
-            if let Some(reply_to) = member.awaits_join.take() {
+            for reply_to in core::mem::take(&mut member.awaits_join) {
                 answer_join(&reply_to, code, id.clone(), turn);
             }
-            if let Some(reply_to) = member.awaits_sync.take() {
+            for reply_to in core::mem::take(&mut member.awaits_sync) {
                 answer_sync(&reply_to, Err(code), turn);
             }
         }
@@ -942,6 +944,15 @@ impl ClassicGroup {
         }
         Some(topics)
     }
+}
+
+/// How many requests of a member wait at a time.
+const ASKED_AT_ONCE_MAX: usize = 16;
+
+/// Has one more request of a member wait; answers the oldest, if those are too many.
+fn push_asker(waiting: &mut Vec<ReplyTo>, reply_to: ReplyTo) -> Option<ReplyTo> {
+    waiting.push(reply_to);
+    (waiting.len() > ASKED_AT_ONCE_MAX).then(|| waiting.remove(0))
 }
 
 /// Who asks.

@@ -1094,3 +1094,89 @@ fn refuse(body: &mut AnyResponse, index: usize, code: ErrorCode, version: i16) {
         other => unreachable!("{:?} does not wait for groups", other.api_key()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRODUCER: i64 = 7;
+
+    fn offset(value: i64) -> GroupRecord {
+        let committed = CommittedOffset {
+            offset: value,
+            leader_epoch: -1,
+            metadata: Str::new(),
+            commit_timestamp: 0,
+            expire_timestamp: None,
+            topic_id: Uuid::ZERO,
+        };
+        let (group, topic) = (Str::from_static("billing"), Str::from_static("orders"));
+        GroupRecord::Offset { group, topic, partition: 0, value: Some(committed) }
+    }
+
+    fn batch(params: BatchParams, key: &[u8], value: Option<&[u8]>) -> Batch {
+        let mut builder = BatchBuilder::new(params);
+        builder.append(0, Some(key), value, &[]);
+        Batch::new(builder.build()).expect("it is a batch")
+    }
+
+    fn committing(value: i64, producer_id: Option<i64>) -> Batch {
+        let record = offset(value).encode().expect("it is short");
+        let params = match producer_id {
+            None => BatchParams::default(),
+            Some(producer_id) => BatchParams {
+                producer_id,
+                producer_epoch: 0,
+                base_sequence: 0,
+                transactional: true,
+                ..BatchParams::default()
+            },
+        };
+        batch(params, &record.key, record.value.as_deref())
+    }
+
+    fn marker(kind: ControlType, producer_id: i64) -> Batch {
+        let params = BatchParams {
+            producer_id,
+            producer_epoch: 0,
+            transactional: true,
+            control: true,
+            ..BatchParams::default()
+        };
+        batch(params, &kind.key(), Some(&[0, 0, 0, 0, 0, 0]))
+    }
+
+    #[test]
+    fn what_was_committed_in_a_transaction_is_so_when_its_marker_says_so() {
+        let mut shard = Shard::begin(LeaderEpoch(0), Offset(0));
+        let mut read = |batch: Batch| {
+            load_batch(&mut shard, &batch).expect("it is to be understood");
+            let committed = shard.coordinator.committed("billing");
+            committed.map(|committed| committed[&(Str::from_static("orders"), 0)].offset)
+        };
+        assert_eq!(read(committing(1, None)), Some(1));
+        assert_eq!(read(committing(2, Some(PRODUCER))), Some(1), "the transaction has not ended");
+        assert_eq!(read(marker(ControlType::Commit, PRODUCER + 1)), Some(1), "that was another's");
+        assert_eq!(read(marker(ControlType::Commit, PRODUCER)), Some(2));
+        assert_eq!(read(committing(3, Some(PRODUCER))), Some(2));
+        assert_eq!(read(marker(ControlType::Abort, PRODUCER)), Some(2));
+        assert_eq!(read(marker(ControlType::Commit, PRODUCER)), Some(2), "it is void");
+    }
+
+    #[test]
+    fn what_is_not_to_be_understood_is_not_taken_for_nothing() {
+        let mut shard = Shard::begin(LeaderEpoch(0), Offset(0));
+        let broken = batch(BatchParams::default(), &[0, 1, 0], None);
+        assert_eq!(load_batch(&mut shard, &broken), None);
+        let unknown = batch(BatchParams::default(), &[0, 99], None);
+        assert_eq!(load_batch(&mut shard, &unknown), Some(()), "a type of record that is nothing to it");
+    }
+
+    #[test]
+    fn clients_and_brokers_agree_where_a_group_is() {
+        for (name, hash) in [("", 0), ("a", 97), ("billing", -109_829_509), ("\u{1F600}", 1_772_899)] {
+            assert_eq!(java_hash(name), hash, "{name}");
+        }
+        assert_eq!(java_hash("polygenelubricants"), i32::MIN);
+    }
+}

@@ -95,7 +95,9 @@ def kafka_python(bootstrap, group, topic, strategy, instance):
 
     c.subscribe([topic], listener=Listener())
     while not STOPPING:
-        read = [m for batch in c.poll(100, max_records=50).values() for m in batch]
+        # With little time a poll ends while the answer to its SyncGroup is under way, and kafka-python 3.0.12 then never takes up
+        # the assignment that comes.
+        read = [m for batch in c.poll(3000, max_records=50).values() for m in batch]
         if read:
             commit()
             say("read", records=[[m.partition, m.offset, number(m.value)] for m in read])
