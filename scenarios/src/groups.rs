@@ -50,8 +50,7 @@ pub(crate) fn find_coordinator(world: &mut World, args: &mut Args<'_>) -> Result
 
 /// `join GROUP by=NAME [instance=ID] [session=10s] [rebalance=20s] [protocols=range,sticky]`
 pub(crate) fn join(world: &mut World, args: &mut Args<'_>) -> Result<(), Wrong> {
-    let group = args.need("the group")?;
-    let who = args.value("by").ok_or("by=NAME is missing")?;
+    let (group, who) = group_and_member(args)?;
     let instance = args.value("instance");
     let session_timeout_ms = millis(args.value("session").unwrap_or("10s"))?;
     let rebalance_timeout_ms = millis(args.value("rebalance").unwrap_or("20s"))?;
@@ -80,8 +79,7 @@ pub(crate) fn join(world: &mut World, args: &mut Args<'_>) -> Result<(), Wrong> 
 
 /// `sync GROUP by=NAME [NAME=ASSIGNMENT]...`: the leader says who gets what, in words.
 pub(crate) fn sync(world: &mut World, args: &mut Args<'_>) -> Result<(), Wrong> {
-    let group = args.need("the group")?;
-    let who = args.value("by").ok_or("by=NAME is missing")?;
+    let (group, who) = group_and_member(args)?;
     let mut assignments = Vec::new();
     let mut told = String::new();
     for (member, assignment) in args.pairs() {
@@ -106,10 +104,14 @@ pub(crate) fn sync(world: &mut World, args: &mut Args<'_>) -> Result<(), Wrong> 
     world.ask(who, &format!("sync {group} generation {generation}{told}"), SYNC_GROUP_VERSION, request.into())
 }
 
+/// A group and one of its members, as most steps name them.
+fn group_and_member<'a>(args: &mut Args<'a>) -> Result<(&'a str, &'a str), Wrong> {
+    Ok((args.need("the group")?, args.value("by").ok_or("by=NAME is missing")?))
+}
+
 /// `heartbeat GROUP by=NAME`
 pub(crate) fn heartbeat(world: &mut World, args: &mut Args<'_>) -> Result<(), Wrong> {
-    let group = args.need("the group")?;
-    let who = args.value("by").ok_or("by=NAME is missing")?;
+    let (group, who) = group_and_member(args)?;
     let Membership { member_id, instance_id, generation } = world.client(who).membership.clone();
     let request = HeartbeatRequest {
         group_id: name(group),
@@ -123,8 +125,7 @@ pub(crate) fn heartbeat(world: &mut World, args: &mut Args<'_>) -> Result<(), Wr
 
 /// `leave GROUP by=NAME`
 pub(crate) fn leave(world: &mut World, args: &mut Args<'_>) -> Result<(), Wrong> {
-    let group = args.need("the group")?;
-    let who = args.value("by").ok_or("by=NAME is missing")?;
+    let (group, who) = group_and_member(args)?;
     let Membership { member_id, instance_id, .. } = world.client(who).membership.clone();
     let member = MemberIdentity { member_id, group_instance_id: instance_id, ..MemberIdentity::default() };
     let request =

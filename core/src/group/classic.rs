@@ -72,13 +72,19 @@ impl State {
 /// A member of a group.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
+    /// The name that it keeps when it comes again under another id (KIP-345).
     pub(crate) instance_id: Option<Str>,
+    /// What its client calls itself.
     pub(crate) client_id: Str,
+    /// Where its client is.
     pub(crate) client_host: Str,
+    /// How long it may be silent.
     session_timeout_ms: i32,
+    /// How long it may take to join again.
     rebalance_timeout_ms: i32,
     /// By name, in the order in which the member prefers them.
     protocols: Vec<(Str, Bytes)>,
+    /// What the leader gave it, empty before that.
     pub(crate) assignment: Bytes,
     /// It has not been told yet that it is one.
     is_new: bool,

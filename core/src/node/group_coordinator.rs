@@ -293,6 +293,11 @@ impl Broker {
         }
     }
 
+    /// The same of a group that must have a name: only offsets may be kept under none.
+    fn coordinator_of_named(&self, group: &str) -> Result<u32, ErrorCode> {
+        if group.is_empty() { Err(ErrorCode::InvalidGroupId) } else { self.coordinator_of(group) }
+    }
+
     /// The partition of `__consumer_offsets` that is a group's.
     pub(super) fn group_partition(&self, group: &str) -> Option<TopicIdPartition> {
         let topic = self.image.topic_by_name(&OFFSETS_TOPIC)?;
@@ -514,7 +519,7 @@ impl Broker {
         now: Now,
         out: &mut Outbox,
     ) {
-        let found = named(&request.group_id).and_then(|()| self.coordinator_of(&request.group_id));
+        let found = self.coordinator_of_named(&request.group_id);
         let owner = match found {
             Ok(owner) => owner,
             Err(code) => {
@@ -543,7 +548,7 @@ impl Broker {
         now: Now,
         out: &mut Outbox,
     ) {
-        let found = named(&request.group_id).and_then(|()| self.coordinator_of(&request.group_id));
+        let found = self.coordinator_of_named(&request.group_id);
         // A member whose coordinator has not read the group's assignments yet is to join again.
         let owner = match found {
             Ok(owner) => owner,
@@ -573,7 +578,7 @@ impl Broker {
         now: Now,
         out: &mut Outbox,
     ) {
-        let found = named(&request.group_id).and_then(|()| self.coordinator_of(&request.group_id));
+        let found = self.coordinator_of_named(&request.group_id);
         let outcome = match found {
             // It is read, and whoever sent it is to go on.
             Err(ErrorCode::CoordinatorLoadInProgress) => Ok(()),
@@ -599,7 +604,7 @@ impl Broker {
         now: Now,
         out: &mut Outbox,
     ) {
-        let found = named(&request.group_id).and_then(|()| self.coordinator_of(&request.group_id));
+        let found = self.coordinator_of_named(&request.group_id);
         let is_alone = reply_to.version < LEAVES_TOGETHER_FROM;
         let leaving = if is_alone {
             let member_id = request.member_id.clone();
@@ -818,7 +823,7 @@ impl Broker {
         out: &mut Outbox,
     ) {
         let mut response = OffsetDeleteResponse::default();
-        let found = named(&request.group_id).and_then(|()| self.coordinator_of(&request.group_id));
+        let found = self.coordinator_of_named(&request.group_id);
         let owner = match found {
             Ok(owner) => owner,
             Err(code) => {
@@ -872,8 +877,7 @@ impl Broker {
         let with_operations = version >= 3 && request.include_authorized_operations;
         let mut seen = BTreeSet::new();
         let wanted: Vec<&Str> = request.groups.iter().filter(|group| seen.insert(*group)).collect();
-        let found: Vec<_> =
-            wanted.iter().map(|group| named(group).and_then(|()| self.coordinator_of(group))).collect();
+        let found: Vec<_> = wanted.iter().map(|group| self.coordinator_of_named(group)).collect();
         let described = wanted.into_iter().zip(&found).map(|(group, found)| {
             let described = match found {
                 Ok(owner) => self.groups.shards[owner].coordinator.describe(group, version),
@@ -903,7 +907,7 @@ impl Broker {
         let mut results = Vec::new();
         let mut seen = BTreeSet::new();
         for group in request.groups_names.iter().filter(|group| seen.insert(*group)) {
-            let found = named(group).and_then(|()| self.coordinator_of(group));
+            let found = self.coordinator_of_named(group);
             let records = found.and_then(|owner| {
                 let records = self.groups.shards[&owner].coordinator.delete(group)?;
                 Ok((owner, records))
@@ -926,11 +930,6 @@ impl Broker {
             self.conclude(owner, decided, Some(AnswerPart { answer, index }), now, out);
         }
     }
-}
-
-/// Only offsets may be kept under no name.
-fn named(group: &str) -> Result<(), ErrorCode> {
-    if group.is_empty() { Err(ErrorCode::InvalidGroupId) } else { Ok(()) }
 }
 
 /// What Java's `String.hashCode` makes of a text: clients and brokers agree by it where a group is.

@@ -103,16 +103,10 @@ impl Admin {
         }
     }
 
-    /// A client that does `deeds` where somebody else has created the topics.
+    /// The same where somebody else has created the topics.
     #[must_use]
-    pub fn of_what_is_there(
-        client: u64,
-        node: usize,
-        surroundings: Surroundings,
-        topics: Vec<TopicPlan>,
-        deeds: Vec<AdminPlan>,
-    ) -> Self {
-        Self { missing: Vec::new(), ..Self::new(client, node, surroundings, topics, deeds) }
+    pub fn with_topics_there(self) -> Self {
+        Self { missing: Vec::new(), ..self }
     }
 
     /// The cluster is another: none of the topics exists.

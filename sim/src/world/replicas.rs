@@ -161,7 +161,7 @@ impl World {
             return;
         }
         let topics = self.plan.topics.clone();
-        let admin = Admin::of_what_is_there(CARETAKER, broker, self.surroundings(), topics, deeds);
+        let admin = Admin::new(CARETAKER, broker, self.surroundings(), topics, deeds).with_topics_there();
         self.seat(CARETAKER, broker, Client::Admin(admin));
         self.wake_later(self.seats.len() - 1);
     }
